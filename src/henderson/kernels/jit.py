@@ -1,0 +1,25 @@
+"""The one place that imports numba: how kernels are compiled and where they are cached.
+
+Kernels are pure functions on arrays, compiled on first use without the GIL, so that Python threads run them side by side
+(no threading layer, no OpenMP). Compiled code is kept beside the source, or, where that cannot be written, in the user's
+cache directory (numba's own rule; `NUMBA_CACHE_DIR` overrides).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numba
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def jit(function: F) -> F:
+    """Return `function` compiled on first call: no GIL, cached on disk, NumPy division rules, fused multiply-add allowed."""
+    return numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})(function)
+
+
+def inline(function: F) -> F:
+    """Return `function` compiled for use inside kernels only."""
+    return numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"}, inline="always")(function)

@@ -1,0 +1,185 @@
+"""The model as everything below the language layer sees it: one frozen `ModelSpec`, whatever file it came from.
+
+Words are those of lmt: a *factor* is a coefficient matrix of levels by positions with covariance Gamma (x) Sigma, a
+*sub-factor* one or more of its positions, a *term* ties a trait to a variable and a sub-factor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+FIXED_CLASSES = "fxcl"
+FIXED_COVARIATES = "fxco"
+RESIDUAL = "res"
+ONE = "1"
+
+Matrix = tuple[tuple[float, ...], ...]
+Scalar = str | int | float | bool
+Option = Scalar | tuple[Scalar, ...]
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """The records: files (globs allowed, relative to the parameter file) and how to read them."""
+
+    records: tuple[str, ...]
+    missing: float | None = None  # responses equal to or below this are missing; empty and NA always are
+    weights: str | None = None  # column: residual covariance is Sigma / weight
+    classes: tuple[str, ...] = ()  # numeric columns that formulas treat as classes
+
+
+@dataclass(frozen=True)
+class PedigreeSpec:
+    """A pedigree file (id, sire, dam are its first three columns) and its switches."""
+
+    name: str
+    file: str
+    inbreeding: bool = True
+    selfing: bool = False
+    add_missing_parents: bool = False
+    probabilistic: bool = False
+    phantomparents: int = 0
+    qfile: str | None = None
+    metafile: str | None = None
+    metamatrix: Matrix | None = None
+
+
+@dataclass(frozen=True)
+class MatrixSpec:
+    """A user relationship matrix: id header row and column, or triplets i,j,value; `inverse` if the file holds the inverse."""
+
+    name: str
+    file: str
+    inverse: bool = False
+    diagonal: bool = False  # lmt's <D>: a diagonal matrix
+
+
+@dataclass(frozen=True)
+class Term:
+    """One product `variable * subfactor` of an equation.
+
+    kind
+        ``class``: one coefficient per level of `variable`; ``covariate``: a regression on `variable`, one per level of
+        `nested_in` if given; ``group``: the rows of the group matrix Q of `pedigree`.
+    variable
+        A column, the literal ``1`` (a column of ones, level ``1``), or an interaction of class columns joined by ``:``.
+    polynomials
+        1-based ids into `ModelSpec.polynomials`; empty if the covariate enters as it is.
+    centred
+        Whether the covariate is centred (within class when nested) before its polynomials are evaluated.
+    """
+
+    variable: str
+    subfactor: str
+    kind: Literal["class", "covariate", "group"] = "class"
+    nested_in: str | None = None  # a column, or an interaction of class columns joined by ":"
+    polynomials: tuple[int, ...] = ()
+    integer: bool = False
+    centred: bool = False
+    pedigree: str | None = None
+
+    @property
+    def level_variable(self) -> str | None:
+        """Return the variable whose values are the levels; None for a covariate that is not nested."""
+        return self.variable if self.kind != "covariate" else self.nested_in
+
+
+@dataclass(frozen=True)
+class Equation:
+    """The model of one trait: its response column and its terms in order."""
+
+    trait: str
+    terms: tuple[Term, ...]
+
+
+@dataclass(frozen=True)
+class SubFactor:
+    """A named effect; fixed if `variance` is None, else the given (1-based) positions of that variance's Sigma."""
+
+    name: str
+    variance: str | None = None
+    positions: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class GammaSpec:
+    """Covariance among levels: identity, a pedigree's A, or a user matrix; `name` of the pedigree or matrix.
+
+    The other kinds of lmt are parsed and validated, but not computed yet.
+    """
+
+    kind: Literal["identity", "pedigree", "matrix", "H", "G"] = "identity"
+    name: str | None = None
+    options: tuple[tuple[str, Option], ...] = ()
+
+
+@dataclass(frozen=True)
+class VarianceSpec:
+    """A (co)variance: `sigma` among positions (known for solve, start value for REML) and `gamma` among levels.
+
+    The residual is the one named ``res``; its positions are the traits in the order of the equations.
+    """
+
+    name: str
+    sigma: Matrix | None = None
+    structure: Literal["us", "diag", "corgh", "cs", "id"] = "us"
+    gamma: GammaSpec = GammaSpec()
+    fix: tuple[tuple[bool, ...], ...] | None = None
+    by: str | None = None  # residual only: one Sigma per class of this column
+    type: str | None = None  # lmt's rarer types (block, snpblup1): validated, not computed yet
+    options: tuple[tuple[str, Option], ...] = ()
+
+
+@dataclass(frozen=True)
+class JobSpec:
+    """One job with its options (known keys only), e.g. ``solve`` with ``rtol``."""
+
+    name: str
+    options: tuple[tuple[str, Option], ...] = ()
+
+    def get(self, key: str, default: Option | None = None) -> Option | None:
+        """Return the option `key`, or `default`."""
+        return dict(self.options).get(key, default)
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A whole analysis. Pedigrees, matrices, sub-factors and variances are sorted by name (``res`` last).
+
+    `source` is the parameter file; paths in the specification are relative to its folder. It does not take part in comparison.
+    """
+
+    data: DataSpec
+    equations: tuple[Equation, ...]
+    subfactors: tuple[SubFactor, ...]
+    variances: tuple[VarianceSpec, ...]
+    polynomials: tuple[str, ...] = ()  # canonical text; evaluated by language.polynomials
+    pedigrees: tuple[PedigreeSpec, ...] = ()
+    matrices: tuple[MatrixSpec, ...] = ()
+    jobs: tuple[JobSpec, ...] = (JobSpec("solve"),)
+    functions: tuple[tuple[str, str], ...] = ()
+    source: Path | None = field(default=None, compare=False)
+
+    @property
+    def traits(self) -> tuple[str, ...]:
+        """Return the response columns in the order of the equations."""
+        return tuple(e.trait for e in self.equations)
+
+    def subfactor(self, name: str) -> SubFactor:
+        """Return the sub-factor called `name`."""
+        return next(s for s in self.subfactors if s.name == name)
+
+    def variance(self, name: str) -> VarianceSpec:
+        """Return the variance called `name`."""
+        return next(v for v in self.variances if v.name == name)
+
+    @property
+    def residual(self) -> VarianceSpec:
+        """Return the residual variance."""
+        return self.variance(RESIDUAL)
+
+    def path(self, file: str) -> Path:
+        """Return `file` as seen from the folder of the parameter file."""
+        return (self.source.parent if self.source else Path()) / file
