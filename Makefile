@@ -1,0 +1,33 @@
+# make demo   breeding values from a real pedigree and real records (examples/salmon), from nothing
+# make test   everything the tests need, then all of them
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+
+.PHONY: demo test lint clean
+
+demo: .venv/installed
+	$(BIN)/henderson run examples/salmon/salmon.toml --out examples/salmon/salmon.out
+
+test: lint
+	$(BIN)/pytest
+
+lint: .venv/installed-test
+	$(BIN)/ruff check src tests
+	$(BIN)/mypy
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "henderson needs Python 3.11 or newer"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || [ "$$(id -u)" != 0 ] || { apt-get -qq update && apt-get -qq install -y python3-venv; }
+	@$(PYTHON) -c 'import ensurepip, venv' || { echo "Python's venv module is missing: install python3-venv"; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/installed: .venv/bin/python pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check -e .
+	touch $@
+
+.venv/installed-test: .venv/bin/python pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[test,lint]"
+	touch $@ .venv/installed
+
+clean:
+	rm -rf .venv examples/*/*.out
