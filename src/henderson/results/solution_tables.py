@@ -1,0 +1,92 @@
+"""Solutions as tables: `solutions.csv` (Parquet above a million rows) and lmt's `results.csv`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from henderson.results.files import replacing
+from henderson.solvers.solutions import SubFactorSolution
+from henderson.store.model_data import Labels
+
+PARQUET_ABOVE = 1_000_000
+BLOCK = 1 << 18
+
+
+def labels_to_arrow(labels: Labels) -> pa.Array:
+    """Return labels as an Arrow string array, made from the packed bytes without a Python string per level."""
+    if labels.is_integer:
+        return pa.array(labels.values).cast(pa.string())
+    packed = np.ascontiguousarray(labels.values)
+    used = packed != 0
+    offsets = np.zeros(len(packed) + 1, np.int32)
+    np.cumsum(used.sum(axis=1), out=offsets[1:])
+    return pa.StringArray.from_buffers(len(packed), pa.py_buffer(offsets), pa.py_buffer(packed[used]))
+
+
+def write_solutions(parts: Sequence[SubFactorSolution], out: Path, *, parquet_above: int = PARQUET_ABOVE) -> Path:
+    """Return the path of the written table of all solutions: ``factor,subfactor,level,value[,se,reliability]``.
+
+    Dropped fixed levels have no row. More than `parquet_above` rows go to ``solutions.parquet``; the file of the other
+    format, if an earlier run left one, is removed. Blocks of `BLOCK` levels are in memory at a time.
+    """
+    rows = sum(len(p) for p in parts)
+    with_accuracy = any(p.se is not None for p in parts)
+    schema = pa.schema([(n, pa.string()) for n in ("factor", "subfactor", "level")] + [("value", pa.float64())])
+    if with_accuracy:
+        schema = schema.append(pa.field("se", pa.float64())).append(pa.field("reliability", pa.float64()))
+    csv_path, parquet_path = out / "solutions.csv", out / "solutions.parquet"
+    path, other = (parquet_path, csv_path) if rows > parquet_above else (csv_path, parquet_path)
+    with replacing(path) as part:
+        if path is parquet_path:
+            with pq.ParquetWriter(part, schema, compression="zstd", use_dictionary=["factor", "subfactor"]) as parquet:
+                for batch in _batches(parts, schema):
+                    parquet.write_batch(batch)
+        else:
+            options = pa_csv.WriteOptions(quoting_style="needed", quoting_header="none")
+            with pa_csv.CSVWriter(part, schema, write_options=options) as csv:
+                for batch in _batches(parts, schema):
+                    csv.write_batch(batch)
+    other.unlink(missing_ok=True)
+    return path
+
+
+def write_lmt_results(parts: Sequence[SubFactorSolution], out: Path) -> Path:
+    """Return the path of lmt's ``results.csv``: factor, sub-factor, original level, solution; no header."""
+    path = out / "results.csv"
+    schema = pa.schema([(n, pa.string()) for n in ("factor", "subfactor", "level")] + [("value", pa.float64())])
+    options = pa_csv.WriteOptions(include_header=False, quoting_style="needed")
+    with replacing(path) as part, pa_csv.CSVWriter(part, schema, write_options=options) as csv:
+        for batch in _batches(parts, schema):
+            csv.write_batch(batch)
+    return path
+
+
+def _batches(parts: Sequence[SubFactorSolution], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    for part in parts:
+        for start in range(0, part.n_levels, BLOCK):
+            rows: NDArray[np.int64] = np.arange(start, min(start + BLOCK, part.n_levels))
+            if part.kept is not None:
+                rows = rows[part.kept[rows]]
+            if len(rows):
+                yield _batch(part, rows, schema)
+
+
+def _batch(part: SubFactorSolution, rows: NDArray[np.int64], schema: pa.Schema) -> pa.RecordBatch:
+    n = len(rows)
+    columns = [
+        pa.repeat(part.factor, n),
+        pa.repeat(part.subfactor, n),
+        pa.repeat("", n) if part.labels is None else labels_to_arrow(part.labels.take(rows)),
+        pa.array(part.values[rows]),
+    ]
+    for name in schema.names[4:]:
+        values = getattr(part, name)
+        columns.append(pa.nulls(n, pa.float64()) if values is None else pa.array(values[rows], from_pandas=True))
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
