@@ -1,7 +1,7 @@
 """Every error a user can meet: its exit code, where it was found, and what to do about it.
 
-An error carries one or more `Problem`s, so that all mistakes of an input are reported at once; the first ten are printed,
-the others counted.
+An error carries one or more `Problem`s, so that all mistakes of an input are reported at once; the first ten are
+printed, the others counted.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Prediction error variances and reliabilities."""

@@ -1,0 +1,1 @@
+"""From CSV and Parquet files to the store, in restartable stages."""

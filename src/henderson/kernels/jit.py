@@ -8,7 +8,7 @@ cache directory (numba's own rule; `NUMBA_CACHE_DIR` overrides).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numba
 
@@ -17,9 +17,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def jit(function: F) -> F:
     """Return `function` compiled on first call: no GIL, cached on disk, NumPy division rules, fused multiply-add allowed."""
-    return numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})(function)
+    return cast(F, numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})(function))
 
 
 def inline(function: F) -> F:
     """Return `function` compiled for use inside kernels only."""
-    return numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"}, inline="always")(function)
+    return cast(F, numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"}, inline="always")(function))

@@ -1,0 +1,1 @@
+"""From parameter files to one frozen ModelSpec."""

@@ -1,0 +1,1 @@
+"""Checks, order, inbreeding and reports of pedigrees."""

@@ -49,8 +49,7 @@ def write_solutions(parts: Sequence[SubFactorSolution], out: Path, *, parquet_ab
                 for batch in _batches(parts, schema):
                     parquet.write_batch(batch)
         else:
-            options = pa_csv.WriteOptions(quoting_style="needed", quoting_header="none")
-            with pa_csv.CSVWriter(part, schema, write_options=options) as csv:
+            with pa_csv.CSVWriter(part, schema, write_options=_csv_options(parts, header=True)) as csv:
                 for batch in _batches(parts, schema):
                     csv.write_batch(batch)
     other.unlink(missing_ok=True)
@@ -61,11 +60,19 @@ def write_lmt_results(parts: Sequence[SubFactorSolution], out: Path) -> Path:
     """Return the path of lmt's ``results.csv``: factor, sub-factor, original level, solution; no header."""
     path = out / "results.csv"
     schema = pa.schema([(n, pa.string()) for n in ("factor", "subfactor", "level")] + [("value", pa.float64())])
-    options = pa_csv.WriteOptions(include_header=False, quoting_style="needed")
+    options = _csv_options(parts, header=False)
     with replacing(path) as part, pa_csv.CSVWriter(part, schema, write_options=options) as csv:
         for batch in _batches(parts, schema):
             csv.write_batch(batch)
     return path
+
+
+def _csv_options(parts: Sequence[SubFactorSolution], *, header: bool) -> pa_csv.WriteOptions:
+    """Return options that quote texts only if a level has a comma, a quote or a line break in it."""
+    texts = [p.labels.values for p in parts if p.labels is not None and not p.labels.is_integer]
+    special = any(np.isin(t, np.frombuffer(b',"\r\n', np.uint8)).any() for t in texts)
+    style = "needed" if special else "none"
+    return pa_csv.WriteOptions(include_header=header, quoting_style=style, quoting_header="none")
 
 
 def _batches(parts: Sequence[SubFactorSolution], schema: pa.Schema) -> Iterator[pa.RecordBatch]:

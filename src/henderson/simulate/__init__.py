@@ -1,0 +1,1 @@
+"""Animal-model data with known truth."""

@@ -1,0 +1,1 @@
+"""The chunked, checksummed Zarr store and what is read from it."""

@@ -1,0 +1,146 @@
+"""The command line: every command is its options and one call of the library, so start-up stays quick."""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+import henderson
+from henderson.errors import HendersonError, ResourceError, UsageError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+def shared_options(command: F) -> F:
+    """Return `command` with the options that all commands on a parameter file have."""
+    options = [
+        click.option("--out", type=FOLDER, help="Folder of the results [default: <FILE stem>.out]."),
+        click.option("--store", type=FOLDER, help="Folder of the store [default: store.zarr in --out]."),
+        click.option("--engine", type=click.Choice(["embedded", "petsc"]), default="embedded", show_default=True),
+        click.option("--threads", type=click.IntRange(min=1), help="Threads [default: all cores]."),
+        click.option("--json", "as_json", is_flag=True, help="Print the run record as JSON on stdout."),
+        click.option("--quiet", is_flag=True, help="No progress bar, no tables; warnings and errors only."),
+    ]
+    return functools.reduce(lambda f, option: option(f), reversed(options), command)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(henderson.__version__, prog_name="henderson")
+def cli() -> None:
+    """Breeding values from pedigrees of any size.
+
+    FILE is a parameter file: henderson's TOML, or an lmt XML. Results go to --out, logs to stderr.
+
+    Exit codes: 0 done, 2 command line, 3 input files, 4 store, 5 parameter file and model, 6 not converged, 7 resources.
+    """
+
+
+@cli.command()
+@click.argument("file", type=FILE)
+@shared_options
+def run(file: Path, **options: Any) -> None:
+    """Do everything FILE asks for: ingest, then its jobs, then the results."""
+    from henderson.cli.commands import run_jobs
+
+    run_jobs(file, jobs=None, **options)
+
+
+@cli.command()
+@click.argument("file", type=FILE)
+@shared_options
+def solve(file: Path, **options: Any) -> None:
+    """Solve the mixed model equations of FILE, whatever jobs it lists."""
+    from henderson.cli.commands import run_jobs
+
+    run_jobs(file, jobs=("solve",), **options)
+
+
+@cli.command()
+@click.argument("file", type=FILE)
+@shared_options
+def ingest(file: Path, **options: Any) -> None:
+    """Read, check, recode and order pedigree and records into the store."""
+    from henderson.cli.commands import run_ingest
+
+    run_ingest(file, **options)
+
+
+@cli.command()
+@click.argument("file", type=FILE)
+@click.option("--json", "as_json", is_flag=True, help="Print the model as JSON.")
+def check(file: Path, as_json: bool) -> None:
+    """Print the model of FILE as it was understood; nothing is computed."""
+    from henderson.cli.commands import check_model
+
+    check_model(file, as_json=as_json)
+
+
+@cli.command()
+@click.argument("file", type=FILE)
+@click.option("--out", type=FOLDER, help="Folder of the reports [default: <FILE stem>.pedigree].")
+@click.option("--threads", type=click.IntRange(min=1), help="Threads [default: all cores].")
+@click.option("--selfing", is_flag=True, help="An animal may be both sire and dam, also of one offspring.")
+@click.option("--add-missing-parents", is_flag=True, help="Parents without a row of their own become founders.")
+@click.option("--no-inbreeding", is_flag=True, help="Mendelian variances without inbreeding.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON on stdout.")
+def pedigree(file: Path, **options: Any) -> None:
+    """Check a pedigree FILE (CSV or Parquet: id, sire, dam) and report founders, generations, inbreeding and families."""
+    from henderson.cli.commands import report_pedigree
+
+    report_pedigree(file, **options)
+
+
+@cli.command()
+@click.option("--out", type=FOLDER, required=True, help="Folder of the data and the model.")
+@click.option("--animals", type=click.IntRange(min=2), default=10_000, show_default=True)
+@click.option("--pedigree", type=click.Choice(["dairy", "random"]), default="dairy", show_default=True)
+@click.option("--traits", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--records", type=click.IntRange(min=1), help="Records [default: 60 for every 100 animals].")
+@click.option("--herds", type=click.IntRange(min=1), help="Herds [default: one for every 40 animals].")
+@click.option("--missing", type=click.FloatRange(0, 0.99), default=0.1, show_default=True, help="Share of missing traits.")
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
+@click.option("--format", "file_format", type=click.Choice(["csv", "parquet"]), default="csv", show_default=True)
+@click.option("--integer-ids", is_flag=True, help="Number the animals instead of naming them.")
+def simulate(**options: Any) -> None:
+    """Write pedigree and records of an animal model with known truth, and a model.toml to solve them."""
+    from henderson.cli.commands import run_simulation
+
+    run_simulation(**options)
+
+
+def main() -> None:
+    """Run the command line; an error of the user's input ends with one message and its exit code, never a traceback."""
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s: %(message)s")
+    logging.addLevelName(logging.WARNING, "warning")
+    as_json = "--json" in sys.argv
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(UsageError.exit_code)
+    except HendersonError as error:
+        _fail(error, as_json)
+    except MemoryError:
+        _fail(ResourceError("out of memory; use a machine with more, or fewer threads"), as_json)
+
+
+def _fail(error: HendersonError, as_json: bool) -> None:
+    if as_json:
+        problems = [str(p) for p in error.problems]
+        print(json.dumps({"error": problems, "exit_code": error.exit_code}))
+    kind = {3: "input", 4: "store", 5: "model", 6: "not converged", 7: "resources"}.get(error.exit_code, "error")
+    for line in str(error).splitlines():
+        print(f"{kind}: {line}", file=sys.stderr)
+    sys.exit(error.exit_code)

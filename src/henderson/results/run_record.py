@@ -1,0 +1,69 @@
+"""`run.json`: what was run on which inputs, how long it took and how it ended."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import henderson
+from henderson.language.spec import ModelSpec
+from henderson.results.files import write_json
+from henderson.results.stages import Stage
+
+Json = dict[str, Any]
+
+
+def describe_inputs(paths: Iterable[Path]) -> list[Json]:
+    """Return path, bytes and sha256 of every input file. Cost: one read of each."""
+    inputs = []
+    for path in paths:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        inputs.append({"path": str(path), "bytes": path.stat().st_size, "sha256": digest})
+    return inputs
+
+
+def effective_config(spec: ModelSpec, settings: Json) -> Json:
+    """Return the model as it was understood, defaults included, and the settings of the run."""
+    config = {f.name: _plain(getattr(spec, f.name)) for f in dataclasses.fields(spec) if f.name != "source"}
+    return {"model": config, **_plain(settings)}
+
+
+def write_run_record(
+    out: Path, *, inputs: list[Json], config: Json, engine: str, ranks: int, stages: Sequence[Stage], jobs: list[Json]
+) -> Path:
+    """Return the path of `run.json`, written whole."""
+    record = {
+        "version": henderson.__version__,
+        "inputs": inputs,
+        "config": config,
+        "engine": engine,
+        "ranks": ranks,
+        "seed": None,
+        "stages": [dataclasses.asdict(s) for s in stages],
+        "jobs": _plain(jobs),
+    }
+    path = out / "run.json"
+    write_json(path, record)
+    return path
+
+
+def _plain(value: Any) -> Any:
+    """Return dataclasses, tuples, paths and NumPy numbers as what JSON has; numbers that are not finite as None."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
