@@ -1,8 +1,8 @@
 """The one place that imports numba: how kernels are compiled and where they are cached.
 
-Kernels are pure functions on arrays, compiled on first use without the GIL, so that Python threads run them side by side
-(no threading layer, no OpenMP). Compiled code is kept beside the source, or, where that cannot be written, in the user's
-cache directory (numba's own rule; `NUMBA_CACHE_DIR` overrides).
+Kernels are pure functions on arrays, compiled on first use without the GIL, so that Python threads run them side by
+side (no threading layer, no OpenMP). Compiled code is kept beside the source, or, where that cannot be written, in the
+user's cache directory (numba's own rule; `NUMBA_CACHE_DIR` overrides).
 """
 
 from __future__ import annotations
@@ -14,12 +14,15 @@ import numba
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+# NumPy's division rules; multiply and add may be fused, but sums keep their order: the same input gives the same bits
+OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": {"contract"}}
+
 
 def jit(function: F) -> F:
-    """Return `function` compiled on first call: no GIL, cached on disk, NumPy division rules, fused multiply-add allowed."""
-    return cast(F, numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})(function))
+    """Return `function`, compiled on first call and cached on disk; it runs without the GIL."""
+    return cast(F, numba.njit(**OPTIONS)(function))
 
 
 def inline(function: F) -> F:
-    """Return `function` compiled for use inside kernels only."""
-    return cast(F, numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"}, inline="always")(function))
+    """Return `function` compiled into the kernels that call it."""
+    return cast(F, numba.njit(forceinline=True, **OPTIONS)(function))
