@@ -94,7 +94,7 @@ def check(file: Path, as_json: bool) -> None:
 @click.option("--no-inbreeding", is_flag=True, help="Mendelian variances without inbreeding.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON on stdout.")
 def pedigree(file: Path, **options: Any) -> None:
-    """Check a pedigree FILE (CSV or Parquet: id, sire, dam) and report founders, generations, inbreeding and families."""
+    """Check a pedigree FILE (CSV or Parquet: id, sire, dam); report founders, generations, inbreeding, families."""
     from henderson.cli.commands import report_pedigree
 
     report_pedigree(file, **options)
@@ -107,7 +107,7 @@ def pedigree(file: Path, **options: Any) -> None:
 @click.option("--traits", type=click.IntRange(min=1), default=1, show_default=True)
 @click.option("--records", type=click.IntRange(min=1), help="Records [default: 60 for every 100 animals].")
 @click.option("--herds", type=click.IntRange(min=1), help="Herds [default: one for every 40 animals].")
-@click.option("--missing", type=click.FloatRange(0, 0.99), default=0.1, show_default=True, help="Share of missing traits.")
+@click.option("--missing", type=click.FloatRange(0, 0.99), default=0.1, show_default=True, help="Share of missing.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
 @click.option("--format", "file_format", type=click.Choice(["csv", "parquet"]), default="csv", show_default=True)
 @click.option("--integer-ids", is_flag=True, help="Number the animals instead of naming them.")
@@ -119,7 +119,7 @@ def simulate(**options: Any) -> None:
 
 
 def main() -> None:
-    """Run the command line; an error of the user's input ends with one message and its exit code, never a traceback."""
+    """Run the command line; an error of the user's input ends with one message and its exit code, no traceback."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s: %(message)s")
     logging.addLevelName(logging.WARNING, "warning")
     as_json = "--json" in sys.argv

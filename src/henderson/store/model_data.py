@@ -71,6 +71,7 @@ class Pedigree:
     generation: NDArray[np.int32]
     inbreeding: NDArray[np.float64]
     mendelian_variance: NDArray[np.float64]
+    row: NDArray[np.int64] | None = None  # row of the pedigree file, counted from 0; results are written in this order
 
     def __len__(self) -> int:
         return len(self.sire)

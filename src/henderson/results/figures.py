@@ -1,0 +1,50 @@
+"""Pictures of a run as SVG texts, drawn without a screen."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from henderson.solvers.solutions import SubFactorSolution
+
+INK, ACCENT, LIGHT = "#1f2933", "#22668c", "#d9e2ec"
+
+
+def convergence(history: Sequence[float], rtol: float) -> str:
+    """Return the relative residual by iteration (log scale) with the tolerance as a line."""
+    figure = Figure(figsize=(6.4, 3.0), layout="constrained")
+    axes = figure.add_subplot()
+    axes.semilogy(np.arange(len(history)), history, color=ACCENT, linewidth=1.6)
+    axes.axhline(rtol, color=INK, linewidth=0.8, linestyle="--")
+    axes.annotate(f"rtol {rtol:g}", (0, rtol), xytext=(4, 4), textcoords="offset points", fontsize=8, color=INK)
+    axes.set_xlabel("iteration")
+    axes.set_ylabel("||b - Cx|| / ||b||")
+    return _svg(figure)
+
+
+def distributions(parts: Sequence[SubFactorSolution]) -> str:
+    """Return a histogram of the solutions of each sub-factor given (at most nine)."""
+    parts = parts[:9]
+    columns = min(3, len(parts))
+    rows = -(-len(parts) // columns)
+    figure = Figure(figsize=(3.2 * columns, 2.3 * rows), layout="constrained")
+    for k, part in enumerate(parts):
+        axes = figure.add_subplot(rows, columns, k + 1)
+        axes.hist(part.values, bins=min(60, max(5, int(np.sqrt(part.n_levels)))), color=ACCENT)
+        axes.set_title(f"{part.factor}: {part.subfactor}", fontsize=9, color=INK)
+        axes.tick_params(labelsize=8)
+        axes.set_ylabel("levels", fontsize=8)
+    return _svg(figure)
+
+
+def _svg(figure: Figure) -> str:
+    for axes in figure.axes:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(color=LIGHT, linewidth=0.6)
+        axes.set_axisbelow(True)
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue()[text.getvalue().index("<svg") :]
