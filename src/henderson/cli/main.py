@@ -41,7 +41,8 @@ def cli() -> None:
 
     FILE is a parameter file: henderson's TOML, or an lmt XML. Results go to --out, logs to stderr.
 
-    Exit codes: 0 done, 2 command line, 3 input files, 4 store, 5 parameter file and model, 6 not converged, 7 resources.
+    Exit codes: 0 done, 2 command line, 3 input files, 4 store, 5 parameter file and model, 6 not converged,
+    7 resources.
     """
 
 

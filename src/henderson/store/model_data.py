@@ -1,7 +1,8 @@
 """What the equations need of a store, as plain arrays: the contract between ingest and everything below it.
 
-Animals are in *store order*: relatives and herd mates near each other, so parents need not precede progeny; `generation`
-gives the topological order (a parent's is smaller than its progeny's). Records are sorted by animal, then by row of the file.
+Animals are in *store order*: relatives and herd mates near each other, so parents need not precede progeny;
+`generation` gives the topological order (a parent's is smaller than its progeny's). Records are sorted by animal, then by
+row of the file.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ ZERO = -2  # the value 0 in a related column: unknown to the pedigree, an ordina
 
 @dataclass(frozen=True)
 class Labels:
-    """The user's own names of levels: `values` is int64 (n,) for integer columns, or uint8 (n, width), UTF-8 padded with zeros."""
+    """The user's own names of levels.
+
+    `values` is int64 (n,) for integer columns, or uint8 (n, width): UTF-8, padded with zeros.
+    """
 
     values: NDArray[np.int64] | NDArray[np.uint8]
 
@@ -79,7 +83,7 @@ class Pedigree:
 
 @dataclass(frozen=True)
 class RelationshipMatrix:
-    """A user relationship matrix K: its inverse (CSR, n by n, symmetric, both triangles) and the diagonal of K."""
+    """A user relationship matrix K: its inverse (CSR, n by n, symmetric, both triangles) and its diagonal."""
 
     name: str
     labels: Labels
@@ -113,8 +117,11 @@ class Records:
 
 @dataclass(frozen=True)
 class ModelData:
-    """Everything the equations read. A class column that is also related has no entry in `classes` and `levels`:
-    its codes are those in `related` (labels of the pedigree or matrix; `ZERO` is the further level ``0``)."""
+    """Everything the equations read.
+
+    A class column that is also related has no entry in `classes` and `levels`: its codes are those in `related` (labels
+    of the pedigree or matrix; `ZERO` is the further level ``0``).
+    """
 
     records: Records
     levels: Mapping[str, Labels] = field(default_factory=dict)
