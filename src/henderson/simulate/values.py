@@ -39,7 +39,7 @@ class Truth:
 def draw_truth(config: SimulationConfig, pedigree: SimulatedPedigree, progress: Callable[[int], None]) -> Truth:
     """Return all effects; `progress` is called with the number of animals done."""
     recorded = _recorded(config, pedigree)
-    F = inbreeding(pedigree.sire, pedigree.dam, pedigree.generation, config.threads)
+    F = inbreeding(pedigree.sire, pedigree.dam, pedigree.generation, threads=config.threads)
     herd_sd = config.per_trait(config.herd_sd)
     permanent = None
     if config.has_permanent:
