@@ -1,0 +1,134 @@
+"""What the commands do: one call of the library, then its answer as a table or as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from henderson.cli.progress import progress_bars
+from henderson.errors import UsageError
+
+if TYPE_CHECKING:
+    from henderson.jobs.run import Outcome
+
+
+def run_jobs(file: Path, *, jobs: tuple[str, ...] | None, as_json: bool, quiet: bool, **options: Any) -> None:
+    """Run the jobs of a parameter file and print a table of the effects."""
+    from henderson.jobs.run import Settings, run
+
+    _only_embedded(options["engine"])
+    settings = Settings(jobs=jobs, **options)
+    with progress_bars(quiet=quiet) as progress:
+        outcome = run(file, settings, progress)
+    if as_json:
+        print(json.dumps(outcome.record))
+    elif not quiet:
+        _print_outcome(outcome)
+
+
+def run_ingest(file: Path, *, as_json: bool, quiet: bool, **options: Any) -> None:
+    """Ingest the data of a parameter file into its store."""
+    from henderson.jobs.run import Settings, ingest_only
+
+    _only_embedded(options["engine"])
+    with progress_bars(quiet=quiet) as progress:
+        store = ingest_only(file, Settings(**options), progress)
+    if as_json:
+        print(json.dumps({"store": str(store)}))
+    elif not quiet:
+        print(store)
+
+
+def check_model(file: Path, *, as_json: bool) -> None:
+    """Print the model as it was understood."""
+    from henderson.jobs.check import describe_model
+
+    description = describe_model(file)
+    if as_json:
+        print(json.dumps(description.config))
+        return
+    console = Console(highlight=False)
+    console.print(description.equations)
+    table = _table("factor", "variance of", "levels related by", "sub-factors")
+    for row in description.factors:
+        table.add_row(*row)
+    console.print(table)
+    for note in description.notes:
+        console.print(note)
+
+
+def report_pedigree(file: Path, *, as_json: bool, **options: Any) -> None:
+    """Check a pedigree file and write its reports."""
+    from henderson.jobs.pedigree import report
+    from henderson.pedigree.report import print_summary
+
+    summary, out = report(file, **options)
+    if as_json:
+        print(json.dumps(dataclasses.asdict(summary)))
+        return
+    print_summary(summary, Console(highlight=False))
+    print(f"reports in {out}")
+
+
+def run_simulation(out: Path, **options: Any) -> None:
+    """Write simulated data with a model beside them."""
+    from henderson.jobs.simulate import simulate_from_options
+
+    with progress_bars(quiet=False) as progress:
+        simulate_from_options(out, progress=progress, **options)
+    print(f"{out}: next, henderson run {out / 'model.toml'}")
+
+
+def _only_embedded(engine: str) -> None:
+    if engine != "embedded":
+        raise UsageError("the petsc engine is not supported yet; use --engine embedded")
+
+
+def _print_outcome(outcome: Outcome) -> None:
+    from henderson.results.summary import is_random, summarise_effects, top_levels
+
+    console = Console(highlight=False, file=sys.stdout)
+    table = _table("factor", "sub-factor", "levels", "mean", "sd", "min", "max", "reliability", texts=2)
+    for e in summarise_effects(outcome.parts):
+        numbers = (f"{v:.4g}" for v in (e.mean, e.sd, e.minimum, e.maximum))
+        reliability = "" if e.mean_reliability is None else f"{e.mean_reliability:.3f}"
+        table.add_row(e.factor, e.subfactor, f"{e.levels:,}", *numbers, reliability)
+    console.print(table)
+    for part in [p for p in outcome.parts if is_random(p)][:4]:
+        best = _table(f"best by {part.subfactor}", "solution", "se", "reliability")
+        for t in top_levels(part, 5):
+            best.add_row(t.level, f"{t.value:.4f}", _number(t.se, 4), _number(t.reliability, 3))
+        console.print(best)
+    for job in outcome.record["jobs"]:
+        console.print(_sentence(job))
+    seconds = sum(s["seconds"] for s in outcome.record["stages"])
+    peak = max(s["peak_bytes"] for s in outcome.record["stages"])
+    console.print(f"{seconds:.1f} s, at most {peak / 2**20:,.0f} MiB; results in {outcome.out}")
+    for path in outcome.files:
+        console.print(f"  {path.name}")
+
+
+def _sentence(job: dict[str, Any]) -> str:
+    if "iterations" not in job:
+        return f"{job['job']}: {job['stop_reason']}"
+    return (
+        f"{job['job']}: {job['equations']:,} equations, {job['iterations']} iterations, "
+        f"relative residual {job['relative_residual']:.1e}, {job['stop_reason']}"
+    )
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+def _table(*names: str, texts: int = 1) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for k, name in enumerate(names):
+        table.add_column(name, justify="left" if k < texts else "right")
+    return table
