@@ -69,6 +69,9 @@ class Term:
         1-based ids into `ModelSpec.polynomials`; empty if the covariate enters as it is.
     centred
         Whether the covariate is centred (within class when nested) before its polynomials are evaluated.
+    where
+        Pairs (class column, level): the term enters the equation only of records that have all these levels. From formulas
+        only (``at(sex, 'F'):x``, ``diag(sex):id``).
     """
 
     variable: str
@@ -79,6 +82,7 @@ class Term:
     integer: bool = False
     centred: bool = False
     pedigree: str | None = None
+    where: tuple[tuple[str, str], ...] = ()
 
     @property
     def level_variable(self) -> str | None:

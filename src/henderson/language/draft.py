@@ -1,0 +1,55 @@
+"""A parameter file as its reader leaves it: values checked one by one, their relations not yet.
+
+Both readers, TOML and lmt's XML, fill the same draft; `assemble` checks what holds it together and makes the `ModelSpec`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from henderson.language.equations import ParsedEquation
+from henderson.language.source import Place, Source
+from henderson.language.spec import DataSpec, GammaSpec, JobSpec, MatrixSpec, Option, PedigreeSpec
+
+ColumnType = Literal["integer", "real", "text"]
+Schema = Mapping[str, ColumnType]
+ReadLevels = Callable[[str], list[str]]
+
+
+@dataclass
+class DraftVariance:
+    """What a file says of one variance; None where it says nothing."""
+
+    name: str
+    at: Place | None = None
+    sigma: tuple[tuple[float, ...], ...] | None = None
+    sigma_at: Place | None = None
+    structure: str | None = None
+    gamma: GammaSpec | None = None
+    gamma_at: Place | None = None
+    fix: tuple[tuple[bool, ...], ...] | None = None
+    fix_at: Place | None = None
+    by: str | None = None
+    by_at: Place | None = None
+    type: str | None = None
+    options: tuple[tuple[str, Option], ...] = ()
+
+
+@dataclass
+class Draft:
+    """All of one parameter file."""
+
+    source: Path
+    data: DataSpec | None = None
+    data_at: Mapping[str, Place] = field(default_factory=dict)  # of weights and of classes
+    pedigrees: dict[str, PedigreeSpec] = field(default_factory=dict)
+    matrices: dict[str, MatrixSpec] = field(default_factory=dict)
+    equations: list[ParsedEquation] = field(default_factory=list)
+    polynomials: list[Source] = field(default_factory=list)
+    formulas: dict[str, Source] = field(default_factory=dict)
+    variances: dict[str, DraftVariance] = field(default_factory=dict)
+    jobs: tuple[JobSpec, ...] = (JobSpec("solve"),)
+    functions: dict[str, Source] = field(default_factory=dict)

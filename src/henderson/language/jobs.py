@@ -1,0 +1,138 @@
+"""The jobs that a parameter file may ask for, and the options that each of them knows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+from henderson.errors import unknown
+from henderson.language.spec import JobSpec, Option
+
+Check = Callable[[object], Option]
+
+
+def _number(low: float, high: float) -> Check:
+    def check(value: object) -> Option:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low < value < high:
+            raise ValueError(f"a number between {low:g} and {high:g} was expected, not {value!r}")
+        return float(value)
+
+    return check
+
+
+def _count(value: object) -> Option:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"a whole number from 1 on was expected, not {value!r}")
+    return value
+
+
+def _flag(value: object) -> Option:
+    if not isinstance(value, bool):
+        raise ValueError(f"true or false was expected, not {value!r}")
+    return value
+
+
+def _text(value: object) -> Option:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"a text was expected, not {value!r}")
+    return value
+
+
+def _texts(value: object) -> Option:
+    values = value if isinstance(value, list | tuple) else [value]
+    if not values or any(isinstance(v, bool) or not isinstance(v, str | int) for v in values):
+        raise ValueError(f"a list of names or ids was expected, not {value!r}")
+    return tuple(str(v) for v in values)
+
+
+def _choice(*choices: str) -> Check:
+    def check(value: object) -> Option:
+        if not isinstance(value, str) or value not in choices:
+            raise ValueError(f"{unknown('value', str(value), choices)} (known: {', '.join(choices)})")
+        return value
+
+    return check
+
+
+_SAMPLING: dict[str, Check] = {
+    "sampler": _choice("singlepass", "blocked", "pev"),
+    "samples": _count,
+    "burnin": _count,
+    "chains": _count,
+    "switch": _texts,
+    "rtol": _number(0, 1),
+    "xtol": _number(0, 1),
+}
+# rtol: relative residual of the equations; xtol: relative change of the solutions between iterations (lmt's criterion CD).
+_SOLVING: dict[str, Check] = {
+    "method": _choice("pcg", "direct"),
+    "preconditioner": _choice("diagonal", "trait", "level"),
+    "rtol": _number(0, 1),
+    "xtol": _number(0, 1),
+    "max_it": _count,
+}
+OPTIONS: dict[str, dict[str, Check]] = {
+    "solve": _SOLVING,
+    "pev": {"factor": _texts, "levels": _texts, "levelfile": _text, "nrhs": _count, **_SOLVING},
+    "reml": {
+        "method": _choice("ai", "mc-ai", "em", "mc-em", "auto"),
+        "max_rounds": _count,
+        "rtol": _number(0, 1),
+        "convtype": _choice("ll", "ng", "cd"),
+        "convtypell": _number(-math.inf, math.inf),
+        "convtypeng": _number(-math.inf, math.inf),
+        "convtypecd": _number(-math.inf, math.inf),
+        "nscale": _number(-math.inf, math.inf),
+        "solver_rtol": _number(0, 1),
+        "solver_xtol": _number(0, 1),
+        "solver_max_it": _count,
+        "solver_method": _choice("pcg", "direct"),
+        "write_ai": _flag,
+        "residuals": _flag,
+        "solutions": _flag,
+        **{k: v for k, v in _SAMPLING.items() if k not in ("rtol", "xtol", "switch")},
+    },
+    "yhat": {},
+    "residuals": {},
+    "sample": _SAMPLING,
+    "pevsample": _SAMPLING,
+}
+# lmt's names and what they are here.
+ALIASES: dict[str, tuple[str, dict[str, Option]]] = {
+    "pevsolve": ("pev", {}),
+    "airemlc": ("reml", {"method": "ai"}),
+    "aireml": ("reml", {"method": "ai"}),
+    "mcemreml": ("reml", {"method": "mc-em"}),
+}
+NAMES = (*OPTIONS, *ALIASES)
+
+
+def make_job(name: str, options: Mapping[str, object], fault: Callable[[str | None, str], None]) -> JobSpec | None:
+    """Return the job in its canonical name, its options checked and sorted; None if there is no such job.
+
+    Parameters
+    ----------
+    fault
+        Called with the option (None for the name of the job) and what is wrong with it.
+    """
+    if name not in NAMES:
+        fault(None, unknown("job", name, NAMES))
+        return None
+    canonical, implied = ALIASES.get(name, (name, {}))
+    checks = OPTIONS[canonical]
+    values = dict(implied)
+    for key, value in options.items():
+        if key not in checks:
+            fault(key, unknown(f"option of job {name!r}:", key, list(checks)))
+            continue
+        try:
+            values[key] = checks[key](value)
+        except ValueError as e:
+            fault(key, f"option {key!r} of job {name!r}: {e}")
+    return JobSpec(canonical, tuple(sorted(values.items())))
+
+
+def rtol_of_log(threshold: float) -> float:
+    """Return the relative tolerance that lmt's natural-log threshold stands for: -18.42 is 1e-8 (rounded ln 1e-8)."""
+    power = round(threshold / math.log(10))
+    return 10.0**power if abs(threshold - power * math.log(10)) < 0.005 else math.exp(threshold)

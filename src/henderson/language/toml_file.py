@@ -1,0 +1,222 @@
+"""Reading a TOML parameter file into a draft of the model."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+from henderson.errors import ModelError, Problem, unknown
+from henderson.language.draft import Draft, DraftVariance
+from henderson.language.equations import parse_equations
+from henderson.language.jobs import NAMES, make_job
+from henderson.language.source import Problems
+from henderson.language.spec import DataSpec, GammaSpec, JobSpec, MatrixSpec, PedigreeSpec
+from henderson.language.toml_places import find_places
+from henderson.language.values import Table, say
+from henderson.language.variances import STRUCTURES
+
+FORMULAS = ("fixed", "random", "residual")
+_PLACE = re.compile(r"^(?P<what>.*?) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)$", re.DOTALL)
+
+
+def read_toml(path: Path, problems: Problems) -> Draft:
+    """Return the draft of a TOML parameter file; mistakes in single values are noted in `problems`.
+
+    Raises
+    ------
+    ModelError
+        The file is not TOML; with line and column.
+    """
+    text = _decode(path)
+    root = Table(_load(text, path), (), find_places(text), problems)
+    root.check_keys(("data", "pedigree", "matrix", "model", "variance", "jobs", "functions"), "table")
+    draft = Draft(path)
+    _read_data(root, draft)
+    for name, table in root.tables("pedigree"):
+        _read_pedigree(name, table, draft)
+    for name, table in root.tables("matrix"):
+        table.check_keys(("file", "inverse", "diagonal"))
+        file = table.needed_text("file")
+        inverse, diagonal = table.flag("inverse", False), table.flag("diagonal", False)
+        draft.matrices[name] = MatrixSpec(name, file or "", inverse, diagonal)
+    _read_model(root, draft)
+    for name, table in root.tables("variance"):
+        _read_variance(name, table, draft)
+    _read_jobs(root, draft)
+    if (functions := root.table("functions")) is not None:
+        for name in functions.values:
+            if (function := functions.text(name)) is not None:
+                draft.functions[name] = functions.places.string(function, "functions", name)
+    return draft
+
+
+def _decode(path: Path) -> str:
+    data = path.read_bytes()
+    try:
+        return data.decode("utf-8").replace("\r\n", "\n")
+    except UnicodeDecodeError as e:
+        line = data.count(b"\n", 0, e.start) + 1
+        raise ModelError(Problem(f"byte {e.start} is not UTF-8", str(path), line)) from None
+
+
+def _load(text: str, path: Path) -> dict[str, object]:
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ModelError(Problem("lists or tables are nested too deep", str(path), 1)) from None
+    except tomllib.TOMLDecodeError as e:
+        match = _PLACE.match(str(e))
+        what = match["what"] if match else str(e)
+        if match and match["line"]:
+            line, column = int(match["line"]), int(match["column"])
+        else:
+            lines = text.rstrip().split("\n")
+            line, column = len(lines), len(lines[-1]) + 1
+        raise ModelError(Problem(f"not valid TOML: {what}", str(path), line, column)) from None
+
+
+def _read_data(root: Table, draft: Draft) -> None:
+    if "data" not in root.values:
+        root.problems.add("the table [data] is missing", None, 'it names the records: records = "records.csv"')
+        return
+    if (table := root.table("data")) is None:
+        return
+    table.check_keys(("records", "missing", "weights", "classes"))
+    records = table.texts("records")
+    if "records" not in table.values:
+        table.fault("'records' is missing")
+    missing, weights, classes = table.number("missing"), table.text("weights"), table.texts("classes") or ()
+    for key in ("weights", "classes"):
+        if (at := table.at(key)) is not None:
+            draft.data_at = {**draft.data_at, key: at}
+    if records is not None:
+        draft.data = DataSpec(records, missing, weights, tuple(sorted(set(classes))))
+
+
+def _read_pedigree(name: str, table: Table, draft: Draft) -> None:
+    table.check_keys(
+        (
+            "file", "inbreeding", "selfing", "add_missing_parents", "probabilistic", "phantomparents", "qfile",
+            "metafile", "metamatrix",
+        )
+    )  # fmt: skip
+    spec = PedigreeSpec(
+        name,
+        table.needed_text("file") or "",
+        inbreeding=table.flag("inbreeding", True),
+        selfing=table.flag("selfing", False),
+        add_missing_parents=table.flag("add_missing_parents", False),
+        probabilistic=table.flag("probabilistic", False),
+        phantomparents=table.count("phantomparents"),
+        qfile=table.text("qfile"),
+        metafile=table.text("metafile"),
+        metamatrix=table.matrix("metamatrix"),
+    )
+    if spec.metafile and spec.metamatrix:
+        table.fault("'metafile' and 'metamatrix' exclude each other", "metamatrix")
+    draft.pedigrees[name] = spec
+
+
+def _read_model(root: Table, draft: Draft) -> None:
+    if "model" not in root.values:
+        root.problems.add("the table [model] is missing", None, "it holds the equations or formulas")
+        return
+    if (table := root.table("model")) is None:
+        return
+    table.check_keys(("equations", "polynomials", *FORMULAS))
+    equations = table.text("equations")
+    for key in FORMULAS:
+        if (formula := table.text(key)) is not None:
+            draft.formulas[key] = table.places.string(formula, "model", key)
+    if "equations" in table.values and any(key in table.values for key in FORMULAS):
+        table.fault("'equations' and formulas exclude each other", "equations")
+    elif equations is not None:
+        source = table.places.string(equations, "model", "equations")
+        draft.equations = parse_equations(source.lines(), root.problems)
+        if not draft.equations and not root.problems.found:
+            table.fault("'equations' holds no equation", "equations")
+    elif "fixed" not in table.values and "equations" not in table.values:
+        table.fault("'equations' or 'fixed' is missing")
+    if "polynomials" in table.values:
+        if isinstance(table.values["polynomials"], list):
+            if "fixed" in table.values:
+                table.fault("'polynomials' belongs to 'equations'; a formula says I(x^2)", "polynomials")
+            texts = table.texts("polynomials") or () if table.values["polynomials"] else ()
+            draft.polynomials = [
+                table.places.string(text, "model", "polynomials", str(n)) for n, text in enumerate(texts)
+            ]
+        else:
+            table.fault(f"'polynomials' must be a list of texts, not {say(table.values['polynomials'])}", "polynomials")
+
+
+def _read_variance(name: str, table: Table, draft: Draft) -> None:
+    table.check_keys(("sigma", "structure", "gamma", "fix", "by"))
+    variance = DraftVariance(
+        name,
+        at=table.at(),
+        sigma=table.matrix("sigma"),
+        sigma_at=table.at("sigma"),
+        structure=table.text("structure"),
+        gamma=_read_gamma(table),
+        gamma_at=table.at("gamma"),
+        fix=table.flags("fix"),
+        fix_at=table.at("fix"),
+        by=table.text("by"),
+        by_at=table.at("by"),
+    )
+    if variance.structure is not None and variance.structure not in STRUCTURES:
+        table.fault(f"{unknown('structure', variance.structure, STRUCTURES)} ({', '.join(STRUCTURES)})", "structure")
+    if variance.by is not None and name != "res":
+        table.fault("'by' is for the residual variance 'res' only", "by")
+    if variance.gamma is not None and name == "res":
+        table.fault("the residual variance 'res' takes no gamma; see 'weights' in [data]", "gamma")
+    draft.variances[name] = variance
+
+
+def _read_gamma(table: Table) -> GammaSpec | None:
+    gamma = table.table("gamma")
+    if gamma is None:
+        return None
+    gamma.check_keys(("A", "matrix"), "kind of gamma")
+    if ("A" in gamma.values) == ("matrix" in gamma.values):
+        if not gamma.values or "A" in gamma.values:
+            gamma.fault('write either { A = { pedigree = "name" } } or { matrix = "name" }')
+        return None
+    if "matrix" in gamma.values:
+        matrix = gamma.text("matrix")
+        return GammaSpec("matrix", matrix) if matrix else None
+    if (inner := gamma.table("A")) is None:
+        return None
+    inner.check_keys(("pedigree",))
+    pedigree = inner.needed_text("pedigree")
+    return GammaSpec("pedigree", pedigree) if pedigree else None
+
+
+def _read_jobs(root: Table, draft: Draft) -> None:
+    if (table := root.table("jobs")) is None:
+        return
+    run = table.texts("run") if "run" in table.values else ("solve",)
+    if run is None:
+        return
+    options = {}
+    for key in table.values:
+        if key == "run":
+            continue
+        if key not in NAMES:
+            table.fault(unknown("key", key, ("run", *NAMES)), key)
+        elif key not in run:
+            table.fault(f"options of job {key!r}, which is not in run = [{', '.join(map(repr, run))}]", key)
+        elif (inner := table.table(key)) is not None:
+            options[key] = inner.values
+    jobs: list[JobSpec | None] = []
+    for n, name in enumerate(run):
+
+        def fault(option: str | None, message: str, n: int = n, name: str = name) -> None:
+            keys = (name, option) if option else ("run", str(n))
+            table.fault(message, *keys)
+
+        if name in run[:n]:
+            table.fault(f"job {name!r} is listed twice", "run", str(n))
+        jobs.append(make_job(name, options.get(name, {}), fault))
+    draft.jobs = tuple(job for job in jobs if job is not None)
