@@ -1,0 +1,57 @@
+"""Equations printed from a model, in the language from which they were parsed."""
+
+from __future__ import annotations
+
+import re
+
+from henderson.errors import ModelError
+from henderson.language.spec import ONE, ModelSpec, SubFactor, Term
+
+_PLAIN = re.compile(r"[^\W\d][\w.]*")
+
+
+def print_equations(spec: ModelSpec) -> str:
+    """Return the equations, one a line, that parse to the same terms and sub-factors.
+
+    Raises
+    ------
+    ModelError
+        The model came from formulas and has what equations cannot say: an interaction, a term of one level, or a name that
+        is not one of the language.
+    """
+    fixed = {s.name: s for s in spec.subfactors}
+    lines = []
+    for equation in spec.equations:
+        terms = " + ".join(f"{_variable(t, fixed[t.subfactor])}*{_subfactor(fixed[t.subfactor])}" for t in equation.terms)
+        lines.append(f"{_name(equation.trait)} = {terms}")
+    return "\n".join(lines)
+
+
+def _name(name: str) -> str:
+    if not _PLAIN.fullmatch(name):
+        raise ModelError(f"{name!r} cannot be written in an equation")
+    return name
+
+
+def _subfactor(s: SubFactor) -> str:
+    if s.variance is None:
+        return _name(s.name)
+    return f"{_name(s.name)}(v({_name(s.variance)}({','.join(map(str, s.positions))})))"
+
+
+def _variable(term: Term, subfactor: SubFactor) -> str:
+    name = term.variable if term.variable == ONE else _name(term.variable)
+    if term.where:
+        raise ModelError(f"a term for one level of {term.where[0][0]!r} cannot be written in an equation")
+    if term.kind == "class":
+        return name
+    if term.kind == "group":
+        return f"{name}(t(gg({_name(term.pedigree or '')})))"
+    items = [
+        "t(i)" if term.integer else "",
+        f"p({','.join(map(str, term.polynomials))})" if term.polynomials else "",
+        f"n({_name(term.nested_in)})" if term.nested_in else "",
+        "" if term.centred or subfactor.variance is not None else "c(n)",
+    ]
+    inner = ";".join(item for item in items if item)
+    return f"{name}(t(co({inner})))" if inner else f"{name}(t(co))"

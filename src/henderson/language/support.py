@@ -1,0 +1,79 @@
+"""What this version cannot compute yet, though the model language knows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from henderson.errors import Problem
+from henderson.language.spec import JobSpec, ModelSpec, PedigreeSpec, VarianceSpec
+
+COMPUTABLE_JOBS = ("solve", "pev")
+
+
+def unsupported(spec: ModelSpec) -> list[Problem]:
+    """Return one problem for each part of the model that this version cannot compute; none if it can compute all of it."""
+    file = str(spec.source) if spec.source else None
+    sentences = dict.fromkeys((*_jobs(spec), *_terms(spec), *_pedigrees(spec), *_variances(spec)))
+    return [Problem(f"{sentence} not supported yet", file, remedy=None) for sentence in sentences]
+
+
+def _jobs(spec: ModelSpec) -> Iterator[str]:
+    for job in spec.jobs:
+        if job.name not in COMPUTABLE_JOBS:
+            method = f" (method {job.get('method')!r})" if job.get("method") else ""
+            yield f"job {job.name!r}{method} is"
+        else:
+            yield from _job_options(job)
+
+
+def _job_options(job: JobSpec) -> Iterator[str]:
+    if job.get("xtol") is not None:
+        yield f"job {job.name!r}: stopping by the change of the solutions (xtol, lmt's convtype CD) is"
+    for key in ("factor", "levels", "levelfile"):
+        if job.get(key) is not None:
+            yield f"job {job.name!r}: a choice of effects or levels ({key!r}) is"
+
+
+def _terms(spec: ModelSpec) -> Iterator[str]:
+    for equation in spec.equations:
+        for term in equation.terms:
+            if term.kind == "group":
+                yield f"sub-factor {term.subfactor!r}: regression on genetic groups, t(gg({term.pedigree})), is"
+            if term.where:
+                column, level = term.where[0]
+                yield f"sub-factor {term.subfactor!r}: a term for level {level!r} of {column!r} alone is"
+
+
+def _pedigrees(spec: ModelSpec) -> Iterator[str]:
+    for pedigree in spec.pedigrees:
+        for switch in _switches(pedigree):
+            yield f"pedigree {pedigree.name!r}: {switch}"
+
+
+def _switches(pedigree: PedigreeSpec) -> Iterator[str]:
+    if pedigree.probabilistic:
+        yield "probabilistic parentage is"
+    if pedigree.phantomparents:
+        yield "genetic groups (phantomparents) are"
+    if pedigree.metafile or pedigree.metamatrix:
+        yield "metafounders are"
+    if pedigree.qfile:
+        yield "writing the group matrix Q (qfile) is"
+
+
+def _variances(spec: ModelSpec) -> Iterator[str]:
+    for variance in spec.variances:
+        for part in _parts(variance):
+            yield f"variance {variance.name!r}: {part}"
+
+
+def _parts(variance: VarianceSpec) -> Iterator[str]:
+    if variance.gamma.kind in ("H", "G"):
+        what = "single-step relationships" if variance.gamma.kind == "H" else "genomic relationships built from markers"
+        yield f"gamma of kind {variance.gamma.kind} ({what}) is"
+    if variance.type == "block":
+        yield "a Sigma for each record (type: block) is"
+    elif variance.type is not None:
+        yield f"type {variance.type!r} is"
+    if variance.by is not None:
+        yield f"a residual variance for each class of {variance.by!r} is"
