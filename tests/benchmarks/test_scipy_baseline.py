@@ -77,7 +77,7 @@ def test_inverse_relationship_is_the_inverse(tmp_path: Path) -> None:
 
 
 def test_true_values_regress_by_one_on_predictions(tmp_path: Path) -> None:
-    """Cov(u, u_hat) = Var(u_hat), so the slope is one; over seeds it varied by 0.03, and the bound is five times that."""
+    """Cov(u, u_hat) = Var(u_hat), so the slope is one; over seeds its sd was 0.03, and the bound is five times that."""
     simulate(SimulationConfig(animals=8000, records=0.7, missing=(0.0, 0.1, 0.3), seed=5), tmp_path / "data")
     problem = baseline.read(tmp_path / "data")
     C, rhs, n_fixed = baseline.assemble(problem)

@@ -113,7 +113,7 @@ def test_herds_sexes_ages_and_missing_values_are_as_asked(simulated) -> None:
 
 
 def test_phenotypic_variance_is_the_sum_of_its_parts() -> None:
-    config = dataclasses.replace(RANDOM, cohorts=1, maternal=False, records=1, repeats=1)
+    config = dataclasses.replace(RANDOM, cohorts=1, maternal=False, records=1.0, repeats=1)
     config = dataclasses.replace(config, age_effect=0.0, sex_effect=0.0)
     pedigree = simulate_pedigree(config, lambda done: None)
     truth = draw_truth(config, pedigree, lambda done: None)

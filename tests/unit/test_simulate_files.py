@@ -163,7 +163,7 @@ def test_progress_reaches_the_end_of_every_stage(tmp_path: Path) -> None:
 @pytest.mark.parametrize("animals", [1, 2, 5, 40])
 @pytest.mark.parametrize("pedigree", ["dairy", "random"])
 def test_tiny_pedigrees_work(animals: int, pedigree: str, tmp_path: Path) -> None:
-    simulate(SimulationConfig(animals=animals, pedigree=pedigree, records=1, recorded="all"), tmp_path / "out")
+    simulate(SimulationConfig(animals=animals, pedigree=pedigree, records=1.0, recorded="all"), tmp_path / "out")
     assert len(pd.read_csv(tmp_path / "out" / "pedigree.csv")) == animals
 
 

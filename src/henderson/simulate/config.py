@@ -46,7 +46,7 @@ class SimulationConfig:
     herds
         Number of herds, of unequal size; default a fortieth of the animals.
     records
-        A share of the animals if at most 1, else the number of records.
+        Number of records if an integer, share of the animals if not (0.6 is 60 for every 100 animals).
     repeats
         Records of each recorded animal; with more than one, or with `sigma_p`, the model has a permanent environment
         ``pe``.
@@ -73,7 +73,7 @@ class SimulationConfig:
     sires: int | None = None
     herds: int | None = None
     traits: tuple[str, ...] = ("y1", "y2", "y3")
-    records: float = 0.6
+    records: int | float = 0.6
     repeats: int = 1
     recorded: Literal["females", "all"] | None = None
     maternal: bool = False
@@ -122,7 +122,7 @@ class SimulationConfig:
     @property
     def n_records(self) -> int:
         """Return the number of rows of the record file."""
-        return round(self.records * self.animals) if self.records <= 1 else int(self.records)
+        return self.records if isinstance(self.records, int) else max(1, round(self.records * self.animals))
 
     @property
     def n_recorded(self) -> int:
@@ -198,7 +198,7 @@ def _problems(config: SimulationConfig) -> list[str]:
     if not 0 <= c.seed < 2**64:
         found.append(f"seed is {c.seed}; it must be 0 to 2^64 - 1")
     if not c.records > 0:
-        found.append(f"records is {c.records}; it must be a share up to 1 or a number of records")
+        found.append(f"records is {c.records}; it must be a number of records, or a share of the animals, above 0")
     if c.unknown is not None and not 0 <= c.unknown <= 1:
         found.append(f"unknown is {c.unknown}; it must be 0 to 1")
     if not c.traits or len(set(c.traits)) != len(c.traits):
