@@ -1,11 +1,11 @@
-"""Times `henderson run` beside what a Python user would write with SciPy, on one simulated data set, from CSV to solutions.
+"""Times `henderson run` beside what a Python user would write with SciPy, on the same files, from CSV to solutions.
 
-    python tests/benchmarks/scipy_bench.py [--animals N] [--records N] [--herds N] [--repeat R] [--no-assert] [--json FILE]
+    python tests/benchmarks/scipy_bench.py [--animals N] [--records N] [--herds N] [--repeat R] [--no-assert]
 
-Both sides read the same files, solve the same equations to the same relative residual, and run in processes of their own, in
-turn, so that time and peak memory are each one's own. Peak memory is the larger of the kernel's account of the process and
-of what its whole family of processes was seen to hold. A small run of ours comes first, so that kernels are compiled.
-The solutions must agree; then our solve must be at least five times faster (wall clock), our peak memory at most a third.
+Both sides solve the same equations of simulated data to the same relative residual, each in processes of its own and in
+turn, so that time and peak memory are its own. Peak memory is the larger of the kernel's account of the process and of
+what its whole family of processes was seen to hold. A small run of ours comes first, so that kernels are compiled.
+The solutions must agree; then our solve must be at least five times faster (wall clock) with a third of the memory.
 The default size is 1,000,000 animals, 3 traits, 600,000 records, 25,000 herds; `--animals 20000` is a smoke test.
 """
 
