@@ -23,10 +23,7 @@ from henderson.language.variances import check_sigma
 def assemble(draft: Draft, schema: Schema | None, problems: Problems) -> ModelSpec | None:
     """Return the model, None if anything is wrong (noted in `problems`).
 
-    Parameters
-    ----------
-    schema
-        Types of the columns of the records by name; None if they could not be read.
+    `schema` has the types of the columns of the records by name; None if they could not be read.
     """
     polynomials = compile_polynomials(draft.polynomials, problems)
     equations, subfactors = compile_equations(draft.equations, polynomials, draft.polynomials, problems)
@@ -95,8 +92,10 @@ def report_missing_columns(
             missing.setdefault(column, at)
     for column, at in missing.items():
         near = nearest(column, list(schema))
-        hint = f"did you mean {near!r}?" if near else f"columns: {', '.join([*schema][:12])}{', ...' * (len(schema) > 12)}"
-        problems.add(f"{records} has no column {column!r}", at, hint)
+        known = [*schema][:12] + ["..."] * (len(schema) > 12)
+        hint = f"did you mean {near!r}?" if near else f"columns: {', '.join(known)}"
+        formula = next((f"formula {k!r}: " for k, s in draft.formulas.items() if at in s.places), "")
+        problems.add(f"{formula}{records} has no column {column!r}", at, hint)
 
 
 def _check_pedigrees(draft: Draft, problems: Problems) -> None:
@@ -125,16 +124,20 @@ def _check_use_of_variances(draft: Draft, subfactors: SubFactors, problems: Prob
             continue
         used.add(s.variance)
         if s.variance == RESIDUAL:
-            problems.add(f"sub-factor {s.name!r} names the residual variance {RESIDUAL!r}", s.at, "use another variance")
+            problems.add(f"sub-factor {s.name!r} names the residual variance {RESIDUAL!r}", s.at, "use another one")
         elif s.variance not in draft.variances:
             all_known = False
             problems.add(f"sub-factor {s.name!r}: {unknown('variance', s.variance, declared)}", s.at)
-    # An unknown name is most often a misspelt one, which leaves the right one unused: say that once. Nor can anything be
-    # said where an equation could not be read.
+    # An unknown name is most often a misspelt one, which leaves the right one unused: say that once. Nor can anything
+    # be said where an equation could not be read.
     if all_known and not problems.found:
         for name in declared:
             if name not in used:
-                problems.add(f"variance {name!r} is declared, but no sub-factor uses it", draft.variances[name].at)
+                problems.add(
+                    f"variance {name!r} is declared, but no sub-factor uses it",
+                    draft.variances[name].at,
+                    f"used: {', '.join([*sorted(used), RESIDUAL])}",
+                )
 
 
 def _check_levels(draft: Draft, problems: Problems) -> None:
@@ -147,8 +150,8 @@ def _check_levels(draft: Draft, problems: Problems) -> None:
             levels = v.nested_in if v.kind == "covariate" else v.name
             if levels is None or levels == ONE or v.kind == "group":
                 problems.add(
-                    f"sub-factor {term.subfactor.name!r} of variance {variance.name!r} has no individuals: its levels are "
-                    f"related by {variance.gamma.name!r}, but variable {v.name!r} names none",
+                    f"sub-factor {term.subfactor.name!r} of variance {variance.name!r} has no individuals: its levels "
+                    f"are related by {variance.gamma.name!r}, but variable {v.name!r} names none",
                     v.at,
                     "use the column of the individuals, or nest the covariate in it",
                 )
@@ -187,8 +190,8 @@ def _owners(name: str, subfactors: SubFactors, problems: Problems) -> dict[int, 
         for position in s.positions:
             if position in owners:
                 problems.add(
-                    f"position {position} of variance {name!r} is used twice, by sub-factor {owners[position]!r} and by "
-                    f"{s.name!r}",
+                    f"position {position} of variance {name!r} is used twice, by sub-factor {owners[position]!r} "
+                    f"and by {s.name!r}",
                     s.at,
                     "every position belongs to one sub-factor",
                 )

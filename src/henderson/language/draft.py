@@ -1,11 +1,11 @@
 """A parameter file as its reader leaves it: values checked one by one, their relations not yet.
 
-Both readers, TOML and lmt's XML, fill the same draft; `assemble` checks what holds it together and makes the `ModelSpec`.
+Both readers, TOML and lmt's XML, fill the same draft; `assemble` checks its whole and makes the `ModelSpec`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -16,7 +16,6 @@ from henderson.language.spec import DataSpec, GammaSpec, JobSpec, MatrixSpec, Op
 
 ColumnType = Literal["integer", "real", "text"]
 Schema = Mapping[str, ColumnType]
-ReadLevels = Callable[[str], list[str]]
 
 
 @dataclass

@@ -1,8 +1,8 @@
 """The grammar of lmt's equations: from text to parsed terms that still know where they stood.
 
 One equation stands on a line, ``response = variable*subfactor + ...``; a variable may carry a specifier
-``t(cl)``, ``t(co(t(r);p(1,2);n(herd);c(n)))`` or ``t(gg(pedigree))``, a sub-factor ``v(variance(1,2))``. ``c(n)`` switches off
-the centring of a fixed covariate (lmt says that there is such a switch, but nowhere how it is written).
+``t(cl)``, ``t(co(t(r);p(1,2);n(herd);c(n)))`` or ``t(gg(pedigree))``, a sub-factor ``v(variance(1,2))``. ``c(n)`` switches
+off the centring of a fixed covariate (lmt says that there is such a switch, but nowhere how it is written).
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
-from lark import Lark, Token, Transformer, v_args
+from lark import Lark, Token, Transformer
 
 from henderson.language.source import Place, Problems, Source
 from henderson.language.spec import ONE
@@ -127,7 +127,7 @@ class _Items:
     fields: tuple[tuple[str, Any], ...]
 
 
-class _Build(Transformer[Token, ParsedEquation]):
+class _Build(Transformer):  # type: ignore[misc]
     def __init__(self, line: Source) -> None:
         super().__init__()
         self.line = line
@@ -158,7 +158,7 @@ class _Build(Transformer[Token, ParsedEquation]):
         for item in (c for c in children if isinstance(c, tuple)):
             token, key, value = item
             if key in fields:
-                raise Misfit(f"{str(token)}(...) is given twice for one variable", token.start_pos)
+                raise Misfit(f"{token!s}(...) is given twice for one variable", token.start_pos)
             fields[key] = value
         return _Items(tuple(fields.items()))
 
@@ -177,8 +177,8 @@ class _Build(Transformer[Token, ParsedEquation]):
     def centring(self, children: list[Any]) -> tuple[Token, str, bool]:
         return children[0], "centred", str(children[2]) == "y"
 
-    @v_args(inline=True)
-    def subfactor(self, name: Token, specifier: tuple[str, tuple[int, ...]] | None) -> ParsedSubFactor:
+    def subfactor(self, children: list[Any]) -> ParsedSubFactor:
+        name, specifier = children
         return ParsedSubFactor(str(name), self._at(name), *(specifier or (None, ())))
 
     def subfactor_specifier(self, children: list[Any]) -> tuple[str, tuple[int, ...]]:
@@ -204,10 +204,11 @@ def parse_equation(line: Source) -> ParsedEquation:
     ------
     Misfit
         The line is not an equation; carries the character at fault.
+
     """
     tree = parse(_grammar(), line.text, WORDS)
     try:
-        return _Build(line).transform(tree)
+        return cast(ParsedEquation, _Build(line).transform(tree))
     except Exception as e:
         if isinstance(original := getattr(e, "orig_exc", None), Misfit):
             raise original from None

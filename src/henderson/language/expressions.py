@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
-from lark import Lark, Token, Transformer, v_args
+from lark import Lark, Token, Transformer
 from numpy.typing import NDArray
 
 from henderson.errors import unknown
@@ -125,28 +125,33 @@ def _apply(function: str, index: int, *arguments: Expression) -> Apply:
     return Apply(function, arguments, depth)
 
 
-@v_args(inline=True)
-class _Build(Transformer[Token, Expression]):
-    def number(self, token: Token) -> Number:
+class _Build(Transformer):  # type: ignore[misc]
+    def number(self, children: list[Token]) -> Number:
+        token = children[0]
         if not np.isfinite(float(token)):
             raise Misfit(f"the number {str(token)!r} is too large", token.start_pos or 0)
         return Number(float(token))
 
-    def name(self, token: Token) -> Name:
+    def name(self, children: list[Token]) -> Name:
+        token = children[0]
         return Name(str(token), token.start_pos or 0)
 
-    def element(self, name: Token, row: Token, column: Token) -> Element:
+    def element(self, children: list[Token]) -> Element:
+        name, row, column = children
         return Element(str(name).strip("`"), int(row), int(column), name.start_pos or 0)
 
-    def call(self, name: Token, argument: Expression) -> Apply:
+    def call(self, children: list[Any]) -> Apply:
+        name, argument = children
         if str(name) not in FUNCTIONS:
             raise Misfit(unknown("function", str(name), list(FUNCTIONS)), name.start_pos or 0)
         return _apply(str(name), name.start_pos or 0, argument)
 
-    def sign(self, sign: Token, argument: Expression) -> Expression:
-        return argument if sign == "+" else _apply("neg", sign.start_pos or 0, argument)
+    def sign(self, children: list[Any]) -> Expression:
+        sign, argument = children
+        return cast(Expression, argument) if sign == "+" else _apply("neg", sign.start_pos or 0, argument)
 
-    def binary(self, left: Expression, operator: Token, right: Expression) -> Apply:
+    def binary(self, children: list[Any]) -> Apply:
+        left, operator, right = children
         return _apply("^" if operator == "**" else str(operator), operator.start_pos or 0, left, right)
 
 
@@ -162,8 +167,9 @@ def parse_expression(text: str) -> Expression:
     ------
     Misfit
         The text is not an expression; carries the character at fault.
+
     """
-    return parse(_grammar(), text, WORDS)  # type: ignore[return-value]
+    return cast(Expression, parse(_grammar(), text, WORDS))
 
 
 def print_expression(expression: Expression, precedence: int = SUM) -> str:

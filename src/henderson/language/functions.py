@@ -24,10 +24,7 @@ from henderson.language.syntax import Misfit
 def parse_function(name: str, source: Source, sizes: Mapping[str, int | None], problems: Problems) -> str | None:
     """Return the canonical text of a function, None if it is wrong (noted in `problems`).
 
-    Parameters
-    ----------
-    sizes
-        Number of positions of each variance, None where unknown.
+    `sizes` has the number of positions of each variance, None where unknown.
     """
     try:
         tree = parse_expression(source.text)
@@ -57,10 +54,11 @@ def _check(leaf: Name | Element, sizes: Mapping[str, int | None]) -> None:
         if leaf.name in CONSTANTS:
             return
         if leaf.name in sizes:
-            raise Misfit(f"{leaf.name!r} is a variance; write one of its elements, such as {leaf.name}[1,1]", leaf.index)
+            raise Misfit(f"{leaf.name!r} is a variance; write an element of it, such as {leaf.name}[1,1]", leaf.index)
         raise Misfit(unknown("name", leaf.name, list(sizes)), leaf.index)
     if leaf.name not in sizes:
         raise Misfit(unknown("variance", leaf.name, list(sizes)), leaf.index)
     size = sizes[leaf.name]
     if size is not None and max(leaf.row, leaf.column) > size:
-        raise Misfit(f"{leaf.name}[{leaf.row},{leaf.column}] lies outside of {leaf.name!r}, {size} by {size}", leaf.index)
+        element = f"{leaf.name}[{leaf.row},{leaf.column}]"
+        raise Misfit(f"{element} lies outside of {leaf.name!r}, {size} by {size}", leaf.index)

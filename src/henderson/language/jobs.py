@@ -63,7 +63,7 @@ _SAMPLING: dict[str, Check] = {
     "rtol": _number(0, 1),
     "xtol": _number(0, 1),
 }
-# rtol: relative residual of the equations; xtol: relative change of the solutions between iterations (lmt's criterion CD).
+# rtol: relative residual of the equations; xtol: relative change of the solutions between iterations (lmt's CD).
 _SOLVING: dict[str, Check] = {
     "method": _choice("pcg", "direct"),
     "preconditioner": _choice("diagonal", "trait", "level"),
@@ -110,10 +110,7 @@ NAMES = (*OPTIONS, *ALIASES)
 def make_job(name: str, options: Mapping[str, object], fault: Callable[[str | None, str], None]) -> JobSpec | None:
     """Return the job in its canonical name, its options checked and sorted; None if there is no such job.
 
-    Parameters
-    ----------
-    fault
-        Called with the option (None for the name of the job) and what is wrong with it.
+    `fault` is called with the option (None for the name of the job) and what is wrong with it.
     """
     if name not in NAMES:
         fault(None, unknown("job", name, NAMES))

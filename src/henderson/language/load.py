@@ -41,6 +41,7 @@ def load_model(path: str | Path, read_schema: ReadSchema, read_levels: ReadLevel
         The records cannot be read (from `read_schema`), and the parameter file is sound as far as can be seen.
     UsageError
         There is no such file, or it is neither TOML nor XML.
+
     """
     path = Path(path)
     reader = _READERS.get(path.suffix.lower())

@@ -36,6 +36,7 @@ def evaluate(text: str, x: ArrayLike) -> NDArray[np.float64]:
     ------
     ModelError
         The text is not an expression in x.
+
     """
     points = np.asarray(x, dtype=np.float64)
     try:
@@ -54,6 +55,7 @@ def canonical(text: str) -> str:
     ------
     Misfit
         The text is not an expression in x alone, with the character at fault.
+
     """
     return print_expression(_tree(text))
 

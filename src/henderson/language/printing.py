@@ -18,6 +18,7 @@ def print_equations(spec: ModelSpec) -> str:
     ModelError
         The model came from formulas and has what equations cannot say: an interaction, a term of one level, or a name that
         is not one of the language.
+
     """
     fixed = {s.name: s for s in spec.subfactors}
     lines = []

@@ -24,17 +24,13 @@ class Misfit(Exception):  # noqa: N818 - caught inside the language layer, never
 def parse(grammar: Lark, text: str, words: Mapping[str, str]) -> Tree[Token]:
     """Return the tree of `text`.
 
-    Parameters
-    ----------
-    grammar
-        An LALR parser.
-    words
-        What each terminal is called towards the user; those left out are called by their name in lower case.
+    `words` says what each terminal of the LALR `grammar` is called towards the user; "" leaves one out.
 
     Raises
     ------
     Misfit
         Naming what was found, what was expected instead, and the character.
+
     """
     if len(text) > MAX_TEXT:
         raise Misfit(f"the text has {len(text)} characters, more than {MAX_TEXT}", 0)

@@ -1,4 +1,4 @@
-"""From parsed equations to the terms and sub-factors of the model, with lmt's rules for sharing, polynomials and centring."""
+"""From parsed equations to the terms and sub-factors of the model: lmt's rules for sharing, polynomials and centring."""
 
 from __future__ import annotations
 
@@ -43,20 +43,15 @@ def compile_equations(
 ) -> tuple[tuple[Equation, ...], SubFactors]:
     """Return the equations in their order, and the sub-factors; mistakes are noted in `problems`.
 
-    Parameters
-    ----------
-    polynomials, written
-        The canonical text of each polynomial (None if it is wrong) and what the user wrote.
+    `polynomials` has the canonical text of each polynomial (None if it is wrong), `written` what the user wrote.
     """
     subfactors = SubFactors()
     equations = []
     responses: dict[str, Place] = {}
     for equation in parsed:
         if equation.response in responses:
-            problems.add(
-                f"response {equation.response!r} has two equations, the first on line {responses[equation.response][0]}",
-                equation.at,
-            )
+            first = responses[equation.response][0]
+            problems.add(f"response {equation.response!r} has two equations, the first on line {first}", equation.at)
         responses.setdefault(equation.response, equation.at)
         for term in equation.terms:
             _check_shared(term, subfactors, problems)
@@ -94,13 +89,15 @@ def _check_shared(term: ParsedTerm, subfactors: SubFactors, problems: Problems) 
     old = first.subfactor
     if (old.variance, old.positions) != (new.variance, new.positions):
         problems.add(
-            f"sub-factor {new.name!r} has two specifiers, {_specifier(new)} here and {_specifier(old)} on line {old.at[0]}",
+            f"sub-factor {new.name!r} has two specifiers, {_specifier(new)} here and {_specifier(old)} "
+            f"on line {old.at[0]}",
             new.at,
             "one sub-factor has one specifier: give the two effects two names, or both the same specifier",
         )
     if _expansion(first.variable) != _expansion(term.variable):
         problems.add(
-            f"sub-factor {new.name!r} is {_describe(term.variable)} here and {_describe(first.variable)} on line {old.at[0]}",
+            f"sub-factor {new.name!r} is {_describe(term.variable)} here and {_describe(first.variable)} "
+            f"on line {old.at[0]}",
             term.variable.at,
             "a sub-factor that is shared must be of one kind, with the same polynomials",
         )

@@ -27,6 +27,7 @@ def read_toml(path: Path, problems: Problems) -> Draft:
     ------
     ModelError
         The file is not TOML; with line and column.
+
     """
     text = _decode(path)
     root = Table(_load(text, path), (), find_places(text), problems)

@@ -5,6 +5,7 @@ The document has been accepted by `tomllib`; so this scanner follows the grammar
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass, field
 
@@ -43,10 +44,8 @@ class Places:
 def find_places(text: str) -> Places:
     """Return the places of a valid TOML document; as much as could be found, should it be odd."""
     scanner = _Scanner(text)
-    try:
+    with contextlib.suppress(IndexError, ValueError):  # the places found so far serve: they only better the messages
         scanner.document()
-    except (IndexError, ValueError):  # the places found so far serve; positions only make messages better
-        pass
     return scanner.places
 
 

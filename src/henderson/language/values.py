@@ -11,7 +11,7 @@ from henderson.language.source import Place, Problems
 from henderson.language.spec import Matrix
 from henderson.language.toml_places import Places
 
-_NAMES = {str: "a text", bool: "true or false", int: "a whole number", float: "a number", dict: "a table", list: "a list"}
+_NAMES = {str: "a text", bool: "true or false", int: "a whole number", float: "a number", dict: "a table"}
 
 
 def say(value: object) -> str:
@@ -119,12 +119,12 @@ class Table:
         return [(name, table) for name, table in inner if table is not None]
 
     def matrix(self, key: str) -> Matrix | None:
-        """Return a matrix of finite numbers as rows; a single number is 1 by 1. Shape is checked by whoever knows it."""
+        """Return a matrix of finite numbers as rows, of whatever shape; a single number is 1 by 1."""
         rows = self._rows(key)
         if rows is None:
             return None
-        numbers = all(isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for r in rows for v in r)
-        if not numbers:
+        values = [v for row in rows for v in row]
+        if not all(isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in values):
             self.fault(f"{key!r} must hold finite numbers only, not {say(self.values[key])}", key)
             return None
         return tuple(tuple(float(v) for v in row) for row in rows)
@@ -146,6 +146,6 @@ class Table:
         if isinstance(value, bool | int | float):
             return [[value]]
         if not isinstance(value, list) or not value or not all(isinstance(row, list) for row in value):
-            self.fault(f"{key!r} must be a matrix, a list of rows such as [[2.0, 0.5], [0.5, 1.0]], not {say(value)}", key)
+            self.fault(f"{key!r} must be a matrix, rows such as [[2.0, 0.5], [0.5, 1.0]], not {say(value)}", key)
             return None
         return value

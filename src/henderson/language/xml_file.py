@@ -24,6 +24,7 @@ def read_xml(path: Path, problems: Problems) -> Draft:
     ------
     ModelError
         The file is not XML, or has entities.
+
     """
     root = read_tree(path)
     draft = Draft(path)
@@ -48,14 +49,14 @@ def read_xml(path: Path, problems: Problems) -> Draft:
 
 def _needed(root: Element, names: tuple[str, ...], problems: Problems) -> Element | None:
     element = next((e for name in names if (e := root.child(name)) is not None), None)
-    misspelt = any(c.name not in TOP for c in root.children)  # reported already, and most likely the one that is missing
+    misspelt = any(c.name not in TOP for c in root.children)  # reported already, and most likely the one missing
     if element is None and not misspelt:
         problems.add(f"{root.title}: element <{names[0]}> is missing", root.at)
     return element
 
 
 def nominated(element: Element, key: str, problems: Problems, also: tuple[str, ...] = ()) -> list[Element]:
-    """Return the children that the list under `key` names, in its order; each must be there, and no other (but `also`)."""
+    """Return the children that the list under `key` names; each must be there, and no other (but `also`)."""
     names = Keys(element, problems, (key,), [c.name for c in element.children]).texts(key)
     for name in names:
         if names.count(name) > 1:
@@ -109,7 +110,7 @@ _GENOMIC_KEYS = {
 
 
 def _read_genomic(root: Element, kind: str, draft: Draft, problems: Problems) -> dict[str, Keys]:
-    """Return the genotype sets or relationship matrices by name; they are computed with the variances that name them."""
+    """Return the genotype sets, or the genomic relationship matrices, by name."""
     if (element := root.child(kind)) is None:
         return {}
     sets = {}

@@ -66,7 +66,7 @@ def read_jobs(root: Element, draft: Draft, problems: Problems) -> None:
         if child is not None:
             keys = _read_job(name, child, solvers, samplers, options, problems)
 
-        def fault(option: str | None, message: str, keys: Keys = keys or top) -> None:
+        def fault(option: str | None, message: str, name: str = name, keys: Keys = keys or top) -> None:
             lmt = {v: k for k, v in _JOB_KEYS.get(name, {}).items()}.get(option or "", option)
             keys.fault(message, lmt)
 
@@ -110,7 +110,7 @@ def _value(keys: Keys, key: str) -> object:
         return keys.texts(key)
     if key in _COUNTS:
         return keys.count(key) or 1  # a wrong number is noted already
-    if key.startswith("convtype") and key != "convtype" or key == "nscale":
+    if (key.startswith("convtype") and key != "convtype") or key == "nscale":
         return keys.number(key) or 0.0
     return keys.text(key) or ""
 

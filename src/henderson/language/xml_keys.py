@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from collections.abc import Sequence
@@ -106,10 +107,8 @@ class Keys:
         for key, (value, _) in self.values.items():
             words = tuple(word.strip() for word in value.text.split(","))
             options[key] = words[0] if len(words) == 1 and key != "switch" else tuple(sorted(words))
-            try:
+            with contextlib.suppress(ValueError):
                 options[key] = float(value.text)
-            except ValueError:
-                pass
         return tuple(sorted(options.items()))
 
 

@@ -1,10 +1,11 @@
-"""Elements and key strings of an lmt parameter file, with their lines; entities and DOCTYPE are refused, never expanded."""
+"""Elements and key strings of an lmt parameter file, with their lines; entities are refused, never expanded."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 from xml.parsers import expat
 
 from henderson.errors import ModelError, Problem
@@ -64,6 +65,7 @@ def read_tree(path: Path) -> Element:
     ------
     ModelError
         The file is not XML (naming line, column and the element at fault), or has a DOCTYPE or an entity.
+
     """
     parser = expat.ParserCreate()
     parser.SetParamEntityParsing(expat.XML_PARAM_ENTITY_PARSING_NEVER)
@@ -74,7 +76,7 @@ def read_tree(path: Path) -> Element:
     def place() -> Place:
         return parser.CurrentLineNumber, parser.CurrentColumnNumber + 1
 
-    def refuse(*_: object) -> None:
+    def refuse(*_: object) -> NoReturn:
         line, column = place()
         raise ModelError(Problem(_ENTITIES, file, line, column, "write the text itself"))
 

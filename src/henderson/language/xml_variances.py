@@ -129,7 +129,9 @@ def _read_gamma(element: Element, genomic: Genomic, draft: Draft, problems: Prob
     keys = Keys(child, problems, ("pedigree", "grm", "genotype", "type", "aweight", "switch"))
     _known(keys, "pedigree", "pedigree", draft.pedigrees)
     tblup = keys.choice("type", ("tblup",)) is not None
-    source, what = ("genotype", "genotype set") if tblup or "genotype" in keys.values else ("grm", "relationship matrix")
+    source, what = "grm", "relationship matrix"
+    if tblup or "genotype" in keys.values:
+        source, what = "genotype", "genotype set"
     _known(keys, source, what, genomic[f"{source}s"])
     keys.number("aweight")
     keys.switches("adjustg2a")

@@ -1,0 +1,332 @@
+"""The random part of a model formula: ASReml's ``us(trait):vm(id, ped)`` and lme4's ``(x | g)``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from henderson.errors import unknown
+from henderson.language.draft import DraftVariance
+from henderson.language.equations import ParsedSubFactor, ParsedTerm, ParsedVariable
+from henderson.language.formula_algebra import INTERCEPT, FormulaTerm, expand, is_bar
+from henderson.language.formula_context import (
+    FACTOR,
+    TRAIT,
+    UNITS,
+    Context,
+    class_of,
+    column_of,
+    covariate_of,
+    is_trait,
+    only,
+    traits_at,
+    values_of,
+)
+from henderson.language.formula_fixed import INTERCEPT_NAME, Terms
+from henderson.language.formula_grammar import Node, print_node, unwrap
+from henderson.language.source import Problems
+from henderson.language.spec import RESIDUAL, GammaSpec, Matrix
+from henderson.language.syntax import Misfit
+
+# ASReml's and our names of a covariance structure, and ours.
+STRUCTURES = {
+    "us": "us", "diag": "diag", "idh": "diag", "corgh": "corgh", "cs": "cs", "corv": "cs", "coruv": "cs", "id": "id",
+    "idv": "id",
+}  # fmt: skip
+RELATED = ("vm", "ped", "giv", "ide")
+KNOWN = (*STRUCTURES, "at", *RELATED, *FACTOR)
+
+
+@dataclass(frozen=True)
+class _Position:
+    """One position of a random term: the traits it enters, its variable, and what its sub-factor adds to the name."""
+
+    traits: tuple[str, ...]
+    variable: ParsedVariable
+    suffix: str = ""
+
+
+@dataclass(frozen=True)
+class _Levels:
+    """What supplies the levels of a random term: class columns, their covariance, and the name of the variance."""
+
+    column: str
+    name: str
+    gamma: GammaSpec | None = None
+
+
+def add_random(
+    terms: Sequence[FormulaTerm], context: Context, equations: Terms, taken: set[str], problems: Problems
+) -> None:
+    """Add the random terms to the equations of their traits, and their variances to the draft."""
+    for term in terms:
+        if is_bar(term):
+            _add_bar(term.factors[0], context, equations, taken, problems)
+        elif term == INTERCEPT:
+            raise Misfit("'1' is no random term", 0)
+        else:
+            _add_term(term, context, equations, taken, problems)
+
+
+def _add_term(
+    term: FormulaTerm, context: Context, equations: Terms, taken: set[str], problems: Problems
+) -> None:
+    text = ":".join(map(print_node, term.factors))
+    structured = [f for f in term.factors if f.is_call(*STRUCTURES) or is_trait(f) or f.is_call("at")]
+    others = [f for f in term.factors if f not in structured]
+    if not others:
+        # ASReml's idv(Block) is Block: the structure is then of the levels.
+        if len(structured) != 1 or not structured[0].is_call("id", "idv") or is_trait(structured[0].arguments[0]):
+            raise Misfit(f"{text!r} has no column whose levels are random, such as id in us(trait):id", term.factors[0].index)
+        others, structured = [only_argument(structured[0])], []
+    related = [f for f in others if f.is_call(*RELATED) and f.value != "ide"]
+    if related and len(others) == 2:  # Env:vm(id, ped) is id(Env):vm(id, ped)
+        structured += [f for f in others if f not in related]
+        name = ":".join(_levels([f], context).name for f in others)
+        levels = _Levels(_levels(related, context).column, name, _levels(related, context).gamma)
+    else:
+        levels = _levels(others, context)
+    if len(structured) > 1:
+        raise Misfit(f"{text!r} has more than one covariance structure: that is not supported", structured[1].index)
+    structure, positions, init = _positions(structured[0] if structured else None, levels, term.factors[0], context)
+    _add_variance(levels, structure, positions, init, term.factors[0], context, equations, taken, problems)
+
+
+def only_argument(node: Node) -> Node:
+    """Return the first argument of a structure, the column or trait it is over."""
+    if len(node.arguments) != 1:
+        raise Misfit(f"{node.value}() takes the trait or one column, and init=", node.index)
+    return unwrap(node.arguments[0])
+
+
+def _levels(factors: Sequence[Node], context: Context) -> _Levels:
+    columns, gamma = [], None
+    for factor in factors:
+        if factor.is_name(UNITS):
+            raise Misfit("'units' belongs to the residual formula", factor.index)
+        if factor.is_call(*RELATED):
+            if not factor.arguments:
+                raise Misfit(f"{factor.value}() needs a column", factor.index)
+            if factor.value != "ide" and len(factors) > 1:
+                raise Misfit("an interaction with related levels needs a structure, such as us(x)", factor.index)
+            columns.append(column_of(factor.arguments[0]))
+            gamma = _gamma(factor, context)
+        elif (column := class_of(factor)) is not None:
+            columns.append(column)
+        else:
+            raise Misfit(unknown("function", factor.value, KNOWN), factor.index)
+    return _Levels(":".join(columns), ":".join(columns), gamma)
+
+
+def _gamma(factor: Node, context: Context) -> GammaSpec | None:
+    pedigrees, matrices = list(context.draft.pedigrees), list(context.draft.matrices)
+    if factor.value == "ide":
+        return None
+    if len(factor.arguments) > 2:
+        raise Misfit(f"{factor.value}() takes a column and a pedigree or matrix", factor.index)
+    if len(factor.arguments) < 2:
+        if factor.value == "ped" and len(pedigrees) == 1:
+            return GammaSpec("pedigree", pedigrees[0])
+        raise Misfit(f"{print_node(factor)!r} does not say by which pedigree or matrix", factor.index)
+    name = column_of(factor.arguments[1])
+    if name in pedigrees:
+        return GammaSpec("pedigree", name)
+    if name in matrices:
+        return GammaSpec("matrix", name)
+    raise Misfit(unknown("pedigree or matrix", name, [*pedigrees, *matrices]), factor.arguments[1].index)
+
+
+def _positions(
+    factor: Node | None, levels: _Levels, first: Node, context: Context
+) -> tuple[str, list[_Position], Node | None]:
+    """Return the structure, the positions, and the node of the start values, of a term over its traits or a class."""
+    at = context.at(first)
+    plain = ParsedVariable(levels.column, at)
+    if factor is None:
+        return "us", [_Position(context.traits, plain)], None
+    init = dict(factor.named).pop("init", None)
+    for name, node in factor.named:
+        if name != "init":
+            raise Misfit(unknown(f"argument of {factor.value}():", name, ("init",)), node.index)
+    if is_trait(factor):
+        structure = "id" if factor.kind == "name" else "diag"
+        traits = traits_at(factor, context)
+    elif factor.is_call("at"):
+        structure, traits = "diag", ()
+    else:
+        structure, traits = STRUCTURES.get(factor.value, "id") if factor.kind == "call" else "id", ()
+        over = only_argument(factor) if factor.is_call(*STRUCTURES) else factor
+        if over.is_name(TRAIT):
+            traits = context.traits
+    if traits:
+        if len(context.traits) == 1:
+            return "us", [_Position(traits, plain)], init
+        return structure, [_Position((t,), plain, f"_{t}") for t in traits], init
+    column, chosen = _class_levels(factor, context)
+    positions = [
+        _Position(context.traits, ParsedVariable(levels.column, at, where=((column, level),)), f"_{level}")
+        for level in chosen
+    ]
+    return structure, positions, init
+
+
+def _class_levels(factor: Node, context: Context) -> tuple[str, list[str]]:
+    if factor.is_call("at"):
+        if not factor.arguments:
+            raise Misfit("at() needs a column", factor.index)
+        column = column_of(factor.arguments[0])
+        return column, values_of(factor.arguments[1:]) or context.levels_of(column, factor)
+    over = only_argument(factor) if factor.is_call(*STRUCTURES) else factor
+    name = class_of(over)
+    if name is None:
+        raise Misfit(f"{print_node(factor)!r}: a structure is over the trait or a class column", factor.index)
+    return name, context.levels_of(name, factor)
+
+
+def _add_bar(bar: Node, context: Context, equations: Terms, taken: set[str], problems: Problems) -> None:
+    if len(context.traits) > 1:
+        raise Misfit("(x | g) is for one trait; with several write us(trait):g", bar.index)
+    left, right = bar.arguments
+    groups = expand(right, intercept=False)
+    for group in groups:
+        if group == INTERCEPT or is_bar(group):
+            raise Misfit(f"{print_node(right)!r} names no groups", right.index)
+        levels = _levels(group.factors, context)
+        positions = _coefficients(left, levels, context)
+        if bar.value == "||":
+            for position in positions:
+                _add_variance(levels, "us", [position], None, bar, context, equations, taken, problems)
+        else:
+            _add_variance(levels, "us", positions, None, bar, context, equations, taken, problems)
+
+
+def _coefficients(left: Node, levels: _Levels, context: Context) -> list[_Position]:
+    at = context.at(left)
+    positions = []
+    terms = expand(left, intercept=True)
+    for term in terms:
+        if term == INTERCEPT:
+            positions.append(_Position(context.traits, ParsedVariable(levels.column, at), f"_{INTERCEPT_NAME}"))
+            continue
+        factor = term.factors[0]
+        if len(term.factors) > 1 or factor.kind == "operator":
+            raise Misfit("an interaction on the left of | is not supported", factor.index)
+        column = class_of(factor)
+        if column is not None and (factor.kind == "call" or context.is_class(column)):
+            chosen = context.levels_of(column, factor)[int(INTERCEPT in terms) :]  # treatment contrasts, as in R
+            positions += [
+                _Position(context.traits, ParsedVariable(levels.column, at, where=((column, level),)), f"_{column}{level}")
+                for level in chosen
+            ]
+            continue
+        covariate = (column, ()) if column is not None else covariate_of(factor, context)
+        if covariate is None:
+            raise Misfit(unknown("function", factor.value, KNOWN), factor.index)
+        variable = ParsedVariable(covariate[0], at, "covariate", polynomials=covariate[1], nested_in=levels.column)
+        positions.append(_Position(context.traits, variable, f"_{print_node(factor)}"))
+    if not positions:
+        raise Misfit(f"{print_node(left)!r} leaves no coefficient", left.index)
+    return positions
+
+
+def _add_variance(
+    levels: _Levels,
+    structure: str,
+    positions: Sequence[_Position],
+    init: Node | None,
+    first: Node,
+    context: Context,
+    equations: Terms,
+    taken: set[str],
+    problems: Problems,
+) -> None:
+    name = context.unique(levels.name, taken)
+    several = len(positions) > 1 or (len(context.traits) > 1 and len(positions[0].traits) == 1)
+    for number, position in enumerate(positions, start=1):
+        wanted = name + position.suffix if several else name
+        s = ParsedSubFactor(context.unique(wanted, context.names), context.at(first), name, (number,))
+        for trait in position.traits:
+            equations[trait].append(ParsedTerm(position.variable, s))
+    merge_variance(name, structure if len(positions) > 1 else "us", levels.gamma, init, len(positions), context, problems)
+
+
+def merge_variance(
+    name: str,
+    structure: str,
+    gamma: GammaSpec | None,
+    init: Node | None,
+    size: int,
+    context: Context,
+    problems: Problems,
+) -> None:
+    """Add what a formula says of a variance to what its table says; where both speak they must agree."""
+    variance = context.draft.variances.setdefault(name, DraftVariance(name))
+    if variance.structure not in (None, structure):
+        problems.add(f"variance {name!r} has structure {variance.structure!r}, but {structure!r} in its formula", variance.at)
+    variance.structure = structure
+    if gamma is not None and variance.gamma not in (None, gamma):
+        problems.add(f"gamma of variance {name!r} is not that of its formula", variance.gamma_at, "leave it out")
+    variance.gamma = gamma or variance.gamma
+    if init is not None and variance.sigma is None:
+        variance.sigma = _start_values(init, structure, size)
+        variance.sigma_at = context.at(init)
+
+
+def _start_values(node: Node, structure: str, n: int) -> Matrix:
+    """Return Sigma of ASReml's start values: the lower triangle by rows; correlations, then variances, for corgh and cs."""
+    try:
+        values = [float(v) for v in values_of([node])]
+    except ValueError:
+        raise Misfit(f"init={print_node(node)} must be numbers", node.index) from None
+    pairs = [(i, j) for i in range(n) for j in range(i)]
+    wanted = {"us": n * (n + 1) // 2, "diag": n, "id": 1, "cs": 2, "corgh": n + len(pairs)}[structure]
+    if len(values) != wanted:
+        raise Misfit(f"init has {len(values)} numbers; {structure} of {n} positions has {wanted}", node.index)
+    entries: Mapping[tuple[int, int], float]
+    if structure == "us":
+        entries = dict(zip([(i, j) for i in range(n) for j in range(i + 1)], values, strict=True))
+    elif structure in ("diag", "id"):
+        entries = {(i, i): values[i % len(values)] for i in range(n)}
+    else:
+        correlations = values[:1] * len(pairs) if structure == "cs" else values[: len(pairs)]
+        variances = values[1:] * n if structure == "cs" else values[len(pairs) :]
+        entries = {(i, i): variances[i] for i in range(n)}
+        for (i, j), r in zip(pairs, correlations, strict=True):
+            entries[i, j] = r * (variances[i] * variances[j]) ** 0.5
+    return tuple(tuple(entries.get((max(i, j), min(i, j)), 0.0) for j in range(n)) for i in range(n))
+
+
+def add_residual(node: Node, context: Context, problems: Problems) -> None:
+    """Read the residual formula: ``units``, ``units:us(trait)``, ``dsum(~ units | sex)``, ``at(sex):units``."""
+    by = None
+    inner = unwrap(node)
+    if inner.is_call("dsum"):
+        argument = unwrap(only(inner))
+        if argument.kind != "formula" or len(argument.arguments) != 1 or argument.arguments[0].value != "|":
+            raise Misfit("dsum() takes ~ units | class", inner.index)
+        inner, group = argument.arguments[0].arguments
+        by = column_of(group)
+    terms = expand(inner, intercept=False)
+    if len(terms) != 1 or is_bar(terms[0]) or terms[0] == INTERCEPT:
+        raise Misfit("the residual formula has one term, such as units or units:us(trait)", node.index)
+    structure, init, units = "us", None, False
+    for factor in terms[0].factors:
+        if factor.is_name(UNITS) or (factor.is_call("id", "idv") and only_argument(factor).is_name(UNITS)):
+            units = True
+        elif factor.is_name(TRAIT):
+            structure = "id"
+        elif factor.is_call(*STRUCTURES) and only_argument(factor).is_name(TRAIT):
+            structure, init = STRUCTURES[factor.value], dict(factor.named).get("init")
+        elif factor.is_call("at", "diag", "idh") and len(factor.arguments) == 1 and by is None:
+            by = column_of(factor.arguments[0])
+        else:
+            raise Misfit(f"{print_node(factor)!r} is not supported in the residual", factor.index)
+    if not units:
+        raise Misfit("the residual formula lacks 'units'", node.index)
+    size = len(context.traits)
+    merge_variance(RESIDUAL, structure if size > 1 else "us", None, init, size, context, problems)
+    if by is not None:
+        variance = context.draft.variances[RESIDUAL]
+        if variance.by not in (None, by):
+            problems.add(f"variance {RESIDUAL!r} is by {variance.by!r}, but by {by!r} in its formula", variance.by_at)
+        variance.by, variance.by_at = by, context.at(node)
