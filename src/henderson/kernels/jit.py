@@ -11,6 +11,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import numba
+from numba.cpython.unsafe.tuple import tuple_setitem
+
+set_item = tuple_setitem  # set_item(tuple, index, value) -> new tuple; stays in registers, so widths known at compile time unroll
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -1,36 +1,104 @@
-"""Solutions by sub-factor: what results are written from."""
+"""The solutions of a model, sub-factor by sub-factor, as the results layer writes them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from henderson.equations.model import Design
+from henderson.solvers.report import SolveReport
 from henderson.store.model_data import Labels
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class SubFactorSolution:
-    """The solutions of one sub-factor, or of one of its polynomials (then `subfactor` is ``name_id``).
+class SubfactorSolutions:
+    """One printed sub-factor: all arrays have shape (n_levels,), levels in the order of `labels`.
 
-    labels: the levels' own names, None for a covariate (one level, empty name); values: float64 (n_levels,);
-    kept: bool (n_levels,), False for dependent columns of X that were left out; None if all are kept;
-    se, reliability: float64 (n_levels,), NaN where not computed or not defined; None without a `pev` job.
+    kept: None if every level is printed, else False where a level is empty or was left out as dependent.
     """
 
     factor: str
     subfactor: str
-    labels: Labels | None
-    values: NDArray[np.float64]
+    labels: Labels
+    values: Floats
     kept: NDArray[np.bool_] | None = None
-    se: NDArray[np.float64] | None = None
-    reliability: NDArray[np.float64] | None = None
+    se: Floats | None = None
+    reliability: Floats | None = None
 
     @property
-    def n_levels(self) -> int:
-        """Return the number of levels, left-out ones included."""
-        return len(self.values)
+    def n_rows(self) -> int:
+        """Return the number of levels that are printed."""
+        return len(self.labels) if self.kept is None else int(self.kept.sum())
 
-    def __len__(self) -> int:
-        return self.n_levels if self.kept is None else int(np.count_nonzero(self.kept))
+
+@dataclass(frozen=True)
+class Dropped:
+    """A column of X that depends on others and was left out."""
+
+    factor: str
+    subfactor: str
+    level: str
+
+
+@dataclass(frozen=True)
+class StageTime:
+    """Seconds that one stage of the work took."""
+
+    name: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Solutions:
+    """Everything a solve found. `report.solution` has one array (n_levels, width) per group of `design`."""
+
+    subfactors: tuple[SubfactorSolutions, ...]
+    dropped: tuple[Dropped, ...]
+    report: SolveReport[list[Floats]]
+    n_equations: int
+    stages: tuple[StageTime, ...]
+    design: Design
+
+
+def by_subfactor(
+    design: Design,
+    values: Sequence[Floats],
+    se: Sequence[Floats] | None = None,
+    reliability: Sequence[Floats | None] | None = None,
+) -> tuple[SubfactorSolutions, ...]:
+    """Return the solutions group by group, position by position; arrays have shape (n_levels, width) per group."""
+    found = []
+    for g, group in enumerate(design.groups):
+        kept = design.kept[g]
+        for k, position in enumerate(group.positions):
+            if position is None:
+                continue
+            mine = reliability[g] if reliability is not None else None
+            found.append(
+                SubfactorSolutions(
+                    position.factor,
+                    position.subfactor,
+                    group.labels,
+                    values[g][:, k],
+                    None if kept is None else kept[:, k],
+                    None if se is None else se[g][:, k],
+                    None if mine is None else mine[:, k],
+                )
+            )
+    return tuple(found)
+
+
+def dropped_columns(design: Design) -> tuple[Dropped, ...]:
+    """Return the dependent columns that were left out, by name."""
+    found = []
+    for g, level, position in design.dropped:
+        group = design.groups[g]
+        at = group.positions[position]
+        assert at is not None
+        found.append(Dropped(at.factor, at.subfactor, group.labels.text(level, level + 1)[0]))
+    return tuple(found)

@@ -1,0 +1,67 @@
+"""Diagonal blocks of C, level by level, column by column: what the level-block preconditioner is made of."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from henderson.equations.operator import Operator
+from henderson.equations.partition import LocalMatrix, LocalPedigree
+from henderson.kernels import records as record_kernels
+from henderson.kernels import relationship as kernels
+from henderson.partitions.exchange import Vectors
+
+
+def widest(operator: Operator) -> int:
+    """Return the number of positions of the widest group."""
+    return max((g.width for g in operator.design.groups), default=0)
+
+
+def block_column(operator: Operator, column: int, out: Vectors) -> None:
+    """Set `out` to column `column` of every diagonal block of C, in the elements of the block's level. **Collective**.
+
+    Groups with fewer positions get zeros. Cost: one pass over the records, with one step per pair of terms that share a
+    group.
+    """
+    design = operator.design
+    group_of = [design.slots[t.slot].group for t in design.terms]
+    pairs = np.array(
+        [
+            (a, b)
+            for a in range(len(design.terms))
+            for b in range(len(design.terms))
+            if group_of[a] == group_of[b] and design.terms[b].position == column
+        ],
+        np.int32,
+    ).reshape(-1, 2)
+
+    def add(p: int) -> None:
+        y = out[p]
+        y[:] = 0.0
+        partition = operator.partitions[p]
+        r = partition.records
+        record_kernels.block_column(
+            pairs, r.slots, r.pattern, r.weights, operator.residual, design.n_traits, operator.terms, r.coefficients, y
+        )
+        for g, local in enumerate(partition.layout.groups):
+            inverse = operator.sigma_inverse[g]
+            if inverse is None or column >= local.width:
+                continue
+            sigma_column = np.ascontiguousarray(inverse[:, column])
+            relationship = partition.relationship[g]
+            if isinstance(relationship, LocalPedigree):
+                kernels.pedigree_diagonal(
+                    local.first_owned,
+                    local.width,
+                    relationship.sire,
+                    relationship.dam,
+                    relationship.precision,
+                    sigma_column,
+                    y,
+                )
+            else:
+                known = isinstance(relationship, LocalMatrix)
+                diagonal = relationship.diagonal if known else np.ones(local.n_owned)  # type: ignore[union-attr]
+                kernels.level_diagonal(local.first_owned, local.width, diagonal, sigma_column, y)
+
+    operator.team.run(add, operator.n_partitions)
+    operator.exchange.reverse_add(out)

@@ -1,0 +1,109 @@
+"""Covariates as coefficient arrays: centred where asked, expanded by polynomials, zero where they do not count."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from henderson.errors import InputFileError, Problem
+from henderson.language.spec import Term
+from henderson.store.model_data import Records
+
+Floats = NDArray[np.float64]
+
+
+@dataclass
+class CoefficientTable:
+    """The coefficient arrays built so far; equal requests share one array. Problems are gathered, not raised."""
+
+    records: Records
+    polynomials: tuple[str, ...]
+    arrays: list[Floats] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    _known: dict[tuple[object, ...], int] = field(default_factory=dict)
+    _undefined: dict[int, NDArray[np.bool_]] = field(default_factory=dict)
+
+    def add(
+        self, term: Term, trait: str, observed: NDArray[np.bool_], codes: NDArray[np.int32] | None, centred: bool
+    ) -> list[int]:
+        """Return the numbers of the arrays of `term`, one per polynomial (or one).
+
+        `observed`: records that have the trait; `codes`: levels of the nesting class, None if not nested. A centred
+        covariate is centred over the observed records (within class) before its polynomials are evaluated.
+        """
+        # Without centring an array does not depend on the trait: where one is missing, its row of R^-1 is zero.
+        key = (term.variable, trait, term.nested_in) if centred else (term.variable,)
+        counts = observed if codes is None else observed & (codes >= 0)
+        values = self._values(term, trait, counts, codes, centred)
+        numbers: list[int] = []
+        for polynomial in term.polynomials or (0,):
+            full = (*key, polynomial)
+            if full not in self._known:
+                self._known[full] = len(self.arrays)
+                self.arrays.append(self._evaluate(polynomial, values))
+            number = self._known[full]
+            self._check_defined(number, polynomial, term, trait, counts)
+            numbers.append(number)
+        return numbers
+
+    def _values(
+        self, term: Term, trait: str, counts: NDArray[np.bool_], codes: NDArray[np.int32] | None, centred: bool
+    ) -> Floats:
+        x = self.records.covariates[term.variable]
+        gaps = np.flatnonzero(counts & ~np.isfinite(x))
+        if len(gaps):
+            row = int(self.records.row[gaps].min())
+            self.problems.append(
+                Problem(
+                    f"covariate {term.variable!r} has no value on {len(gaps)} record(s) where {trait!r} is observed, "
+                    f"first on data row {row + 1}",
+                    remedy="fill it in, or set the response of these records to missing",
+                )
+            )
+            counts = counts & np.isfinite(x)
+        if not centred:
+            return x
+        values = np.zeros_like(x)
+        if codes is None:
+            values[counts] = x[counts] - (x[counts].mean() if counts.any() else 0.0)
+        elif counts.any():
+            level = codes[counts]
+            means = np.bincount(level, weights=x[counts]) / np.maximum(np.bincount(level), 1)
+            values[counts] = x[counts] - means[level]
+        return values
+
+    def _evaluate(self, polynomial: int, x: Floats) -> Floats:
+        result = x
+        if polynomial:
+            from henderson.language.polynomials import evaluate
+
+            with np.errstate(all="ignore"):
+                result = np.asarray(evaluate(self.polynomials[polynomial - 1], x), np.float64)
+            result = np.broadcast_to(result, x.shape)
+        undefined = ~np.isfinite(result)
+        if undefined.any():
+            self._undefined[len(self.arrays)] = undefined
+            result = np.where(undefined, 0.0, result)
+        return np.ascontiguousarray(result)
+
+    def _check_defined(self, number: int, polynomial: int, term: Term, trait: str, counts: NDArray[np.bool_]) -> None:
+        if number not in self._undefined:
+            return
+        x = self.records.covariates[term.variable]
+        where = np.flatnonzero(self._undefined[number] & counts & np.isfinite(x))
+        if len(where):
+            at = int(where[0])
+            self.problems.append(
+                Problem(
+                    f"polynomial {polynomial} ({self.polynomials[polynomial - 1]}) has no finite value for covariate "
+                    f"{term.variable!r} = {x[at]:g} (trait {trait!r}, data row {int(self.records.row[at]) + 1})",
+                    remedy="change the polynomial or the values",
+                )
+            )
+
+    def check(self) -> None:
+        """Raise InputFileError with all problems, if there are any."""
+        if self.problems:
+            raise InputFileError(self.problems)

@@ -1,0 +1,173 @@
+"""The equations as tables: groups of levels by positions, slots that tie records to levels, and terms.
+
+A record's prediction of trait t is the sum over its terms of ``coefficient * solution[group of slot][level,
+position]``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from henderson.store.model_data import Labels
+
+
+@dataclass(frozen=True)
+class Position:
+    """One column of a group: where its solutions are printed.
+
+    factor: ``fxcl``, ``fxco`` or the variance's name; subfactor: as printed (``c_2`` for the second polynomial of
+    ``c``); order: rank in the equations' term order, which decides which of dependent columns stays.
+    """
+
+    factor: str
+    subfactor: str
+    order: int
+
+
+@dataclass(frozen=True)
+class Covariance:
+    """Gamma (x) Sigma of a random group; kind ``identity``, ``pedigree`` or ``matrix``, `name` of the latter two."""
+
+    sigma: NDArray[np.float64]
+    kind: str = "identity"
+    name: str | None = None
+
+
+@dataclass(frozen=True)
+class Group:
+    """A block of equations, level-major: equation (level, position) is number level * width + position of the group.
+
+    covariance: None if fixed; a position is None if no sub-factor has it (its solutions are predicted all the same).
+    """
+
+    name: str
+    labels: Labels
+    positions: tuple[Position | None, ...]
+    covariance: Covariance | None = None
+
+    @property
+    def n_levels(self) -> int:
+        """Return the number of levels."""
+        return len(self.labels)
+
+    @property
+    def width(self) -> int:
+        """Return the number of positions."""
+        return len(self.positions)
+
+    @property
+    def size(self) -> int:
+        """Return the number of equations."""
+        return self.n_levels * self.width
+
+
+@dataclass(frozen=True)
+class Slot:
+    """The level of group `group` that each record has: int32 (n_records,), negative where it has none."""
+
+    group: int
+    codes: NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class DesignTerm:
+    """One term: ``eta[trait] += coefficient * solution[slot's level, position]``; coefficient -1 stands for 1."""
+
+    trait: int
+    slot: int
+    position: int
+    coefficient: int = -1
+
+
+@dataclass(frozen=True)
+class Patterns:
+    """Which traits a record has: `codes` (n_records,) into `observed`, bool (n_patterns, n_traits)."""
+
+    codes: NDArray[np.uint16]
+    observed: NDArray[np.bool_]
+
+    def any_of(self, traits: list[int]) -> NDArray[np.bool_]:
+        """Return, per record, whether at least one of `traits` is observed."""
+        return np.asarray(self.observed[:, traits].any(axis=1), np.bool_)[self.codes]
+
+    def counts(self) -> NDArray[np.int64]:
+        """Return the number of records with each pattern."""
+        return np.bincount(self.codes, minlength=len(self.observed))
+
+
+@dataclass(frozen=True)
+class Design:
+    """The whole design: W as groups, slots, terms and coefficients, and what each record observed.
+
+    coefficients: float64 arrays (n_records,), shared by terms; never NaN.
+    kept: per fixed group a bool (n_levels, width), False where the column is empty or was left out; None for random
+    groups. dropped: the dependent columns that were left out, as (group, level, position).
+    """
+
+    traits: tuple[str, ...]
+    groups: tuple[Group, ...]
+    slots: tuple[Slot, ...]
+    terms: tuple[DesignTerm, ...]
+    coefficients: tuple[NDArray[np.float64], ...]
+    patterns: Patterns
+    responses: tuple[NDArray[np.float64], ...]
+    weights: NDArray[np.float64] | None
+    residual: NDArray[np.float64]
+    kept: tuple[NDArray[np.bool_] | None, ...] = ()
+    dropped: tuple[tuple[int, int, int], ...] = field(default=())
+
+    @property
+    def n_records(self) -> int:
+        """Return the number of records."""
+        return len(self.patterns.codes)
+
+    @property
+    def n_traits(self) -> int:
+        """Return the number of traits."""
+        return len(self.traits)
+
+    @property
+    def first_equation(self) -> list[int]:
+        """Return the global number of each group's first equation, and their total."""
+        return [0, *np.cumsum([g.size for g in self.groups]).tolist()]
+
+    @property
+    def n_equations(self) -> int:
+        """Return the number of equations that are solved."""
+        left_out = sum(int((~k).sum()) for k in self.kept if k is not None)
+        return sum(g.size for g in self.groups) - left_out
+
+    def term_table(self) -> NDArray[np.int32]:
+        """Return the terms as int32 (n_terms, 4): trait, slot, position, coefficient."""
+        rows = [(t.trait, t.slot, t.position, t.coefficient) for t in self.terms]
+        return np.array(rows, np.int32).reshape(len(rows), 4)
+
+    def shifts(self) -> NDArray[np.uint32] | None:
+        """Return each slot's first position if every slot carries all traits in order with coefficient 1, else None."""
+        shifts = []
+        for number in range(len(self.slots)):
+            mine = [t for t in self.terms if t.slot == number]
+            traits = sorted(t.trait for t in mine)
+            shift = {t.position - t.trait for t in mine}
+            if traits != list(range(self.n_traits)) or len(shift) != 1 or any(t.coefficient >= 0 for t in mine):
+                return None
+            shifts.append(shift.pop())
+        return np.array(shifts, np.uint32) if min(shifts, default=0) >= 0 else None
+
+
+def observed_patterns(responses: tuple[NDArray[np.float64], ...]) -> Patterns:
+    """Return the patterns of missing traits that occur. Cost: one pass per trait."""
+    n_records = len(responses[0])
+    codes = np.zeros(n_records, np.int64)
+    table = np.zeros((1, 0), np.bool_)
+    for response in responses:
+        codes = 2 * codes + ~np.isnan(response)
+        table = np.concatenate([np.repeat(table, 2, axis=0), np.tile([[False], [True]], (len(table), 1))], axis=1)
+        if len(table) > 4096 or response is responses[-1]:
+            present = np.bincount(codes, minlength=len(table)) > 0
+            codes = (np.cumsum(present) - 1)[codes]
+            table = table[present]
+    return Patterns(codes.astype(np.uint16), table)

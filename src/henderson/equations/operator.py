@@ -1,0 +1,216 @@
+"""The product y = C x of the mixed model equations, C = W' R^-1 W + blockdiag(Gamma^-1 (x) Sigma^-1), never formed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from henderson.equations.model import Design
+from henderson.equations.partition import LocalMatrix, LocalPedigree, Partition, build_partition, cut, level_uses
+from henderson.errors import ModelError
+from henderson.kernels import records as record_kernels
+from henderson.kernels import relationship as kernels
+from henderson.kernels import vectors as vector_kernels
+from henderson.partitions.exchange import Exchange, SharedMemoryExchange, Vectors
+from henderson.partitions.layout import lay_out, links, owners
+from henderson.partitions.threads import Team
+from henderson.store.model_data import ModelData
+
+UNROLLED = 6  # widths up to this have kernels compiled for them
+CHUNK = 2048  # animals per pass over relationship and records, so that the records find the blocks in cache
+
+Floats = NDArray[np.float64]
+
+
+def inverse_of(sigma: Floats, name: str) -> Floats:
+    """Return the inverse of a positive definite matrix, exactly symmetric.
+
+    Raises
+    ------
+    ModelError
+        `sigma`, which belongs to the variance `name`, is not positive definite.
+
+    """
+    try:
+        factor = np.linalg.inv(np.linalg.cholesky(sigma))
+    except np.linalg.LinAlgError:
+        eigenvalue = float(np.linalg.eigvalsh(sigma)[0])
+        raise ModelError(
+            f"sigma of {name!r} is not positive definite: smallest eigenvalue {eigenvalue:.3g}; change its elements"
+        ) from None
+    return np.asarray(factor.T @ factor, np.float64)
+
+
+def residual_inverses(residual: Floats, observed: NDArray[np.bool_]) -> Floats:
+    """Return one R^-1 per pattern of observed traits, zero where missing: float64 (n_patterns, n_traits**2)."""
+    n_patterns, n_traits = observed.shape
+    table = np.zeros((n_patterns, n_traits, n_traits))
+    for k in range(n_patterns):
+        seen = np.flatnonzero(observed[k])
+        if len(seen):
+            table[k][np.ix_(seen, seen)] = inverse_of(residual[np.ix_(seen, seen)], "res")
+    return table.reshape(n_patterns, n_traits * n_traits)
+
+
+class Operator:
+    """The equations of a design, cut into partitions that a team of threads works on.
+
+    Vectors are lists of one local vector per partition (owned elements, ghosts, null block); only owned elements carry
+    values from one call to the next. Equations left out of X have zero rows and columns.
+
+    Parameters
+    ----------
+    design
+        The design with its kept columns (`rank.full_rank`).
+    data
+        The pedigrees and matrices that the random factors name.
+    team
+        The threads; there is one partition per thread unless `n_partitions` says otherwise.
+
+    """
+
+    def __init__(self, design: Design, data: ModelData, team: Team, n_partitions: int | None = None) -> None:
+        self.design = design
+        self.team = team
+        self.n_partitions = team.n_threads if n_partitions is None else n_partitions
+        cuts = cut(design, self.n_partitions)
+        parts = range(self.n_partitions)
+        uses = self.team.run(lambda p: level_uses(design, data, cuts, p), self.n_partitions)
+        owner = [
+            None if cuts.levels[g] is not None else owners(group.n_levels, [uses[p][g].used for p in parts])
+            for g, group in enumerate(design.groups)
+        ]
+        layouts = [lay_out(p, uses[p], owner) for p in parts]
+        self.partitions: list[Partition] = self.team.run(
+            lambda p: build_partition(design, data, cuts, p, layouts[p]), self.n_partitions
+        )
+        self.exchange: Exchange = SharedMemoryExchange(links(layouts, owner), self.n_partitions, team)
+        self.terms = design.term_table()
+        self.residual = residual_inverses(design.residual, design.patterns.observed)
+        self.sigma_inverse = [
+            None if g.covariance is None else inverse_of(g.covariance.sigma, g.name) for g in design.groups
+        ]
+        self._shifts = design.shifts() if design.n_traits <= UNROLLED else None
+        self._zero_traits = (0.0,) * design.n_traits
+
+    @property
+    def n_owned(self) -> list[int]:
+        """Return the number of owned elements per partition."""
+        return [p.layout.n_owned for p in self.partitions]
+
+    def zeros(self) -> Vectors:
+        """Return a vector of zeros."""
+        return self.team.run(lambda p: self.partitions[p].layout.zeros(), self.n_partitions)
+
+    def apply(self, x: Vectors, out: Vectors) -> None:
+        """Set `out` = C x; the ghosts of `x` are filled on the way. **Collective**."""
+        self.exchange.forward(x)
+        self.team.run(lambda p: self._local(p, x[p], out[p]), self.n_partitions)
+        self.exchange.reverse_add(out)
+        self.blank(out)
+
+    def right_hand_side(self) -> Vectors:
+        """Return W' R^-1 y. **Collective**."""
+        out = self.zeros()
+
+        def add(p: int) -> None:
+            records = self.partitions[p].records
+            record_kernels.right_hand_side(
+                records.slots,
+                records.pattern,
+                records.weights,
+                self.residual,
+                self.terms,
+                records.coefficients,
+                records.responses,
+                out[p],
+            )
+
+        self.team.run(add, self.n_partitions)
+        self.exchange.reverse_add(out)
+        self.blank(out)
+        return out
+
+    def blank(self, y: Vectors) -> None:
+        """Set the equations that are left out to zero."""
+
+        def clear(p: int) -> None:
+            vector_kernels.blank(self.partitions[p].blank, y[p])
+
+        if any(len(p.blank) for p in self.partitions):
+            self.team.run(clear, self.n_partitions)
+
+    def to_levels(self, x: Vectors) -> list[Floats]:
+        """Return the values of `x` as one array (n_levels, width) per group."""
+        arrays = [np.zeros((g.n_levels, g.width)) for g in self.design.groups]
+        for partition, local in zip(self.partitions, x, strict=True):
+            for group, array in zip(partition.layout.groups, arrays, strict=True):
+                stop = group.first_owned + group.n_owned * group.width
+                array[group.owned_levels()] = local[group.first_owned : stop].reshape(-1, group.width)
+        return arrays
+
+    def from_levels(self, arrays: Sequence[Floats]) -> Vectors:
+        """Return the vector that holds one array (n_levels, width) per group; equations left out become zero."""
+        x = self.zeros()
+        for partition, local in zip(self.partitions, x, strict=True):
+            for group, array in zip(partition.layout.groups, arrays, strict=True):
+                stop = group.first_owned + group.n_owned * group.width
+                local[group.first_owned : stop] = array[group.owned_levels()].ravel()
+        self.blank(x)
+        return x
+
+    def _local(self, p: int, x: Floats, y: Floats) -> None:
+        """Set `y` to what partition `p` contributes to C x."""
+        y[:] = 0.0
+        partition = self.partitions[p]
+        self._records(partition, 0, len(partition.records.pattern), x, y)
+        for g, local in enumerate(partition.layout.groups):
+            if self.sigma_inverse[g] is not None and local.n_owned:
+                self._gamma(partition, g, x, y)
+
+    def _records(self, partition: Partition, start: int, stop: int, x: Floats, y: Floats) -> None:
+        r = partition.records
+        if self._shifts is not None:
+            record_kernels.aligned_product(
+                self._zero_traits, start, stop, r.slots, self._shifts, r.pattern, r.weights, self.residual, x, y
+            )
+        else:
+            record_kernels.term_product(
+                self.design.n_traits,
+                start,
+                stop,
+                r.slots,
+                r.pattern,
+                r.weights,
+                self.residual,
+                self.terms,
+                r.coefficients,
+                x,
+                y,
+            )
+
+    def _gamma(self, partition: Partition, g: int, x: Floats, y: Floats) -> None:
+        """Add (Gamma^-1 (x) Sigma^-1) x of random group `g` to `y`."""
+        local = partition.layout.groups[g]
+        inverse = self.sigma_inverse[g]
+        assert inverse is not None
+        relationship = partition.relationship[g]
+        width, first = local.width, local.first_owned
+        unrolled = width <= UNROLLED
+        zero = (0.0,) * width
+        flat = tuple(inverse.ravel().tolist())
+        if isinstance(relationship, LocalPedigree):
+            own = (relationship.sire, relationship.dam, relationship.precision)
+            if unrolled:
+                kernels.pedigree_product(zero, first, 0, local.n_owned, *own, flat, x, y)
+            else:
+                kernels.pedigree_product_wide(width, first, 0, local.n_owned, *own, inverse, x, y)
+        elif isinstance(relationship, LocalMatrix):
+            m = relationship
+            kernels.matrix_product(width, first, m.indptr, m.columns, m.values, inverse, x, y)
+        elif unrolled:
+            kernels.identity_product(zero, first, local.n_owned, flat, x, y)
+        else:
+            kernels.identity_product_wide(width, first, local.n_owned, inverse, x, y)

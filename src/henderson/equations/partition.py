@@ -1,0 +1,174 @@
+"""One partition of the equations: its records, its rows of every Gamma^-1, and their local offsets.
+
+A partition is built from its own slice of records and individuals and the ownership of class levels; nothing else of
+the other partitions is needed, so that a process can build its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from henderson.equations.model import Design
+from henderson.partitions.cut import cut_evenly, cut_with_home, is_sorted
+from henderson.partitions.layout import GroupUse, Layout, first_use, outside
+from henderson.partitions.threads import even_bounds
+from henderson.store.model_data import ModelData
+
+Elements = NDArray[np.uint32]
+
+
+@dataclass(frozen=True)
+class LocalRecords:
+    """The records of one partition: slots uint32 (n_records, n_slots), the other arrays by record."""
+
+    slots: Elements
+    pattern: NDArray[np.uint16]
+    weights: NDArray[np.float64] | None
+    coefficients: NDArray[np.float64]
+    responses: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class LocalPedigree:
+    """The rows of A^-1 of the animals that a partition owns: parents as local elements, precision = 1/d."""
+
+    sire: Elements
+    dam: Elements
+    precision: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class LocalMatrix:
+    """The rows of K^-1 that a partition owns: CSR with local elements as columns, and the diagonal."""
+
+    indptr: NDArray[np.int64]
+    columns: Elements
+    values: NDArray[np.float64]
+    diagonal: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Partition:
+    """One partition. `relationship` has one entry per group: None for fixed and identity ones.
+
+    blank: local elements of equations that are left out of X.
+    """
+
+    layout: Layout
+    records: LocalRecords
+    relationship: tuple[LocalPedigree | LocalMatrix | None, ...]
+    blank: Elements
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """Bounds of every partition: of records, and per group of individuals (None for groups cut by first use)."""
+
+    records: Sequence[int]
+    levels: tuple[Sequence[int] | None, ...]
+
+
+def cut(design: Design, n_parts: int) -> Cuts:
+    """Return where records and individuals are cut into `n_parts`, with about equal work.
+
+    Records follow the individuals of the first slot along which they are sorted; without one they are cut evenly.
+    """
+    related = [g.covariance is not None and g.covariance.kind != "identity" for g in design.groups]
+    home = next((s for s in design.slots if related[s.group] and is_sorted(s.codes)), None)
+    levels: list[Sequence[int] | None] = [
+        even_bounds(g.n_levels, n_parts) if r else None for g, r in zip(design.groups, related, strict=True)
+    ]
+    if home is None:
+        return Cuts(cut_evenly([design.n_records], n_parts)[0], tuple(levels))
+    owner = design.groups[home.group].covariance
+    assert owner is not None
+    bounds, records = cut_with_home(design.groups[home.group].n_levels, home.codes, n_parts)
+    for g, group in enumerate(design.groups):
+        same = group.covariance is not None and (group.covariance.kind, group.covariance.name) == (
+            owner.kind,
+            owner.name,
+        )
+        if same:
+            levels[g] = bounds
+    return Cuts(records, tuple(levels))
+
+
+def level_uses(design: Design, data: ModelData, cuts: Cuts, part: int) -> list[GroupUse]:
+    """Return which levels of every group partition `part` uses."""
+    start, stop = cuts.records[part], cuts.records[part + 1]
+    uses = []
+    for g, group in enumerate(design.groups):
+        codes = [s.codes[start:stop] for s in design.slots if s.group == g]
+        cut_ = cuts.levels[g]
+        if cut_ is None:
+            uses.append(GroupUse(group.n_levels, group.width, first_use(group.n_levels, codes), None))
+            continue
+        low, high = cut_[part], cut_[part + 1]
+        assert group.covariance is not None
+        assert group.covariance.name is not None
+        if group.covariance.kind == "pedigree":
+            pedigree = data.pedigrees[group.covariance.name]
+            codes += [pedigree.sire[low:high], pedigree.dam[low:high]]
+        else:
+            inverse = data.matrices[group.covariance.name].inverse
+            codes.append(inverse.indices[inverse.indptr[low] : inverse.indptr[high]].astype(np.int32))
+        uses.append(GroupUse(group.n_levels, group.width, outside(codes, low, high), (low, high)))
+    return uses
+
+
+def build_partition(design: Design, data: ModelData, cuts: Cuts, part: int, layout: Layout) -> Partition:
+    """Return partition `part`: everything its kernels need, in local offsets."""
+    start, stop = cuts.records[part], cuts.records[part + 1]
+    slots = np.empty((stop - start, len(design.slots)), np.uint32)
+    for s, slot in enumerate(design.slots):
+        slots[:, s] = layout.groups[slot.group].offsets(slot.codes[start:stop], layout.null)
+    coefficients = np.empty((stop - start, len(design.coefficients)))
+    for c, values in enumerate(design.coefficients):
+        coefficients[:, c] = values[start:stop]
+    records = LocalRecords(
+        slots,
+        design.patterns.codes[start:stop],
+        None if design.weights is None else np.ascontiguousarray(design.weights[start:stop]),
+        coefficients,
+        np.array([r[start:stop] for r in design.responses]),
+    )
+    relationship = tuple(_relationship(design, data, layout, g) for g in range(len(design.groups)))
+    return Partition(layout, records, relationship, _left_out(design, layout))
+
+
+def _relationship(design: Design, data: ModelData, layout: Layout, g: int) -> LocalPedigree | LocalMatrix | None:
+    covariance = design.groups[g].covariance
+    if covariance is None or covariance.kind == "identity":
+        return None
+    assert covariance.name is not None
+    local = layout.groups[g]
+    rows = slice(local.start, local.stop)
+    if covariance.kind == "pedigree":
+        pedigree = data.pedigrees[covariance.name]
+        return LocalPedigree(
+            local.offsets(pedigree.sire[rows], layout.null),
+            local.offsets(pedigree.dam[rows], layout.null),
+            1.0 / pedigree.mendelian_variance[rows],
+        )
+    inverse = data.matrices[covariance.name].inverse
+    first, last = int(inverse.indptr[local.start]), int(inverse.indptr[local.stop])
+    return LocalMatrix(
+        (inverse.indptr[local.start : local.stop + 1] - first).astype(np.int64),
+        local.offsets(inverse.indices[first:last].astype(np.int32), layout.null),
+        np.ascontiguousarray(inverse.data[first:last], np.float64),
+        inverse.diagonal()[rows],
+    )
+
+
+def _left_out(design: Design, layout: Layout) -> Elements:
+    """Return the owned elements whose equations are left out of X."""
+    found = [np.empty(0, np.uint32)]
+    for local, kept in zip(layout.groups, design.kept, strict=True):
+        if kept is not None:
+            gone = ~kept[local.owned_levels()].ravel()
+            found.append((local.first_owned + np.flatnonzero(gone)).astype(np.uint32))
+    return np.concatenate(found)

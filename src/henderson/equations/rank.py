@@ -1,0 +1,169 @@
+"""Which columns of X are solved for: empty ones are no equations at all, dependent ones are left out and reported.
+
+X'X over the observed responses is scaled to unit diagonal and eliminated in a fixed order without pivoting; a column
+whose pivot vanishes depends on earlier ones. Weights and R do not change which columns are dependent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array, csc_array, diags_array, eye_array
+from scipy.sparse.linalg import splu
+
+from henderson.equations.design import with_kept
+from henderson.equations.model import Design, DesignTerm
+
+RIDGE = 1e-12
+DEPENDENT = 1e-9  # pivot relative to the column's sum of squares
+TERM_ORDER_LIMIT = 2000  # columns up to which the elimination follows the equations' term order strictly
+FILL_LIMIT = 6000  # columns besides each trait's largest class above which a fill-reducing order is used
+CHUNK = 2_000_000
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """The columns of X: `number` of the first column per fixed group (None for random ones), and their total."""
+
+    first: list[int | None]
+    total: int
+
+
+def full_rank(design: Design) -> Design:
+    """Return the design with `kept` and `dropped`: the columns of X that are solved for, those that depend on others.
+
+    Elimination follows the order of the terms, so that later terms lose levels; above `TERM_ORDER_LIMIT` columns each
+    trait's largest class goes first (it makes no fill). Cost: X'X and a sparse factorisation of it.
+    """
+    columns = _number(design)
+    fixed = [t for t in design.terms if columns.first[design.slots[t.slot].group] is not None]
+    squares = np.zeros(columns.total)
+    for term in fixed:
+        squares += _sum_of_squares(design, columns, term)
+    kept = squares > 0.0
+    dropped = np.zeros(columns.total, np.bool_)
+    if not _orthogonal(design, fixed):
+        used = np.flatnonzero(kept)
+        dependent = used[
+            _dependent(_cross_products(design, columns, fixed, used), _order(design, columns, fixed, used))
+        ]
+        dropped[dependent] = True
+        kept[dependent] = False
+    masks: list[NDArray[np.bool_] | None] = []
+    left_out: list[tuple[int, int, int]] = []
+    for g, group in enumerate(design.groups):
+        start = columns.first[g]
+        if start is None:
+            masks.append(None)
+            continue
+        shape = (group.n_levels, group.width)
+        masks.append(kept[start : start + group.size].reshape(shape))
+        at = np.argwhere(dropped[start : start + group.size].reshape(shape))
+        left_out += [(g, int(level), int(position)) for level, position in at]
+    return with_kept(design, masks, left_out)
+
+
+def _number(design: Design) -> _Columns:
+    first: list[int | None] = []
+    total = 0
+    for group in design.groups:
+        first.append(total if group.covariance is None else None)
+        total += group.size if group.covariance is None else 0
+    return _Columns(first, total)
+
+
+def _orthogonal(design: Design, fixed: list[DesignTerm]) -> bool:
+    """Return whether every response meets one column of X at most, so that columns cannot depend on each other."""
+    traits = [t.trait for t in fixed]
+    return len(set(traits)) == len(traits)
+
+
+def _entries(
+    design: Design, columns: _Columns, term: DesignTerm, start: int, stop: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Return rows (from 0), columns of X and values of `term` over the records start..stop that have its trait and a level."""
+    slot = design.slots[term.slot]
+    group = design.groups[slot.group]
+    offset = columns.first[slot.group]
+    assert offset is not None
+    codes = slot.codes[start:stop]
+    observed = design.patterns.observed[:, term.trait][design.patterns.codes[start:stop]]
+    rows = np.flatnonzero(observed & (codes >= 0))
+    values = np.ones(len(rows)) if term.coefficient < 0 else design.coefficients[term.coefficient][start:stop][rows]
+    return rows, offset + codes[rows].astype(np.int64) * group.width + term.position, values
+
+
+def _sum_of_squares(design: Design, columns: _Columns, term: DesignTerm) -> NDArray[np.float64]:
+    total = np.zeros(columns.total)
+    for start in range(0, design.n_records, CHUNK):
+        _, at, values = _entries(design, columns, term, start, min(start + CHUNK, design.n_records))
+        total += np.bincount(at, weights=values * values, minlength=columns.total)
+    return total
+
+
+def _cross_products(design: Design, columns: _Columns, fixed: list[DesignTerm], used: NDArray[np.int64]) -> csc_array:
+    """Return X'X of the `used` columns, scaled to unit diagonal."""
+    n = len(used)
+    position = np.full(columns.total, -1, np.int64)
+    position[used] = np.arange(n)
+    product = csc_array((n, n))
+    for start in range(0, design.n_records, CHUNK):
+        stop = min(start + CHUNK, design.n_records)
+        for trait in range(design.n_traits):
+            parts = [_entries(design, columns, t, start, stop) for t in fixed if t.trait == trait]
+            if not parts:
+                continue
+            rows, at, values = (np.concatenate([p[k] for p in parts]) for k in range(3))
+            seen = position[at] >= 0
+            X = coo_array((values[seen], (rows[seen], position[at][seen])), shape=(stop - start, n)).tocsc()
+            product = product + X.T @ X
+    scale = diags_array(1.0 / np.sqrt(product.diagonal()))
+    return csc_array(scale @ product @ scale)
+
+
+def _order(
+    design: Design, columns: _Columns, fixed: list[DesignTerm], used: NDArray[np.int64]
+) -> NDArray[np.int64] | None:
+    """Return the elimination order of the used columns, or None for a fill-reducing one."""
+    rank = np.zeros(columns.total, np.int64)
+    for g, group in enumerate(design.groups):
+        start = columns.first[g]
+        if start is not None:
+            orders = np.array([p.order if p else 0 for p in group.positions])
+            rank[start : start + group.size] = np.tile(orders, group.n_levels)
+    if len(used) > TERM_ORDER_LIMIT:
+        n_first = 0
+        for trait in range(design.n_traits):
+            classes = [t for t in fixed if t.trait == trait and t.coefficient < 0]
+            if not classes:
+                continue
+            largest = max(classes, key=lambda t: design.groups[design.slots[t.slot].group].n_levels)
+            g = design.slots[largest.slot].group
+            start, group = columns.first[g], design.groups[g]
+            assert start is not None
+            at = np.arange(start + largest.position, start + group.size, group.width)
+            n_first += len(np.intersect1d(at, used))
+            rank[at] -= len(design.terms)
+        if len(used) - n_first > FILL_LIMIT:
+            return None
+    # Within a term level by level, all positions of a level together (polynomials from low to high).
+    return np.lexsort((used, rank[used]))
+
+
+def _dependent(product: csc_array, order: NDArray[np.int64] | None) -> NDArray[np.int64]:
+    """Return the columns of the unit-diagonal matrix whose pivot vanishes when eliminated in `order`."""
+    n = product.shape[0]
+    if n == 0:
+        return np.empty(0, np.int64)
+    order_ = np.arange(n) if order is None else order
+    ordered = csc_array((product + RIDGE * eye_array(n, format="csc"))[order_][:, order_])
+    factor = splu(
+        ordered,
+        permc_spec="MMD_AT_PLUS_A" if order is None else "NATURAL",
+        diag_pivot_thresh=0.0,
+        options={"SymmetricMode": True},
+    )
+    pivots = factor.U.diagonal()[factor.perm_c]
+    return np.sort(order_[np.abs(pivots) < DEPENDENT])

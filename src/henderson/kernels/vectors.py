@@ -1,0 +1,173 @@
+"""Vector passes of PCG and the copies of an exchange: each reads and writes every element once."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from henderson.kernels.jit import jit
+
+
+@jit
+def dot(
+    n: int,
+    a: NDArray[np.float64],
+    b: NDArray[np.float64],
+) -> float:
+    """Return a'b over the first `n` elements, summed in eight fixed strands (fast, and the same in every run)."""
+    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
+    whole = n - n % 8
+    for i in range(0, whole, 8):
+        s0 += a[i] * b[i]
+        s1 += a[i + 1] * b[i + 1]
+        s2 += a[i + 2] * b[i + 2]
+        s3 += a[i + 3] * b[i + 3]
+        s4 += a[i + 4] * b[i + 4]
+        s5 += a[i + 5] * b[i + 5]
+        s6 += a[i + 6] * b[i + 6]
+        s7 += a[i + 7] * b[i + 7]
+    for i in range(whole, n):
+        s0 += a[i] * b[i]
+    return ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))
+
+
+@jit
+def advance(
+    n: int,
+    alpha: float,
+    beta: float,
+    z: NDArray[np.float64],
+    p: NDArray[np.float64],
+    x: NDArray[np.float64],
+) -> None:
+    """Set x += alpha p, then p = z + beta p."""
+    for i in range(n):
+        direction = p[i]
+        x[i] += alpha * direction
+        p[i] = z[i] + beta * direction
+
+
+@jit
+def step(
+    n: int,
+    alpha: float,
+    p: NDArray[np.float64],
+    x: NDArray[np.float64],
+) -> float:
+    """Set x += alpha p and return the largest |alpha p|."""
+    largest = 0.0
+    for i in range(n):
+        change = alpha * p[i]
+        x[i] += change
+        largest = max(largest, abs(change))
+    return largest
+
+
+@jit
+def subtract(
+    n: int,
+    b: NDArray[np.float64],
+    product: NDArray[np.float64],
+    r: NDArray[np.float64],
+) -> float:
+    """Set r = b - product and return r'r."""
+    total = 0.0
+    for i in range(n):
+        r[i] = b[i] - product[i]
+        total += r[i] * r[i]
+    return total
+
+
+@jit
+def blank(
+    elements: NDArray[np.uint32],
+    y: NDArray[np.float64],
+) -> None:
+    """Set y[elements] = 0: equations that are left out."""
+    for k in range(elements.size):
+        y[elements[k]] = 0.0
+
+
+@jit
+def copy_to_ghosts(
+    source: NDArray[np.float64],
+    owned: NDArray[np.uint32],
+    ghosts: NDArray[np.uint32],
+    target: NDArray[np.float64],
+) -> None:
+    """Set target[ghosts] = source[owned]."""
+    for k in range(owned.size):
+        target[ghosts[k]] = source[owned[k]]
+
+
+@jit
+def add_to_owner(
+    source: NDArray[np.float64],
+    owned: NDArray[np.uint32],
+    ghosts: NDArray[np.uint32],
+    target: NDArray[np.float64],
+) -> None:
+    """Add source[ghosts] to target[owned]."""
+    for k in range(owned.size):
+        target[owned[k]] += source[ghosts[k]]
+
+
+@jit
+def first_use(
+    codes: NDArray[np.int32],
+    seen: NDArray[np.bool_],
+    order: NDArray[np.int32],
+    n_used: int,
+) -> int:
+    """Return how many levels are in `order` after those of `codes` not yet `seen` are appended in order of first use."""
+    for k in range(codes.size):
+        level = codes[k]
+        if level >= 0 and not seen[level]:
+            seen[level] = True
+            order[n_used] = level
+            n_used += 1
+    return n_used
+
+
+@jit
+def offsets_by_table(
+    codes: NDArray[np.int32],
+    table: NDArray[np.uint32],
+    null: np.uint32,
+    out: NDArray[np.uint32],
+) -> None:
+    """Set out[k] = table[codes[k]], or `null` where there is no level."""
+    for k in range(codes.size):
+        level = codes[k]
+        out[k] = table[level] if level >= 0 else null
+
+
+@jit
+def offsets_by_range(
+    codes: NDArray[np.int32],
+    start: int,
+    stop: int,
+    first_owned: int,
+    ghosts: NDArray[np.int32],
+    first_ghost: int,
+    width: int,
+    null: np.uint32,
+    out: NDArray[np.uint32],
+) -> None:
+    """Set out[k] to the element of level codes[k], which lies in start..stop or in the sorted `ghosts`; else to `null`."""
+    for k in range(codes.size):
+        level = codes[k]
+        if level < 0:
+            out[k] = null
+        elif start <= level < stop:
+            out[k] = np.uint32(first_owned + (level - start) * width)
+        else:
+            low = 0
+            high = ghosts.size
+            while low < high:
+                middle = (low + high) >> 1
+                if ghosts[middle] < level:
+                    low = middle + 1
+                else:
+                    high = middle
+            out[k] = np.uint32(first_ghost + low * width)

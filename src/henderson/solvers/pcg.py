@@ -1,0 +1,135 @@
+"""Preconditioned conjugate gradients on partitioned vectors (Hestenes & Stiefel 1952; Saad 2003, algorithm 9.1)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Protocol
+
+from henderson.kernels import vectors as kernels
+from henderson.partitions.exchange import Exchange, Vectors
+from henderson.partitions.threads import Team
+from henderson.solvers.preconditioner import Preconditioner
+from henderson.solvers.report import SolveReport, StopReason
+
+RESTARTS = 5
+
+Callback = Callable[[int, float], None]
+
+
+class LinearOperator(Protocol):
+    """What PCG needs of C: products, and where the owned elements of a local vector are."""
+
+    team: Team
+    exchange: Exchange
+    n_partitions: int
+
+    @property
+    def n_owned(self) -> list[int]:
+        """Return the number of owned elements per partition."""
+
+    def zeros(self) -> Vectors:
+        """Return a vector of zeros."""
+
+    def apply(self, x: Vectors, out: Vectors) -> None:
+        """Set `out` = C x."""
+
+
+def pcg(
+    operator: LinearOperator,
+    preconditioner: Preconditioner,
+    rhs: Vectors,
+    *,
+    rtol: float = 1e-8,
+    max_it: int = 5000,
+    x0: Vectors | None = None,
+    callback: Callback | None = None,
+) -> SolveReport[Vectors]:
+    """Return the solution of C x = `rhs` with ||b - C x|| / ||b|| <= `rtol`, or the reason why there is none. **Collective**.
+
+    The residual of the recurrence drifts from the true one, so the latter is computed when the former has converged; if
+    it is still above `rtol` the iteration restarts from it. Memory: four vectors besides `rhs`; each iteration reads or
+    writes nine vectors, the preconditioner and what the product needs.
+
+    Parameters
+    ----------
+    x0
+        Where to start; it is overwritten and returned as the solution.
+    callback
+        Called as callback(iteration, relative_residual) after each iteration.
+
+    """
+    run = _Run(operator)
+    norm_b = run.norm(rhs)
+    x = operator.zeros() if x0 is None else x0
+    if not math.isfinite(norm_b):
+        return SolveReport(x, StopReason.NOT_FINITE, 0, math.inf)
+    if norm_b == 0.0:
+        return SolveReport(operator.zeros(), StopReason.RHS_ZERO, 0, 0.0)
+    r, p, q = operator.zeros(), operator.zeros(), operator.zeros()
+
+    def true_residual() -> float:
+        operator.apply(x, q)
+        return run.subtract(rhs, q, r) / norm_b
+
+    true = run.subtract(rhs, q, r) / norm_b if x0 is None else true_residual()
+    norms = [true]
+    largest = 0.0
+    iterations = 0
+    best = math.inf
+    for _ in range(RESTARTS + 1):
+        if true <= rtol:
+            return SolveReport(x, StopReason.CONVERGED, iterations, true, tuple(norms), largest)
+        if not math.isfinite(true):
+            return SolveReport(x, StopReason.NOT_FINITE, iterations, true, tuple(norms), largest)
+        if true > 0.5 * best:
+            break
+        best = true
+        _, rz = preconditioner.descend(0.0, q, r, q)
+        run.advance(0.0, 0.0, q, p, x)  # p = M^-1 r
+        while True:
+            operator.apply(p, q)
+            curvature = run.dot(p, q)
+            if not (math.isfinite(curvature) and curvature > 0.0):
+                reason = StopReason.BREAKDOWN if math.isfinite(curvature) else StopReason.NOT_FINITE
+                return SolveReport(x, reason, iterations, true_residual(), tuple(norms), largest)
+            alpha = rz / curvature
+            rr, rz_next = preconditioner.descend(alpha, q, r, q)
+            iterations += 1
+            norms.append(math.sqrt(rr) / norm_b)
+            if callback is not None:
+                callback(iterations, norms[-1])
+            if norms[-1] <= rtol or iterations >= max_it or not math.isfinite(rr):
+                break
+            run.advance(alpha, rz_next / rz, q, p, x)
+            rz = rz_next
+        largest = run.step(alpha, p, x)
+        true = true_residual()
+        if iterations >= max_it and not true <= rtol:
+            reason = StopReason.MAX_ITERATIONS if math.isfinite(true) else StopReason.NOT_FINITE
+            return SolveReport(x, reason, iterations, true, tuple(norms), largest)
+    return SolveReport(x, StopReason.STAGNATED, iterations, true, tuple(norms), largest)
+
+
+class _Run:
+    """The vector passes, each over all partitions by the team."""
+
+    def __init__(self, operator: LinearOperator) -> None:
+        self._team, self._n, self._parts = operator.team, operator.n_owned, operator.n_partitions
+        self._sum = operator.exchange.sum
+
+    def dot(self, a: Vectors, b: Vectors) -> float:
+        return self._sum(self._team.run(lambda i: kernels.dot(self._n[i], a[i], b[i]), self._parts))
+
+    def norm(self, a: Vectors) -> float:
+        return math.sqrt(self.dot(a, a))
+
+    def subtract(self, b: Vectors, product: Vectors, r: Vectors) -> float:
+        squares = self._team.run(lambda i: kernels.subtract(self._n[i], b[i], product[i], r[i]), self._parts)
+        return math.sqrt(self._sum(squares))
+
+    def advance(self, alpha: float, beta: float, z: Vectors, p: Vectors, x: Vectors) -> None:
+        self._team.run(lambda i: kernels.advance(self._n[i], alpha, beta, z[i], p[i], x[i]), self._parts)
+
+    def step(self, alpha: float, p: Vectors, x: Vectors) -> float:
+        return max(self._team.run(lambda i: kernels.step(self._n[i], alpha, p[i], x[i]), self._parts))

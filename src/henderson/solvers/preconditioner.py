@@ -1,0 +1,91 @@
+"""Preconditioners of the conjugate gradient method: the diagonal, or one small dense block per level."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from henderson.equations.blocks import block_column, widest
+from henderson.equations.operator import UNROLLED, Operator
+from henderson.errors import HendersonError
+from henderson.kernels import blocks as kernels
+from henderson.partitions.exchange import Vectors
+
+Kind = Literal["block", "diagonal"]
+
+
+class Preconditioner(Protocol):
+    """What PCG needs: M^-1, applied in the pass that updates the residual."""
+
+    def descend(self, alpha: float, q: Vectors, r: Vectors, z: Vectors) -> tuple[float, float]:
+        """Set r -= alpha q and z = M^-1 r (`z` may be `q`); return (r'r, r'z) over all partitions. **Collective**."""
+
+
+class BlockPreconditioner:
+    """M = the diagonal blocks of C, one per level of every group: traits and correlated effects of a level together.
+
+    With kind ``diagonal`` only the diagonal elements are taken. Memory: width (width + 1) / 2 floats a level.
+    """
+
+    def __init__(self, operator: Operator, kind: Kind = "block") -> None:
+        self._operator = operator
+        self._packed = _columns(operator, kind)
+
+        def invert(p: int) -> None:
+            layout = operator.partitions[p].layout
+            for g, (local, packed) in enumerate(zip(layout.groups, self._packed[p], strict=True)):
+                kept = operator.design.kept[g]
+                mask = None if kept is None else np.ascontiguousarray(kept[local.owned_levels()])
+                failed = kernels.invert_blocks(local.width, mask, packed)
+                if failed >= 0:
+                    level = int(local.owned_levels()[failed])
+                    name = operator.design.groups[g].labels.text(level, level + 1)[0]
+                    raise HendersonError(
+                        f"the equations of level {name!r} of {operator.design.groups[g].name!r} are not finite; "
+                        "look for extreme values among covariates, weights and variances"
+                    )
+
+        operator.team.run(invert, operator.n_partitions)
+
+    def descend(self, alpha: float, q: Vectors, r: Vectors, z: Vectors) -> tuple[float, float]:
+        """Set r -= alpha q and z = M^-1 r; return (r'r, r'z). **Collective**."""
+
+        def part(p: int) -> tuple[float, float]:
+            squares = product = 0.0
+            for local, packed in zip(self._operator.partitions[p].layout.groups, self._packed[p], strict=True):
+                if local.width <= UNROLLED:
+                    zero = (0.0,) * local.width
+                    rr, rz = kernels.descend_blocks(zero, local.first_owned, packed, alpha, q[p], r[p], z[p])
+                else:
+                    rr, rz = kernels.descend_blocks_wide(
+                        local.width, local.first_owned, packed, alpha, q[p], r[p], z[p]
+                    )
+                squares += rr
+                product += rz
+            return squares, product
+
+        partials = self._operator.team.run(part, self._operator.n_partitions)
+        total = self._operator.exchange.sum
+        return total([s for s, _ in partials]), total([s for _, s in partials])
+
+
+def _columns(operator: Operator, kind: Kind) -> list[list[NDArray[np.float64]]]:
+    """Return the packed diagonal blocks of C per partition and group."""
+    packed = [
+        [np.zeros((g.n_owned, g.width * (g.width + 1) // 2)) for g in partition.layout.groups]
+        for partition in operator.partitions
+    ]
+    work = operator.zeros()
+    for column in range(widest(operator)):
+        block_column(operator, column, work)
+
+        def store(p: int, column: int = column) -> None:
+            for local, blocks in zip(operator.partitions[p].layout.groups, packed[p], strict=True):
+                if column < local.width:
+                    last = column + 1 if kind == "diagonal" else local.width
+                    kernels.store_column(column, last, local.first_owned, local.width, work[p], blocks)
+
+        operator.team.run(store, operator.n_partitions)
+    return packed
