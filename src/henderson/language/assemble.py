@@ -34,9 +34,7 @@ def assemble(draft: Draft, schema: Schema | None, problems: Problems) -> ModelSp
     _check_levels(draft, problems)
     sizes = {name: _check_size(draft, name, subfactors, problems) for name in [*draft.variances, RESIDUAL]}
     _check_missing_sigma(draft, equations, subfactors, problems)
-    functions = [
-        (name, parse_function(name, source, sizes, problems)) for name, source in draft.functions.items()
-    ]
+    functions = [(name, parse_function(name, source, sizes, problems)) for name, source in draft.functions.items()]
     if problems.found or draft.data is None:
         return None
     residual = draft.variances.get(RESIDUAL, DraftVariance(RESIDUAL))
@@ -224,5 +222,3 @@ def _check_missing_sigma(
                 variance.at if variance else None,
                 f"give sigma of {name!r}, or run the job 'reml' first",
             )
-
-

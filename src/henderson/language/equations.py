@@ -1,8 +1,8 @@
 """The grammar of lmt's equations: from text to parsed terms that still know where they stood.
 
-One equation stands on a line, ``response = variable*subfactor + ...``; a variable may carry a specifier
-``t(cl)``, ``t(co(t(r);p(1,2);n(herd);c(n)))`` or ``t(gg(pedigree))``, a sub-factor ``v(variance(1,2))``. ``c(n)`` switches
-off the centring of a fixed covariate (lmt says that there is such a switch, but nowhere how it is written).
+One equation stands on a line, ``response = variable*subfactor + ...``; a variable may carry a specifier ``t(cl)``,
+``t(co(t(r);p(1,2);n(herd);c(n)))`` or ``t(gg(pedigree))``, a sub-factor ``v(variance(1,2))``. ``c(n)`` switches off the
+centring of a fixed covariate (lmt says that there is such a switch, but nowhere how it is written).
 """
 
 from __future__ import annotations

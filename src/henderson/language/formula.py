@@ -1,14 +1,13 @@
 """Model formulas in the words of ASReml-R and lme4, compiled to the same equations as lmt's language.
 
-``fixed`` has a response, or several in ``cbind(...)``; an lme4 formula with its ``(x | g)`` stands whole in it. Text columns
-are classes, numeric ones covariates, unless ``factor(x)`` or listed in ``[data] classes``; covariates are not centred. Columns
-of random terms are always classes.
+``fixed`` has a response, or several in ``cbind(...)``; an lme4 formula with its ``(x | g)`` stands whole in it. Text
+columns are classes, numeric ones covariates, unless ``factor(x)`` or listed in ``[data] classes``; covariates are not
+centred. Columns of random terms are always classes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 
 from henderson.language.draft import Draft, Schema
 from henderson.language.equations import ParsedEquation
@@ -16,7 +15,8 @@ from henderson.language.formula_algebra import expand, is_bar
 from henderson.language.formula_context import Context, column_of
 from henderson.language.formula_fixed import Terms, add_fixed
 from henderson.language.formula_grammar import Node, parse_formula, print_node, unwrap, walk
-from henderson.language.formula_random import add_random, add_residual
+from henderson.language.formula_random import add_random
+from henderson.language.formula_variances import add_residual
 from henderson.language.source import Problems, Source
 from henderson.language.spec import RESIDUAL
 from henderson.language.syntax import Misfit
@@ -42,7 +42,7 @@ def compile_formulas(
     levels: Callable[[str], list[str]] | None,
     problems: Problems,
 ) -> None:
-    """Write the equations, polynomials and variances of the formulas into the draft; mistakes are noted in `problems`."""
+    """Write the equations, polynomials and variances of the formulas into the draft; note mistakes in `problems`."""
     context = Context(draft, schema, levels)
     context.source = draft.formulas["fixed"]
     try:
@@ -67,7 +67,10 @@ def compile_formulas(
         terms = expand(nodes["random"].arguments[0], intercept=False)
         add_random(terms, context, equations, taken, problems)
 
-    steps = {"fixed": fixed, "random": random, "residual": partial(_residual, nodes, context, problems)}
+    def residual() -> None:
+        add_residual(nodes["residual"].arguments[0], context, problems)
+
+    steps: dict[str, Callable[[], None]] = {"fixed": fixed, "random": random, "residual": residual}
     for name, step in steps.items():
         if name in nodes:
             context.source = draft.formulas[name]
@@ -83,10 +86,6 @@ def compile_formulas(
         if not equation.terms and not problems.found:
             problems.add(f"formula 'fixed': response {equation.response!r} has no term", equation.at)
     draft.polynomials = context.polynomials
-
-
-def _residual(nodes: Mapping[str, Node], context: Context, problems: Problems) -> None:
-    add_residual(nodes["residual"].arguments[0], context, problems)
 
 
 def _note(name: str, source: Source, misfit: Misfit, problems: Problems) -> None:
@@ -109,10 +108,7 @@ def _responses(node: Node) -> list[tuple[str, Node]]:
         return [(column_of(n), n) for n in inner.arguments]
     if inner.kind != "name":
         raise Misfit(
-            f"the response {print_node(node)!r} must be a column, or several in cbind(...); add transformed responses to the "
-            "data as columns",
+            f"the response {print_node(node)!r} must be a column, or several in cbind(...)",
             node.index,
         )
     return [(inner.value, inner)]
-
-

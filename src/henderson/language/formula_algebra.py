@@ -1,4 +1,4 @@
-"""The algebra of model formulas: from ``a*b - 1`` to its terms (Wilkinson & Rogers 1973, as R's `terms.formula` has it)."""
+"""The algebra of model formulas: from ``a*b - 1`` to its terms (Wilkinson & Rogers 1973, as in R)."""
 
 from __future__ import annotations
 

@@ -17,6 +17,11 @@ from henderson.language.syntax import Misfit
 FACTOR = ("factor", "as.factor")
 TRAIT = "trait"
 UNITS = "units"
+# ASReml's and our names of a covariance structure, and ours.
+STRUCTURES = {
+    "us": "us", "diag": "diag", "idh": "diag", "corgh": "corgh", "cs": "cs", "corv": "cs", "coruv": "cs", "id": "id",
+    "idv": "id",
+}  # fmt: skip
 
 
 @dataclass
@@ -167,3 +172,10 @@ def is_trait(node: Node) -> bool:
     """Return whether a factor is ``trait`` or ``at(trait, ...)``."""
     at_trait = node.is_call("at") and bool(node.arguments) and unwrap(node.arguments[0]).is_name(TRAIT)
     return node.is_name(TRAIT) or at_trait
+
+
+def only_argument(node: Node) -> Node:
+    """Return the first argument of a structure, the column or trait it is over."""
+    if len(node.arguments) != 1:
+        raise Misfit(f"{node.value}() takes the trait or one column, and init=", node.index)
+    return unwrap(node.arguments[0])

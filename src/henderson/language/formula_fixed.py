@@ -42,8 +42,8 @@ class _Parts:
 def add_fixed(terms: list[FormulaTerm], context: Context, equations: Terms) -> None:
     """Add the fixed terms to the equations of their traits, the intercept first.
 
-    ``trait`` and the intercept both are one mean for each trait; a term without ``trait`` is one effect that all traits share,
-    as in ASReml.
+    ``trait`` and the intercept both are one mean for each trait; a term without ``trait`` is one effect that all traits
+    share, as in ASReml.
     """
     per_trait = any(len(t.factors) == 1 and t.factors[0].is_name("trait") for t in terms)
     if INTERCEPT in terms or per_trait:
@@ -83,11 +83,8 @@ def _parts(term: FormulaTerm, context: Context) -> _Parts:
             classes.append(column)
         else:
             if covariate is not None:
-                raise Misfit(
-                    f"{':'.join(map(print_node, term.factors))!r} is a product of two covariates: that is not supported, "
-                    "add a column to the data",
-                    factor.index,
-                )
+                text = ":".join(map(print_node, term.factors))
+                raise Misfit(f"{text!r} is a product of two covariates: add it as a column to the data", factor.index)
             covariate = (factor.value, ()) if factor.kind == "name" else covariate_of(factor, context)
             if covariate is None:
                 raise Misfit(unknown("function", factor.value, KNOWN), factor.index)
@@ -105,9 +102,7 @@ def _condition(factor: Node, context: Context) -> list[tuple[str, str]]:
     return [(column, level) for level in levels]
 
 
-def _add(
-    parts: _Parts, where: tuple[tuple[str, str], ...], first: Node, context: Context, equations: Terms
-) -> None:
+def _add(parts: _Parts, where: tuple[tuple[str, str], ...], first: Node, context: Context, equations: Terms) -> None:
     at = context.at(first)
     joint = ":".join(parts.classes)
     if parts.covariate is None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from henderson.errors import unknown
-from henderson.language.draft import DraftVariance
 from henderson.language.equations import ParsedSubFactor, ParsedTerm, ParsedVariable
 from henderson.language.formula_algebra import INTERCEPT, FormulaTerm, expand, is_bar
 from henderson.language.formula_context import (
     FACTOR,
+    STRUCTURES,
     TRAIT,
     UNITS,
     Context,
@@ -18,21 +18,17 @@ from henderson.language.formula_context import (
     column_of,
     covariate_of,
     is_trait,
-    only,
+    only_argument,
     traits_at,
     values_of,
 )
 from henderson.language.formula_fixed import INTERCEPT_NAME, Terms
-from henderson.language.formula_grammar import Node, print_node, unwrap
+from henderson.language.formula_grammar import Node, print_node
+from henderson.language.formula_variances import merge_variance
 from henderson.language.source import Problems
-from henderson.language.spec import RESIDUAL, GammaSpec, Matrix
+from henderson.language.spec import GammaSpec
 from henderson.language.syntax import Misfit
 
-# ASReml's and our names of a covariance structure, and ours.
-STRUCTURES = {
-    "us": "us", "diag": "diag", "idh": "diag", "corgh": "corgh", "cs": "cs", "corv": "cs", "coruv": "cs", "id": "id",
-    "idv": "id",
-}  # fmt: skip
 RELATED = ("vm", "ped", "giv", "ide")
 KNOWN = (*STRUCTURES, "at", *RELATED, *FACTOR)
 
@@ -68,17 +64,16 @@ def add_random(
             _add_term(term, context, equations, taken, problems)
 
 
-def _add_term(
-    term: FormulaTerm, context: Context, equations: Terms, taken: set[str], problems: Problems
-) -> None:
+def _add_term(term: FormulaTerm, context: Context, equations: Terms, taken: set[str], problems: Problems) -> None:
     text = ":".join(map(print_node, term.factors))
     structured = [f for f in term.factors if f.is_call(*STRUCTURES) or is_trait(f) or f.is_call("at")]
     others = [f for f in term.factors if f not in structured]
     if not others:
         # ASReml's idv(Block) is Block: the structure is then of the levels.
-        if len(structured) != 1 or not structured[0].is_call("id", "idv") or is_trait(structured[0].arguments[0]):
-            raise Misfit(f"{text!r} has no column whose levels are random, such as id in us(trait):id", term.factors[0].index)
-        others, structured = [only_argument(structured[0])], []
+        first = structured[0]
+        if len(structured) > 1 or not first.is_call("id", "idv") or only_argument(first).is_name(TRAIT):
+            raise Misfit(f"{text!r} has no column with random levels, such as id in us(trait):id", first.index)
+        others, structured = [only_argument(first)], []
     related = [f for f in others if f.is_call(*RELATED) and f.value != "ide"]
     if related and len(others) == 2:  # Env:vm(id, ped) is id(Env):vm(id, ped)
         structured += [f for f in others if f not in related]
@@ -90,13 +85,6 @@ def _add_term(
         raise Misfit(f"{text!r} has more than one covariance structure: that is not supported", structured[1].index)
     structure, positions, init = _positions(structured[0] if structured else None, levels, term.factors[0], context)
     _add_variance(levels, structure, positions, init, term.factors[0], context, equations, taken, problems)
-
-
-def only_argument(node: Node) -> Node:
-    """Return the first argument of a structure, the column or trait it is over."""
-    if len(node.arguments) != 1:
-        raise Misfit(f"{node.value}() takes the trait or one column, and init=", node.index)
-    return unwrap(node.arguments[0])
 
 
 def _levels(factors: Sequence[Node], context: Context) -> _Levels:
@@ -214,10 +202,9 @@ def _coefficients(left: Node, levels: _Levels, context: Context) -> list[_Positi
         column = class_of(factor)
         if column is not None and (factor.kind == "call" or context.is_class(column)):
             chosen = context.levels_of(column, factor)[int(INTERCEPT in terms) :]  # treatment contrasts, as in R
-            positions += [
-                _Position(context.traits, ParsedVariable(levels.column, at, where=((column, level),)), f"_{column}{level}")
-                for level in chosen
-            ]
+            for level in chosen:
+                variable = ParsedVariable(levels.column, at, where=((column, level),))
+                positions.append(_Position(context.traits, variable, f"_{column}{level}"))
             continue
         covariate = (column, ()) if column is not None else covariate_of(factor, context)
         if covariate is None:
@@ -247,86 +234,5 @@ def _add_variance(
         s = ParsedSubFactor(context.unique(wanted, context.names), context.at(first), name, (number,))
         for trait in position.traits:
             equations[trait].append(ParsedTerm(position.variable, s))
-    merge_variance(name, structure if len(positions) > 1 else "us", levels.gamma, init, len(positions), context, problems)
-
-
-def merge_variance(
-    name: str,
-    structure: str,
-    gamma: GammaSpec | None,
-    init: Node | None,
-    size: int,
-    context: Context,
-    problems: Problems,
-) -> None:
-    """Add what a formula says of a variance to what its table says; where both speak they must agree."""
-    variance = context.draft.variances.setdefault(name, DraftVariance(name))
-    if variance.structure not in (None, structure):
-        problems.add(f"variance {name!r} has structure {variance.structure!r}, but {structure!r} in its formula", variance.at)
-    variance.structure = structure
-    if gamma is not None and variance.gamma not in (None, gamma):
-        problems.add(f"gamma of variance {name!r} is not that of its formula", variance.gamma_at, "leave it out")
-    variance.gamma = gamma or variance.gamma
-    if init is not None and variance.sigma is None:
-        variance.sigma = _start_values(init, structure, size)
-        variance.sigma_at = context.at(init)
-
-
-def _start_values(node: Node, structure: str, n: int) -> Matrix:
-    """Return Sigma of ASReml's start values: the lower triangle by rows; correlations, then variances, for corgh and cs."""
-    try:
-        values = [float(v) for v in values_of([node])]
-    except ValueError:
-        raise Misfit(f"init={print_node(node)} must be numbers", node.index) from None
-    pairs = [(i, j) for i in range(n) for j in range(i)]
-    wanted = {"us": n * (n + 1) // 2, "diag": n, "id": 1, "cs": 2, "corgh": n + len(pairs)}[structure]
-    if len(values) != wanted:
-        raise Misfit(f"init has {len(values)} numbers; {structure} of {n} positions has {wanted}", node.index)
-    entries: Mapping[tuple[int, int], float]
-    if structure == "us":
-        entries = dict(zip([(i, j) for i in range(n) for j in range(i + 1)], values, strict=True))
-    elif structure in ("diag", "id"):
-        entries = {(i, i): values[i % len(values)] for i in range(n)}
-    else:
-        correlations = values[:1] * len(pairs) if structure == "cs" else values[: len(pairs)]
-        variances = values[1:] * n if structure == "cs" else values[len(pairs) :]
-        entries = {(i, i): variances[i] for i in range(n)}
-        for (i, j), r in zip(pairs, correlations, strict=True):
-            entries[i, j] = r * (variances[i] * variances[j]) ** 0.5
-    return tuple(tuple(entries.get((max(i, j), min(i, j)), 0.0) for j in range(n)) for i in range(n))
-
-
-def add_residual(node: Node, context: Context, problems: Problems) -> None:
-    """Read the residual formula: ``units``, ``units:us(trait)``, ``dsum(~ units | sex)``, ``at(sex):units``."""
-    by = None
-    inner = unwrap(node)
-    if inner.is_call("dsum"):
-        argument = unwrap(only(inner))
-        if argument.kind != "formula" or len(argument.arguments) != 1 or argument.arguments[0].value != "|":
-            raise Misfit("dsum() takes ~ units | class", inner.index)
-        inner, group = argument.arguments[0].arguments
-        by = column_of(group)
-    terms = expand(inner, intercept=False)
-    if len(terms) != 1 or is_bar(terms[0]) or terms[0] == INTERCEPT:
-        raise Misfit("the residual formula has one term, such as units or units:us(trait)", node.index)
-    structure, init, units = "us", None, False
-    for factor in terms[0].factors:
-        if factor.is_name(UNITS) or (factor.is_call("id", "idv") and only_argument(factor).is_name(UNITS)):
-            units = True
-        elif factor.is_name(TRAIT):
-            structure = "id"
-        elif factor.is_call(*STRUCTURES) and only_argument(factor).is_name(TRAIT):
-            structure, init = STRUCTURES[factor.value], dict(factor.named).get("init")
-        elif factor.is_call("at", "diag", "idh") and len(factor.arguments) == 1 and by is None:
-            by = column_of(factor.arguments[0])
-        else:
-            raise Misfit(f"{print_node(factor)!r} is not supported in the residual", factor.index)
-    if not units:
-        raise Misfit("the residual formula lacks 'units'", node.index)
-    size = len(context.traits)
-    merge_variance(RESIDUAL, structure if size > 1 else "us", None, init, size, context, problems)
-    if by is not None:
-        variance = context.draft.variances[RESIDUAL]
-        if variance.by not in (None, by):
-            problems.add(f"variance {RESIDUAL!r} is by {variance.by!r}, but by {by!r} in its formula", variance.by_at)
-        variance.by, variance.by_at = by, context.at(node)
+    size = len(positions)
+    merge_variance(name, structure if size > 1 else "us", levels.gamma, init, size, context, problems)

@@ -16,15 +16,15 @@ def print_equations(spec: ModelSpec) -> str:
     Raises
     ------
     ModelError
-        The model came from formulas and has what equations cannot say: an interaction, a term of one level, or a name that
-        is not one of the language.
+        The model came from formulas and has what equations cannot say: an interaction, a term of one level, or a name
+        that is not one of the language.
 
     """
-    fixed = {s.name: s for s in spec.subfactors}
+    subfactors = {s.name: s for s in spec.subfactors}
     lines = []
     for equation in spec.equations:
-        terms = " + ".join(f"{_variable(t, fixed[t.subfactor])}*{_subfactor(fixed[t.subfactor])}" for t in equation.terms)
-        lines.append(f"{_name(equation.trait)} = {terms}")
+        pairs = [(t, subfactors[t.subfactor]) for t in equation.terms]
+        lines.append(f"{_name(equation.trait)} = {' + '.join(f'{_variable(t, s)}*{_subfactor(s)}' for t, s in pairs)}")
     return "\n".join(lines)
 
 

@@ -48,7 +48,7 @@ class PedigreeSpec:
 
 @dataclass(frozen=True)
 class MatrixSpec:
-    """A user relationship matrix: id header row and column, or triplets i,j,value; `inverse` if the file holds the inverse."""
+    """A user relationship matrix: id header row and column, or triplets i,j,value; `inverse` if that is in the file."""
 
     name: str
     file: str
@@ -70,8 +70,8 @@ class Term:
     centred
         Whether the covariate is centred (within class when nested) before its polynomials are evaluated.
     where
-        Pairs (class column, level): the term enters the equation only of records that have all these levels. From formulas
-        only (``at(sex, 'F'):x``, ``diag(sex):id``).
+        Pairs (class column, level): the term enters the equation only of records that have all these levels. From
+        formulas only (``at(sex, 'F'):x``, ``diag(sex):id``).
     """
 
     variable: str
@@ -152,7 +152,7 @@ class JobSpec:
 class ModelSpec:
     """A whole analysis. Pedigrees, matrices, sub-factors and variances are sorted by name (``res`` last).
 
-    `source` is the parameter file; paths in the specification are relative to its folder. It does not take part in comparison.
+    `source` is the parameter file; paths in the specification are relative to its folder. It is not compared.
     """
 
     data: DataSpec

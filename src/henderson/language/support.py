@@ -11,7 +11,7 @@ COMPUTABLE_JOBS = ("solve", "pev")
 
 
 def unsupported(spec: ModelSpec) -> list[Problem]:
-    """Return one problem for each part of the model that this version cannot compute; none if it can compute all of it."""
+    """Return one problem for each part of the model that this version cannot compute."""
     file = str(spec.source) if spec.source else None
     sentences = dict.fromkeys((*_jobs(spec), *_terms(spec), *_pedigrees(spec), *_variances(spec)))
     return [Problem(f"{sentence} not supported yet", file, remedy=None) for sentence in sentences]

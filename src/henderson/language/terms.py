@@ -1,4 +1,4 @@
-"""From parsed equations to the terms and sub-factors of the model: lmt's rules for sharing, polynomials and centring."""
+"""From parsed equations to the terms and sub-factors of the model: lmt's rules of sharing, polynomials, centring."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from henderson.language.equations import parse_equations
 from henderson.language.source import Problems
 from henderson.language.spec import DataSpec, PedigreeSpec
 from henderson.language.xml_jobs import read_jobs
-from henderson.language.xml_keys import Keys, check_children, check_escape, read_matrix
+from henderson.language.xml_keys import Keys, check_children, check_escape, nominated, read_matrix
 from henderson.language.xml_tree import Element, read_tree
 from henderson.language.xml_variances import read_variances
 
@@ -35,8 +35,8 @@ def read_xml(path: Path, problems: Problems) -> Draft:
     Keys(root, problems, (), TOP)
     if (data := _needed(root, ("data",), problems)) is not None:
         _read_data(data, draft, problems)
-    if (element := root.child("pedigrees")) is not None:
-        for child in nominated(element, "pedigrees", problems):
+    if (pedigrees := root.child("pedigrees")) is not None:
+        for child in nominated(pedigrees, "pedigrees", problems):
             _read_pedigree(child, draft, problems)
     genomic = {kind: _read_genomic(root, kind, draft, problems) for kind in ("genotypes", "grms")}
     if (models := _needed(root, ("models", "model"), problems)) is not None:
@@ -53,24 +53,6 @@ def _needed(root: Element, names: tuple[str, ...], problems: Problems) -> Elemen
     if element is None and not misspelt:
         problems.add(f"{root.title}: element <{names[0]}> is missing", root.at)
     return element
-
-
-def nominated(element: Element, key: str, problems: Problems, also: tuple[str, ...] = ()) -> list[Element]:
-    """Return the children that the list under `key` names; each must be there, and no other (but `also`)."""
-    names = Keys(element, problems, (key,), [c.name for c in element.children]).texts(key)
-    for name in names:
-        if names.count(name) > 1:
-            problems.add(f"{element.title}: {name!r} is named twice in '{key}:'", element.at)
-        if element.child(name) is None:
-            problems.add(f"{element.title}: '{key}:' names {name!r}, but there is no element <{name}>", element.at)
-    for child in element.children:
-        if child.name not in (*names, *also):
-            problems.add(
-                f"{element.title}: {unknown('element', child.name, (*names, *also))} (elements are named in '{key}:')",
-                child.at,
-            )
-    check_children(element, [c.name for c in element.children], problems)
-    return [child for name in dict.fromkeys(names) if (child := element.child(name)) is not None]
 
 
 def _read_data(element: Element, draft: Draft, problems: Problems) -> None:

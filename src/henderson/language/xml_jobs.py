@@ -8,7 +8,7 @@ from henderson.errors import unknown
 from henderson.language.draft import Draft
 from henderson.language.jobs import make_job, rtol_of_log
 from henderson.language.source import Problems
-from henderson.language.xml_keys import Keys
+from henderson.language.xml_keys import Keys, nominated
 from henderson.language.xml_tree import Element
 
 # Keys of lmt that are handed on as they are, and what they are called here.
@@ -58,13 +58,13 @@ def read_jobs(root: Element, draft: Draft, problems: Problems) -> None:
             continue
         if run.count(name) > 1:
             top.fault(f"job {name!r} is named twice", "jobs")
-        child = element.child(name)
+        inner = element.child(name)
         options: dict[str, Any] = {}
         keys = None
         if name in ("solve", "pevsolve") and threshold is not None:
             options["rtol"] = rtol_of_log(threshold)
-        if child is not None:
-            keys = _read_job(name, child, solvers, samplers, options, problems)
+        if inner is not None:
+            keys = _read_job(name, inner, solvers, samplers, options, problems)
 
         def fault(option: str | None, message: str, name: str = name, keys: Keys = keys or top) -> None:
             lmt = {v: k for k, v in _JOB_KEYS.get(name, {}).items()}.get(option or "", option)
@@ -117,8 +117,6 @@ def _value(keys: Keys, key: str) -> object:
 
 def _read_tools(root: Element, kind: str, problems: Problems) -> dict[str, dict[str, Any]]:
     """Return the named solvers or samplers with their options."""
-    from henderson.language.xml_file import nominated
-
     element = root.child(kind)
     if element is None:
         return {}

@@ -123,6 +123,25 @@ def check_children(element: Element, known: Sequence[str], problems: Problems) -
         seen[child.name] = child
 
 
+def nominated(element: Element, key: str, problems: Problems, also: tuple[str, ...] = ()) -> list[Element]:
+    """Return the children that the list under `key` names; each must be there, and no other (but `also`)."""
+    names = Keys(element, problems, (key,), [c.name for c in element.children]).texts(key)
+    for name in names:
+        if names.count(name) > 1:
+            problems.add(f"{element.title}: {name!r} is named twice in '{key}:'", element.at)
+        if element.child(name) is None:
+            problems.add(f"{element.title}: '{key}:' names {name!r}, but there is no element <{name}>", element.at)
+    for child in element.children:
+        if child.name not in (*names, *also):
+            problems.add(
+                f"{element.title}: {unknown('element', child.name, (*names, *also))} (elements are named in '{key}:')",
+                child.at,
+            )
+    check_children(element, [c.name for c in element.children], problems)
+    found = (element.child(name) for name in dict.fromkeys(names))
+    return [child for child in found if child is not None]
+
+
 def check_escape(element: Element, kinds: Sequence[str], problems: Problems) -> None:
     """Note an element whose text is not escaped by ``attributes="..."`` as it must be."""
     given = [element.attributes.get(name) for name in ("attributes", "attribute")]

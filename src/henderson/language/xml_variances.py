@@ -9,7 +9,7 @@ from henderson.errors import unknown
 from henderson.language.draft import Draft, DraftVariance
 from henderson.language.source import Problems
 from henderson.language.spec import GammaSpec, Matrix, MatrixSpec, Option
-from henderson.language.xml_keys import Keys, parse_row, read_matrix
+from henderson.language.xml_keys import Keys, nominated, parse_row, read_matrix
 from henderson.language.xml_tree import Element
 
 Genomic = Mapping[str, Mapping[str, Keys]]
@@ -18,8 +18,6 @@ KINDS = ("A", "H", "G", "E", "D")
 
 def read_variances(element: Element, genomic: Genomic, draft: Draft, problems: Problems) -> None:
     """Read ``<vars>``: ``<res>``, and one element for each name in ``vars:``."""
-    from henderson.language.xml_file import nominated
-
     children = nominated(element, "vars", problems, also=("res",))
     residual = element.child("res")
     if residual is None:
