@@ -1,0 +1,126 @@
+"""What an ingest will do: which files, cut how, and the fingerprint by which a store knows its inputs."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from henderson.errors import InputFileError, Problem
+from henderson.ingest.files import Block, Source, cut, expand, is_gzip
+from henderson.ingest.header import record_sources, shown, source_of
+from henderson.ingest.roles import Roles, roles_of
+from henderson.language.spec import MatrixSpec, ModelSpec, PedigreeSpec
+from henderson.store.schema import FORMAT_VERSION
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The inputs of an ingest. Blocks are those of the records.
+
+    Pedigrees and matrices that no term uses are left out.
+    """
+
+    fingerprint: str
+    roles: Roles
+    records: tuple[Source, ...]
+    pedigrees: tuple[tuple[PedigreeSpec, Source], ...]
+    matrices: tuple[tuple[MatrixSpec, Source], ...]
+    block_bytes: int
+
+    def blocks(self, source: Source) -> list[Block]:
+        """Return the blocks of a source."""
+        return cut(source, self.block_bytes)
+
+    @property
+    def bytes(self) -> int:
+        """Return the size of all inputs."""
+        return sum(s.size for s in (*self.records, *(s for _, s in self.pedigrees), *(s for _, s in self.matrices)))
+
+    def file(self, relation: str) -> str:
+        """Return what messages call the file of a pedigree or matrix."""
+        return {**{p.name: s for p, s in self.pedigrees}, **{m.name: s for m, s in self.matrices}}[relation].shown
+
+
+def make_plan(spec: ModelSpec, block_bytes: int) -> Plan:
+    """Return the plan for a model; reads the first lines of every file.
+
+    Raises `InputFileError` with the mistakes of all files, `ModelError` for columns that do not exist.
+    """
+    base = spec.path("")
+    problems: list[Problem] = []
+    records: list[Source] = []
+    sources: dict[str, Source] = {}
+    try:
+        records = record_sources(spec.data, base)
+    except InputFileError as error:
+        problems += error.problems
+    used = {spec.variance(s.variance).gamma.name for s in spec.subfactors if s.variance is not None} | {
+        t.pedigree for e in spec.equations for t in e.terms if t.pedigree is not None
+    }
+    pedigrees = [p for p in spec.pedigrees if p.name in used]
+    matrices = [m for m in spec.matrices if m.name in used]
+    parts: list[PedigreeSpec | MatrixSpec] = [*pedigrees, *matrices]
+    for part in parts:
+        key = f"[{'pedigree' if isinstance(part, PedigreeSpec) else 'matrix'}.{part.name}] file"
+        try:
+            path = expand([part.file], base, key)[0]
+            sources[part.name] = source_of(path, shown(path, base), headless=isinstance(part, PedigreeSpec))
+        except InputFileError as error:
+            problems += error.problems
+    if problems:
+        raise InputFileError(problems)
+    roles = roles_of(spec, records[0].names, records[0].shown)
+    return Plan(
+        _fingerprint(spec, roles, [*records, *sources.values()], pedigrees, matrices),
+        roles,
+        tuple(records),
+        tuple((p, sources[p.name]) for p in pedigrees),
+        tuple((m, sources[m.name]) for m in matrices),
+        block_bytes,
+    )
+
+
+def fingerprint(spec: ModelSpec) -> str:
+    """Return the fingerprint a store of this model has.
+
+    Of its columns, their roles, and the files (names, sizes, times).
+    """
+    return make_plan(spec, 1 << 25).fingerprint
+
+
+def _fingerprint(
+    spec: ModelSpec,
+    roles: Roles,
+    sources: list[Source],
+    pedigrees: list[PedigreeSpec],
+    matrices: list[MatrixSpec],
+) -> str:
+    parts: dict[str, Any] = {
+        "format_version": FORMAT_VERSION,
+        "data": asdict(spec.data),
+        "roles": asdict(roles),
+        "pedigrees": [asdict(p) for p in pedigrees],
+        "matrices": [asdict(m) for m in matrices],
+        "files": [[s.shown, s.size, s.modified, list(s.names)] for s in sources],
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def unzipped(source: Source, folder: Path, number: int) -> Source:
+    """Return the source, or a decompressed copy of it in `folder` if it is compressed with gzip."""
+    if source.format != "csv" or not is_gzip(Path(source.path)):
+        return source
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{number:06d}.csv"
+    if not path.exists():
+        temporary = path.with_name(path.name + ".tmp")
+        with gzip.open(source.path, "rb") as packed, temporary.open("wb") as plain:
+            shutil.copyfileobj(packed, plain, 1 << 22)
+        os.replace(temporary, path)
+    return Source(**{**source.as_json(), "names": source.names, "path": str(path), "size": path.stat().st_size})

@@ -1,0 +1,206 @@
+"""First pass over the records.
+
+A block of a file to a part of kept rows, checked, ids looked up, classes numbered locally.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from henderson.errors import MAX_PRINTED, Problem
+from henderson.ingest.files import Block
+from henderson.ingest.id_table import as_integers, map_table
+from henderson.ingest.parse import Parsed, Words, line_numbers, parse_block, text_of
+from henderson.ingest.parts import is_whole, read_meta, write_part
+from henderson.ingest.roles import Relation, Required, Roles
+from henderson.kernels.hashing import LITERAL_ZERO, NOT_FOUND, encode_words, insert_entries, table_size
+
+_FIRST_ROOM = 1 << 13  # labels a dictionary first has room for
+_NAMES_OF_ABSENT = 1000  # records looked through for different animals to name
+
+
+@dataclass(frozen=True)
+class RecordsTask:
+    """What every block of the records needs: the roles of the columns, and the table and file of each relation."""
+
+    roles: Roles
+    tables: tuple[Path, ...]
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class BlockReport:
+    """What a block was found to hold; `observed` and `below` (under the missing value) count responses by trait.
+
+    `integer` says for each class column whether the block has integers only.
+    """
+
+    n_rows: int
+    n_lines: int
+    n_kept: int = 0
+    observed: tuple[int, ...] = ()
+    below: tuple[int, ...] = ()
+    integer: tuple[bool, ...] = ()
+    problems: tuple[Problem, ...] = field(default=())
+
+
+def read_records(task: RecordsTask, block: Block, path: Path) -> BlockReport:
+    """Write the part of a block and return its report; with problems, no part is written.
+
+    The part holds: row (n,) int32, the rows kept, from 0 in the block; reals (n_reals, n) float64 and codes (n_codes,
+    n) int32 in the order of `RecordColumns`: rows of pedigrees and matrices in the order of their files, then classes
+    as rows of ``entries<k>``; ``used<k>`` marks the entries that kept rows have.
+    """
+    if is_whole(path):
+        meta = read_meta(path)
+        counts = (meta["n_rows"], meta["n_lines"], meta["n_kept"])
+        return BlockReport(*counts, tuple(meta["observed"]), tuple(meta["below"]), tuple(meta["integer"]))
+    parsed = parse_block(block, task.roles.text, task.roles.reals)
+    if parsed.problems:
+        return BlockReport(parsed.n_rows, parsed.n_lines, problems=tuple(parsed.problems))
+    columns = task.roles.columns
+    responses, below = _responses(parsed, task.roles)
+    found: list[tuple[int, Problem]] = []
+    kept = np.zeros(parsed.n_rows, bool)
+    for trait in columns.responses:
+        kept |= ~np.isnan(responses[trait])
+    related = [_look_up(parsed.text[r.column], i, r, task, kept, found) for i, r in enumerate(task.roles.relations)]
+    for rule in task.roles.required:
+        _require(rule, parsed, responses[rule.trait], task.roles, found)
+    if columns.weights is not None:
+        _check_weights(parsed.reals[columns.weights], columns.weights, kept, found)
+    if found:
+        return BlockReport(parsed.n_rows, parsed.n_lines, problems=_placed(found, block, parsed.n_rows))
+    reals = [responses[c] for c in columns.responses]
+    reals += [parsed.reals[c] for c in columns.covariates]
+    reals += [parsed.reals[columns.weights]] if columns.weights is not None else []
+    arrays: dict[str, NDArray[Any]] = {}
+    codes = list(related)
+    integer = []
+    for k, column in enumerate(columns.classes):
+        code, entries = number_labels(parsed.text[column])
+        codes.append(code)
+        used = np.zeros(len(entries), bool)
+        used[code[kept & (code >= 0)]] = True
+        arrays |= {f"entries{k}": entries, f"used{k}": used}
+        integer.append(as_integers(entries) is not None)
+    rows = np.flatnonzero(kept).astype(np.int32)
+    whole = len(rows) == parsed.n_rows
+    arrays["row"] = rows
+    arrays["reals"] = np.stack([v if whole else v[rows] for v in reals])
+    arrays["codes"] = (
+        np.stack([v if whole else v[rows] for v in codes]) if codes else np.zeros((0, len(rows)), np.int32)
+    )
+    report = BlockReport(
+        parsed.n_rows,
+        parsed.n_lines,
+        len(rows),
+        tuple(int(np.count_nonzero(~np.isnan(responses[c]))) for c in columns.responses),
+        tuple(below),
+        tuple(integer),
+    )
+    meta = {k: v for k, v in vars(report).items() if k != "problems"}
+    write_part(path, arrays, meta)
+    return report
+
+
+def number_labels(words: Words) -> tuple[NDArray[np.int32], Words]:
+    """Return (code of each label or -1, the different labels in the order of appearance).
+
+    The dictionary doubles when it fills, so that few labels stay in the cache.
+    """
+    codes = np.empty(len(words), np.int32)
+    room = _FIRST_ROOM
+    entries = np.empty((room, words.shape[1]), np.uint64)
+    slots = np.zeros(table_size(room), np.uint64)
+    n = at = 0
+    while at < len(words):
+        if room - n < _FIRST_ROOM // 2:
+            room *= 2
+            entries = np.concatenate([entries[:n], np.empty((room - n, words.shape[1]), np.uint64)])
+            slots = np.zeros(table_size(room), np.uint64)
+            insert_entries(slots, entries, n)
+        stop = min(len(words), at + room - n)
+        n = encode_words(words[at:stop], slots, entries, n, codes[at:stop])
+        at = stop
+    return codes, entries[:n].copy()
+
+
+def _responses(parsed: Parsed, roles: Roles) -> tuple[dict[str, NDArray[np.float64]], list[int]]:
+    """Return (responses, NaN at or below the missing value; how many of each trait lie strictly below)."""
+    out, below = {}, []
+    for trait in roles.columns.responses:
+        values = parsed.reals[trait]
+        n_below = 0
+        if roles.missing is not None:
+            low = values <= roles.missing
+            if low.any():
+                n_below = int(np.count_nonzero(values < roles.missing))
+                values = np.where(low, math.nan, values)
+        out[trait] = values
+        below.append(n_below)
+    return out, below
+
+
+def _look_up(
+    words: Words,
+    which: int,
+    relation: Relation,
+    task: RecordsTask,
+    kept: NDArray[np.bool_],
+    found: list[tuple[int, Problem]],
+) -> NDArray[np.int32]:
+    """Return the rows of the ids in their pedigree or matrix.
+
+    Add those of kept records that are not there to `found`.
+    """
+    index, absent = map_table(task.tables[which]).find(words)
+    if absent:
+        rows = np.flatnonzero((index == NOT_FOUND) & kept)[:_NAMES_OF_ABSENT]
+        first: dict[str, int] = {}
+        for row, label in zip(rows.tolist(), text_of(words[rows]), strict=True):
+            first.setdefault(label, row)
+        where = f"{relation.kind} {relation.name!r} ({task.files[which]})"
+        for label, row in first.items():
+            what = f"{label!r} in column {relation.column!r} is not in {where}"
+            remedy = f"add it to {task.files[which]}, or leave the id empty"
+            found.append((row, Problem(what, remedy=remedy)))
+        index[index == NOT_FOUND] = LITERAL_ZERO  # of records that are not kept
+    return index
+
+
+def _require(
+    rule: Required, parsed: Parsed, response: NDArray[np.float64], roles: Roles, found: list[tuple[int, Problem]]
+) -> None:
+    """Add to `found` the records on which the trait of `rule` is observed and its column is missing."""
+    covariate = rule.role == "covariate"
+    missing = np.isnan(parsed.reals[rule.column]) if covariate else parsed.text[rule.column][:, 0] == 0
+    if not missing.any():
+        return
+    for row in np.flatnonzero(missing & ~np.isnan(response))[: MAX_PRINTED + 1].tolist():
+        what = f"column {rule.column!r}, a {rule.role} of {rule.trait!r}, is missing where {rule.trait!r} is observed"
+        found.append((row, Problem(what, remedy=f"give it a value, or set {rule.trait!r} to NA")))
+
+
+def _check_weights(
+    values: NDArray[np.float64], column: str, kept: NDArray[np.bool_], found: list[tuple[int, Problem]]
+) -> None:
+    for row in np.flatnonzero(~(values > 0) & kept)[: MAX_PRINTED + 1].tolist():
+        value = "missing" if math.isnan(values[row]) else f"{values[row]:g}"
+        found.append((row, Problem(f"weight {value} in column {column!r}", remedy="weights must be positive numbers")))
+
+
+def _placed(found: list[tuple[int, Problem]], block: Block, n_rows: int) -> tuple[Problem, ...]:
+    """Return the problems in the order of their rows, with their lines in the block."""
+    lines = line_numbers(block, n_rows)
+    found.sort(key=lambda pair: pair[0])
+    return tuple(
+        Problem(p.message, file=block.source.shown, line=int(lines[row]), remedy=p.remedy)
+        for row, p in found[: MAX_PRINTED + 1]
+    )

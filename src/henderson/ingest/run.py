@@ -1,0 +1,134 @@
+"""Files to store: the stages in order, restartable at any moment.
+
+Everything grows in ``<store>.wip``: ``plan.json`` (of what inputs), the parts of the stages (each written whole or
+not at all, none made twice), ``store`` (the store itself). The last step moves ``store`` into its place. Running
+again goes on where it stopped; if the inputs have changed meanwhile, it starts anew.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from henderson.errors import HendersonError, Problem, StoreError
+from henderson.ingest.plan import Plan, make_plan
+from henderson.language.spec import ModelSpec
+from henderson.store.reader import store_attributes
+from henderson.store.schema import wip_of
+
+BLOCK_BYTES = 32 << 20
+
+Progress = Callable[[str, int, int], None]
+
+
+def ingest(
+    spec: ModelSpec,
+    store: Path,
+    *,
+    workers: int | None = None,
+    block_bytes: int = BLOCK_BYTES,
+    progress: Progress | None = None,
+) -> None:
+    """Read, check, recode, order and write the files of a model as the store at `store`.
+
+    Returns at once if the store is complete and of the same inputs. Its content depends on neither `workers` (default:
+    the cores) nor `block_bytes`. At most `workers` blocks are in memory, about ten times `block_bytes` each, besides
+    the table of the animals (about 40 bytes an animal with ids of up to 16 bytes). `progress` is told (stage, done,
+    total).
+
+    Raises `InputFileError` for what is wrong in the files, `ModelError` for columns they do not have, `StoreError` if
+    another process is making the same store.
+    """
+    store = Path(store)
+    plan = make_plan(spec, block_bytes)
+    wip = wip_of(store)
+    if is_current(store, plan.fingerprint) and not wip.exists():
+        return
+    wip.mkdir(parents=True, exist_ok=True)
+    with _locked(wip):
+        if not is_current(store, plan.fingerprint):
+            plan = _resumed(plan, wip)
+            _make(plan, wip, workers or len(os.sched_getaffinity(0)), progress)
+            _publish(wip / "store", store, wip / "replaced")
+        shutil.rmtree(wip)
+
+
+def is_current(store: Path, fingerprint: str) -> bool:
+    """Return whether a complete store of these inputs is at `store`."""
+    try:
+        return bool(store_attributes(store).get("fingerprint") == fingerprint)
+    except HendersonError:
+        return False
+
+
+def estimate(spec: ModelSpec) -> tuple[int, int]:
+    """Return (bytes of the inputs, about how many bytes of disk an ingest needs while it runs)."""
+    plan = make_plan(spec, BLOCK_BYTES)
+    return plan.bytes, 4 * plan.bytes
+
+
+def _make(plan: Plan, wip: Path, workers: int, progress: Progress | None) -> None:
+    from henderson.ingest import finish
+    from henderson.ingest.parts import is_whole
+    from henderson.ingest.stages import Ingest
+
+    if is_whole(wip / "sealed"):
+        return
+    run = Ingest(plan, wip, workers, progress)
+    run.read_relations()
+    reports = run.read_records()
+    n_levels = run.merge_levels(reports)
+    run.order_individuals(n_levels)
+    finish.create_groups(plan, run.store)
+    run.sort_records(reports)
+    finish.write_groups(run)
+    finish.seal(run, sum(r.n_kept for r in reports))
+
+
+def _resumed(plan: Plan, wip: Path) -> Plan:
+    """Return the plan with the blocks of the interrupted run, if that was of the same inputs; else clear its traces."""
+    file = wip / "plan.json"
+    try:
+        old = json.loads(file.read_text())
+        if old["fingerprint"] == plan.fingerprint:
+            return replace(plan, block_bytes=int(old["block_bytes"]))
+    except (OSError, ValueError, KeyError):
+        pass
+    for path in wip.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != "lock":
+            path.unlink()
+    temporary = wip / "plan.json.tmp"
+    temporary.write_text(json.dumps({"fingerprint": plan.fingerprint, "block_bytes": plan.block_bytes}))
+    os.replace(temporary, file)
+    return plan
+
+
+def _publish(made: Path, store: Path, aside: Path) -> None:
+    """Move a sealed store into place; one that is there is moved aside first."""
+    from henderson.ingest.parts import sync_folder
+
+    if store.exists():
+        if aside.exists():
+            shutil.rmtree(aside)
+        os.rename(store, aside)
+    os.rename(made, store)
+    sync_folder(store.parent)
+
+
+@contextmanager
+def _locked(wip: Path) -> Iterator[None]:
+    with (wip / "lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            remedy = "wait for it, or give another --store"
+            raise StoreError(Problem("another process is making this store", file=str(wip), remedy=remedy)) from error
+        yield

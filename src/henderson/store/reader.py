@@ -1,0 +1,156 @@
+"""From a store to `ModelData`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from henderson.errors import Problem, StoreError
+from henderson.store.checksums import file_checksum
+from henderson.store.model_data import Labels, ModelData, Pedigree, Records, RelationshipMatrix
+from henderson.store.schema import FORMAT, FORMAT_VERSION, RecordColumns, group_path, records_path, wip_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+REMEDY = "delete it and run `henderson ingest` again"
+
+Read = Callable[[str], "NDArray[Any]"]
+
+
+def store_attributes(path: Path) -> dict[str, Any]:
+    """Return the attributes of a complete store of this format version.
+
+    Raises `StoreError`: no store, one that is not finished, of another format, or unreadable.
+    """
+    from henderson.store import zarr_io
+
+    if not path.exists():
+        unfinished = wip_of(path).exists()
+        raise StoreError(
+            Problem(
+                "the store is not finished" if unfinished else "there is no store",
+                file=str(path),
+                remedy="run `henderson ingest` " + ("again: it goes on where it stopped" if unfinished else "first"),
+            )
+        )
+    try:
+        attributes = zarr_io.read_attributes(path)
+    except Exception as error:  # zarr raises many kinds for files that are not what they should be
+        raise StoreError(Problem(f"not a readable store ({error})", file=str(path), remedy=REMEDY)) from error
+    if attributes.get("format") != FORMAT:
+        raise StoreError(
+            Problem(f"not a store: its format is {attributes.get('format')!r}, not {FORMAT!r}", file=str(path))
+        )
+    if attributes.get("format_version") != FORMAT_VERSION:
+        raise StoreError(
+            Problem(
+                f"the store has format version {attributes.get('format_version')}, this program reads {FORMAT_VERSION}",
+                file=str(path),
+                remedy=REMEDY,
+            )
+        )
+    return attributes
+
+
+def verify_store(path: Path) -> int:
+    """Return the number of files of the store after comparing the checksum of each.
+
+    Raises `StoreError` that names the files that are damaged, missing or not declared. Cost: reads every byte once.
+    """
+    declared: dict[str, str] = store_attributes(path)["checksums"]
+    problems = []
+    for name, expected in declared.items():
+        file = path / name
+        if not file.is_file():
+            problems.append(Problem("a file of the store is missing", file=str(file), remedy=REMEDY))
+        elif (found := file_checksum(file)) != expected:
+            problems.append(Problem(f"damaged: checksum {found}, expected {expected}", file=str(file), remedy=REMEDY))
+    found_files = {p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file()} - {"zarr.json"}
+    for name in sorted(found_files - declared.keys()):
+        problems.append(Problem("not a file of the store", file=str(path / name), remedy="remove it"))
+    if problems:
+        raise StoreError(problems)
+    return len(declared)
+
+
+def open_store(path: Path, *, verify: bool = False, threads: int | None = None) -> ModelData:
+    """Return everything the equations need of the store at `path`, in memory.
+
+    With `verify`, the checksums are compared first. Shards are decoded by `threads` threads (default: the cores) into
+    arrays of their final size.
+
+    Raises `StoreError`: see `store_attributes` and `verify_store`; also if an array cannot be decoded.
+    """
+    from henderson.store import zarr_io
+
+    attributes = store_attributes(path)
+    if verify:
+        verify_store(path)
+    try:
+        with ThreadPoolExecutor(threads or len(os.sched_getaffinity(0))) as pool:
+            return _read(attributes["model"], lambda name: zarr_io.read_array(path, name, pool))
+    except StoreError:
+        raise
+    except Exception as error:  # codecs, metadata and files each raise their own kinds
+        raise StoreError(Problem(f"the store cannot be read ({error})", file=str(path), remedy=REMEDY)) from error
+
+
+def record_columns(model: dict[str, Any]) -> RecordColumns:
+    """Return the columns of the records from the attribute ``model``."""
+    return RecordColumns(
+        responses=tuple(model["responses"]),
+        covariates=tuple(model["covariates"]),
+        weights=model["weights"],
+        classes=tuple(model["classes"]),
+        related=tuple((c, n) for c, n in model["related"]),
+    )
+
+
+def _read(model: dict[str, Any], read: Read) -> ModelData:
+    columns = record_columns(model)
+    records = Records(
+        row=read("records/row"),
+        responses={c: read(records_path("response", c)) for c in columns.responses},
+        covariates={c: read(records_path("covariate", c)) for c in columns.covariates},
+        classes={c: read(records_path("class", c)) for c in columns.classes},
+        related={(c, n): read(records_path("related", c, n)) for c, n in columns.related},
+        weights=read("records/weight") if columns.weights is not None else None,
+    )
+    return ModelData(
+        records=records,
+        levels={c: Labels(read(group_path("levels", c) + "/id")) for c in columns.classes},
+        pedigrees={name: _pedigree(name, read) for name in model["pedigrees"]},
+        matrices={name: _matrix(name, read) for name in model["matrices"]},
+    )
+
+
+def _pedigree(name: str, read: Read) -> Pedigree:
+    group = group_path("pedigree", name)
+    return Pedigree(
+        name=name,
+        labels=Labels(read(f"{group}/id")),
+        row=read(f"{group}/row"),
+        sire=read(f"{group}/sire"),
+        dam=read(f"{group}/dam"),
+        generation=read(f"{group}/generation"),
+        inbreeding=read(f"{group}/inbreeding"),
+        mendelian_variance=read(f"{group}/mendelian_variance"),
+    )
+
+
+def _matrix(name: str, read: Read) -> RelationshipMatrix:
+    from scipy.sparse import csr_array
+
+    group = group_path("matrix", name)
+    diagonal = read(f"{group}/diagonal")
+    parts = (read(f"{group}/data"), read(f"{group}/indices"), read(f"{group}/indptr"))
+    return RelationshipMatrix(
+        name=name,
+        labels=Labels(read(f"{group}/id")),
+        inverse=csr_array(parts, shape=(len(diagonal), len(diagonal))),
+        diagonal=diagonal,
+    )
