@@ -15,15 +15,15 @@ from henderson.results.run_record import describe_inputs, effective_config
 from henderson.results.solution_tables import labels_to_arrow, write_lmt_results, write_solutions
 from henderson.results.stages import Stages, available_bytes, peak_bytes
 from henderson.results.summary import summarise_effects, top_levels
-from henderson.solvers.solutions import SubFactorSolution
+from henderson.solvers.solutions import SubfactorSolutions
 from henderson.store.model_data import Labels
 
 PARTS = (
-    SubFactorSolution(
+    SubfactorSolutions(
         "fxcl", "b", Labels.from_text(["F", "Mähre", "x,y"]), np.array([1.0, 2.0, 1 / 3]), np.array([True, False, True])
     ),
-    SubFactorSolution("fxco", "c_1", None, np.array([-1e-20])),
-    SubFactorSolution(
+    SubfactorSolutions("fxco", "c_1", Labels.from_text([""]), np.array([-1e-20])),
+    SubfactorSolutions(
         "g",
         "u",
         Labels(np.array([7, -12, 30], dtype=np.int64)),
@@ -60,7 +60,7 @@ def test_no_accuracy_columns_without_accuracy(tmp_path: Path) -> None:
 
 
 def test_plain_labels_are_not_quoted(tmp_path: Path) -> None:
-    part = SubFactorSolution("fxcl", "b", Labels.from_text(["F", "M"]), np.array([1.0, 2.0]))
+    part = SubfactorSolutions("fxcl", "b", Labels.from_text(["F", "M"]), np.array([1.0, 2.0]))
     assert write_lmt_results([part], tmp_path).read_text() == "fxcl,b,F,1\nfxcl,b,M,2\n"
 
 

@@ -54,8 +54,8 @@ def check_model(file: Path, *, as_json: bool) -> None:
         print(json.dumps(description.config))
         return
     console = Console(highlight=False)
-    console.print(description.equations)
-    table = _table("factor", "variance of", "levels related by", "sub-factors")
+    console.print(description.equations, soft_wrap=True)
+    table = _table("factor", "levels", "Sigma", "sub-factors (positions)", texts=4)
     for row in description.factors:
         table.add_row(*row)
     console.print(table)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from henderson.solvers.solutions import SubFactorSolution
+from henderson.solvers.solutions import SubfactorSolutions
 
 INK, ACCENT, LIGHT = "#1f2933", "#22668c", "#d9e2ec"
 
@@ -25,7 +25,7 @@ def convergence(history: Sequence[float], rtol: float) -> str:
     return _svg(figure)
 
 
-def distributions(parts: Sequence[SubFactorSolution]) -> str:
+def distributions(parts: Sequence[SubfactorSolutions]) -> str:
     """Return a histogram of the solutions of each sub-factor given (at most nine)."""
     parts = parts[:9]
     columns = min(3, len(parts))
@@ -33,7 +33,7 @@ def distributions(parts: Sequence[SubFactorSolution]) -> str:
     figure = Figure(figsize=(3.2 * columns, 2.3 * rows), layout="constrained")
     for k, part in enumerate(parts):
         axes = figure.add_subplot(rows, columns, k + 1)
-        axes.hist(part.values, bins=min(60, max(5, int(np.sqrt(part.n_levels)))), color=ACCENT)
+        axes.hist(part.values, bins=min(60, max(5, int(np.sqrt(len(part.values))))), color=ACCENT)
         axes.set_title(f"{part.factor}: {part.subfactor}", fontsize=9, color=INK)
         axes.tick_params(labelsize=8)
         axes.set_ylabel("levels", fontsize=8)

@@ -11,7 +11,7 @@ from henderson.results import figures
 from henderson.results.files import replacing
 from henderson.results.stages import Stage
 from henderson.results.summary import is_random, summarise_effects, top_levels
-from henderson.solvers.solutions import SubFactorSolution
+from henderson.solvers.solutions import SubfactorSolutions
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1f2933; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
@@ -30,7 +30,7 @@ class Report:
     title: str
     facts: Sequence[tuple[str, str]]
     equations: str
-    parts: Sequence[SubFactorSolution]
+    parts: Sequence[SubfactorSolutions]
     stages: Sequence[Stage]
     history: Sequence[float] = ()
     rtol: float = 1e-8
@@ -67,7 +67,7 @@ def _page(report: Report) -> str:
     return f"<!doctype html>\n<html lang='en'><head>{head}</head>\n<body>\n{body}\n</body></html>\n"
 
 
-def _effects(parts: Sequence[SubFactorSolution]) -> str:
+def _effects(parts: Sequence[SubfactorSolutions]) -> str:
     rows = [
         (
             e.factor,
@@ -83,7 +83,7 @@ def _effects(parts: Sequence[SubFactorSolution]) -> str:
     return _table(header, rows, texts=2)
 
 
-def _best(part: SubFactorSolution) -> str:
+def _best(part: SubfactorSolutions) -> str:
     rows = [
         (t.level, f"{t.value:.5g}", "" if t.se is None else f"{t.se:.4g}", _share(t.reliability))
         for t in top_levels(part)

@@ -35,8 +35,8 @@ def effective_config(spec: ModelSpec, settings: Json) -> Json:
 
 def write_run_record(
     out: Path, *, inputs: list[Json], config: Json, engine: str, ranks: int, stages: Sequence[Stage], jobs: list[Json]
-) -> Path:
-    """Return the path of `run.json`, written whole."""
+) -> Json:
+    """Return the content of `run.json`, which is written whole."""
     record = {
         "version": henderson.__version__,
         "inputs": inputs,
@@ -47,9 +47,8 @@ def write_run_record(
         "stages": [dataclasses.asdict(s) for s in stages],
         "jobs": _plain(jobs),
     }
-    path = out / "run.json"
-    write_json(path, record)
-    return path
+    write_json(out / "run.json", record)
+    return record
 
 
 def _plain(value: Any) -> Any:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from henderson.results.files import replacing
-from henderson.solvers.solutions import SubFactorSolution
+from henderson.solvers.solutions import SubfactorSolutions
 from henderson.store.model_data import Labels
 
 PARQUET_ABOVE = 1_000_000
@@ -30,13 +30,13 @@ def labels_to_arrow(labels: Labels) -> pa.Array:
     return pa.StringArray.from_buffers(len(packed), pa.py_buffer(offsets), pa.py_buffer(packed[used]))
 
 
-def write_solutions(parts: Sequence[SubFactorSolution], out: Path, *, parquet_above: int = PARQUET_ABOVE) -> Path:
+def write_solutions(parts: Sequence[SubfactorSolutions], out: Path, *, parquet_above: int = PARQUET_ABOVE) -> Path:
     """Return the path of the written table of all solutions: ``factor,subfactor,level,value[,se,reliability]``.
 
     Dropped fixed levels have no row. More than `parquet_above` rows go to ``solutions.parquet``; the file of the other
     format, if an earlier run left one, is removed. Blocks of `BLOCK` levels are in memory at a time.
     """
-    rows = sum(len(p) for p in parts)
+    rows = sum(p.n_rows for p in parts)
     with_accuracy = any(p.se is not None for p in parts)
     schema = pa.schema([(n, pa.string()) for n in ("factor", "subfactor", "level")] + [("value", pa.float64())])
     if with_accuracy:
@@ -56,7 +56,7 @@ def write_solutions(parts: Sequence[SubFactorSolution], out: Path, *, parquet_ab
     return path
 
 
-def write_lmt_results(parts: Sequence[SubFactorSolution], out: Path) -> Path:
+def write_lmt_results(parts: Sequence[SubfactorSolutions], out: Path) -> Path:
     """Return the path of lmt's ``results.csv``: factor, sub-factor, original level, solution; no header."""
     path = out / "results.csv"
     schema = pa.schema([(n, pa.string()) for n in ("factor", "subfactor", "level")] + [("value", pa.float64())])
@@ -67,30 +67,30 @@ def write_lmt_results(parts: Sequence[SubFactorSolution], out: Path) -> Path:
     return path
 
 
-def _csv_options(parts: Sequence[SubFactorSolution], *, header: bool) -> pa_csv.WriteOptions:
+def _csv_options(parts: Sequence[SubfactorSolutions], *, header: bool) -> pa_csv.WriteOptions:
     """Return options that quote texts only if a level has a comma, a quote or a line break in it."""
-    texts = [p.labels.values for p in parts if p.labels is not None and not p.labels.is_integer]
+    texts = [p.labels.values for p in parts if not p.labels.is_integer]
     special = any(np.isin(t, np.frombuffer(b',"\r\n', np.uint8)).any() for t in texts)
     style = "needed" if special else "none"
     return pa_csv.WriteOptions(include_header=header, quoting_style=style, quoting_header="none")
 
 
-def _batches(parts: Sequence[SubFactorSolution], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+def _batches(parts: Sequence[SubfactorSolutions], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     for part in parts:
-        for start in range(0, part.n_levels, BLOCK):
-            rows: NDArray[np.int64] = np.arange(start, min(start + BLOCK, part.n_levels))
+        for start in range(0, len(part.labels), BLOCK):
+            rows: NDArray[np.int64] = np.arange(start, min(start + BLOCK, len(part.labels)))
             if part.kept is not None:
                 rows = rows[part.kept[rows]]
             if len(rows):
                 yield _batch(part, rows, schema)
 
 
-def _batch(part: SubFactorSolution, rows: NDArray[np.int64], schema: pa.Schema) -> pa.RecordBatch:
+def _batch(part: SubfactorSolutions, rows: NDArray[np.int64], schema: pa.Schema) -> pa.RecordBatch:
     n = len(rows)
     columns = [
         pa.repeat(part.factor, n),
         pa.repeat(part.subfactor, n),
-        pa.repeat("", n) if part.labels is None else labels_to_arrow(part.labels.take(rows)),
+        labels_to_arrow(part.labels.take(rows)),
         pa.array(part.values[rows]),
     ]
     for name in schema.names[4:]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from henderson.language.spec import FIXED_CLASSES, FIXED_COVARIATES
-from henderson.solvers.solutions import SubFactorSolution
+from henderson.solvers.solutions import SubfactorSolutions
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class TopLevel:
     reliability: float | None
 
 
-def summarise_effects(parts: Sequence[SubFactorSolution]) -> list[EffectSummary]:
+def summarise_effects(parts: Sequence[SubfactorSolutions]) -> list[EffectSummary]:
     """Return one summary per sub-factor, in order."""
     rows = []
     for part in parts:
@@ -49,7 +49,7 @@ def summarise_effects(parts: Sequence[SubFactorSolution]) -> list[EffectSummary]
                 part.factor,
                 part.subfactor,
                 len(values),
-                part.n_levels - len(values),
+                len(part.values) - len(values),
                 float("nan") if nothing else float(values.mean()),
                 float("nan") if nothing else float(values.std()),
                 float("nan") if nothing else float(values.min()),
@@ -60,15 +60,15 @@ def summarise_effects(parts: Sequence[SubFactorSolution]) -> list[EffectSummary]
     return rows
 
 
-def is_random(part: SubFactorSolution) -> bool:
+def is_random(part: SubfactorSolutions) -> bool:
     """Return whether the sub-factor belongs to a random factor."""
     return part.factor not in (FIXED_CLASSES, FIXED_COVARIATES)
 
 
-def top_levels(part: SubFactorSolution, count: int = 10) -> list[TopLevel]:
+def top_levels(part: SubfactorSolutions, count: int = 10) -> list[TopLevel]:
     """Return the `count` levels with the largest solutions, the largest first. Cost: one partial sort."""
-    count = min(count, part.n_levels)
-    if count == 0 or part.labels is None:
+    count = min(count, len(part.labels))
+    if count == 0:
         return []
     best = np.argpartition(-part.values, count - 1)[:count]
     best = best[np.argsort(-part.values[best], kind="stable")]

@@ -1,0 +1,19 @@
+"""Which files a model reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from henderson.ingest.files import expand
+from henderson.language.spec import ModelSpec
+
+
+def input_files(spec: ModelSpec) -> list[Path]:
+    """Return the parameter file, the records, and the pedigrees and matrices that a variance uses, each once."""
+    used = {v.gamma.name for v in spec.variances}
+    named = [p.file for p in spec.pedigrees if p.name in used] + [m.file for m in spec.matrices if m.name in used]
+    base = spec.path("")
+    found = [spec.source] if spec.source else []
+    found += expand(spec.data.records, base, "[data] records")
+    found += [spec.path(f) for f in named]
+    return list(dict.fromkeys(found))

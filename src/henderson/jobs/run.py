@@ -1,0 +1,149 @@
+"""From a parameter file to results: understand the model, ingest, solve, write."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from henderson.accuracy.pev import pev
+from henderson.errors import MAX_PRINTED, NotConvergedError, NotSupportedError
+from henderson.ingest.header import read_schema
+from henderson.ingest.run import ingest
+from henderson.jobs.inputs import input_files
+from henderson.jobs.write import job_record, rtol_of, write_results
+from henderson.language.load import load_model
+from henderson.language.spec import JobSpec, ModelSpec
+from henderson.language.support import unsupported
+from henderson.results.run_record import describe_inputs, effective_config, write_run_record
+from henderson.results.stages import Stages
+from henderson.solvers.solutions import Solutions, SubfactorSolutions
+from henderson.solvers.solve import solve_model
+from henderson.store.model_data import ModelData
+from henderson.store.reader import open_store
+
+Progress = Callable[[str, int, int], None]
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to run: `jobs` replaces those of the parameter file; None elsewhere means the default."""
+
+    out: Path | None = None
+    store: Path | None = None
+    engine: str = "embedded"
+    threads: int | None = None
+    jobs: tuple[str, ...] | None = None
+
+    def folders(self, file: Path) -> tuple[Path, Path]:
+        """Return the folders of the results and of the store."""
+        out = self.out or Path(f"{file.stem}.out")
+        return out, self.store or out / "store.zarr"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run leaves: its folder and files, the run record (`run.json`), the model and the solutions."""
+
+    out: Path
+    files: tuple[Path, ...]
+    record: dict[str, Any]
+    spec: ModelSpec
+    parts: tuple[SubfactorSolutions, ...]
+
+
+def understand(file: Path, jobs: tuple[str, ...] | None = None) -> ModelSpec:
+    """Return the model of a parameter file; `jobs` replaces the jobs it lists.
+
+    Raises `ModelError` for all its mistakes at once, `NotSupportedError` for what this version cannot compute.
+    """
+    spec = load_model(file, read_schema)
+    if jobs is not None:
+        listed = {j.name: j for j in spec.jobs}
+        chosen = tuple(listed.get(name, JobSpec(name)) for name in jobs)
+        spec = replace(spec, jobs=chosen)
+    if problems := unsupported(spec):
+        raise NotSupportedError(problems)
+    return spec
+
+
+def ingest_only(file: Path, settings: Settings, progress: Progress | None = None) -> Path:
+    """Return the store, made from the files that the parameter file names, or found whole."""
+    spec = understand(file)
+    _, store = settings.folders(file)
+    store.parent.mkdir(parents=True, exist_ok=True)
+    ingest(spec, store, workers=settings.threads or os.cpu_count() or 1, progress=progress)
+    return store
+
+
+def run(file: Path, settings: Settings, progress: Progress | None = None) -> Outcome:
+    """Return what the jobs of the parameter file `file` left in the folder of results.
+
+    Raises a `HendersonError` for what is wrong in the parameter file, in the files it names, in the store, or with the
+    iteration; then no file of solutions is written.
+    """
+    stages = Stages()
+    with stages.stage("model"):
+        spec = understand(file, settings.jobs)
+    out, store = settings.folders(file)
+    out.mkdir(parents=True, exist_ok=True)
+    with stages.stage("ingest"):
+        ingest(spec, store, workers=settings.threads or os.cpu_count() or 1, progress=progress)
+    with stages.stage("read store"):
+        data = open_store(store)
+    done: list[tuple[JobSpec, Solutions]] = []
+    for job in spec.jobs:
+        with stages.stage(job.name):
+            done.append((job, _solve(job, spec, data, settings.threads, progress)))
+        if not done[-1][1].report.converged:
+            break
+    job, last = done[-1]
+    files: tuple[Path, ...] = ()
+    if last.report.converged:
+        _warn_of_dropped(last)
+        with stages.stage("write"):
+            files = write_results(spec, done, stages.done, out)
+    with stages.stage("checksums"):
+        inputs = describe_inputs(input_files(spec))
+    record = write_run_record(
+        out,
+        inputs=inputs,
+        config=effective_config(spec, {"engine": settings.engine, "threads": settings.threads, "store": store}),
+        engine=settings.engine,
+        ranks=1,
+        stages=stages.done,
+        jobs=[job_record(j, s) for j, s in done],
+    )
+    if not last.report.converged:
+        raise NotConvergedError(
+            f"job {job.name!r} stopped after {last.report.iterations} iterations at a relative residual of "
+            f"{last.report.relative_residual:.2e}: {last.report.reason.value}; run.json in {out} has its history"
+        )
+    return Outcome(out, (*files, out / "run.json"), record, spec, last.subfactors)
+
+
+def _solve(job: JobSpec, spec: ModelSpec, data: ModelData, threads: int | None, progress: Progress | None) -> Solutions:
+    if job.name == "pev":
+        return pev(spec, data)
+    rtol = rtol_of(job)
+
+    def show(iteration: int, residual: float) -> None:
+        if progress is not None and residual > 0:
+            share = min(1.0, max(0.0, math.log(residual) / math.log(rtol)))
+            progress(f"solve, iteration {iteration // 10 * 10}", int(1000 * share), 1000)
+
+    options: dict[str, Any] = {k: v for k, v in job.options if k in ("method", "preconditioner", "max_it")}
+    return solve_model(spec, data, threads=threads, rtol=rtol, callback=show, **options)
+
+
+def _warn_of_dropped(solutions: Solutions) -> None:
+    if not (dropped := solutions.dropped):
+        return
+    names = ", ".join(f"{d.subfactor}[{d.level}]" for d in dropped[:MAX_PRINTED])
+    more = f" and {len(dropped) - MAX_PRINTED} more" if len(dropped) > MAX_PRINTED else ""
+    log.warning("dropped as dependent on other fixed effects: %s%s", names, more)

@@ -1,0 +1,85 @@
+"""Everything that a finished run writes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from henderson.errors import ModelError
+from henderson.language.printing import print_equations
+from henderson.language.spec import JobSpec, ModelSpec
+from henderson.results.report import Report, write_report
+from henderson.results.solution_tables import write_lmt_results, write_solutions
+from henderson.results.stages import Stage
+from henderson.solvers.solutions import Solutions
+
+
+def rtol_of(job: JobSpec) -> float:
+    """Return the relative tolerance of a job: its `rtol`, or 1e-8, lmt's default."""
+    value = job.get("rtol")
+    return float(value) if isinstance(value, int | float) else 1e-8
+
+
+def job_record(job: JobSpec, solutions: Solutions) -> dict[str, Any]:
+    """Return the entry of a job in `run.json`."""
+    report = solutions.report
+    return {
+        "job": job.name,
+        "equations": solutions.n_equations,
+        "iterations": report.iterations,
+        "stop_reason": report.reason.value,
+        "relative_residual": report.relative_residual,
+        "history": list(report.residual_norms),
+        "dropped": [[d.factor, d.subfactor, d.level] for d in solutions.dropped],
+        "stages": [{"name": s.name, "seconds": s.seconds} for s in solutions.stages],
+    }
+
+
+def write_results(
+    spec: ModelSpec, done: Sequence[tuple[JobSpec, Solutions]], stages: Sequence[Stage], out: Path
+) -> tuple[Path, ...]:
+    """Return the files written: the solutions of the last job, lmt's `results.csv` for an XML, and `report.html`."""
+    _, last = done[-1]
+    files = [write_solutions(last.subfactors, out)]
+    if spec.source is not None and spec.source.suffix.lower() == ".xml":
+        files.append(write_lmt_results(last.subfactors, out))
+    iterated = next((s for j, s in done if len(s.report.residual_norms) > 1), None)
+    report = Report(
+        title=spec.source.name if spec.source else "henderson",
+        facts=_facts(done, last),
+        equations=equations_text(spec),
+        parts=last.subfactors,
+        stages=stages,
+        history=iterated.report.residual_norms if iterated else (),
+        rtol=rtol_of(done[0][0]),
+        notes=_notes(last),
+    )
+    return (*files, write_report(report, out))
+
+
+def equations_text(spec: ModelSpec) -> str:
+    """Return the equations, or the terms of a formula that equations cannot say."""
+    try:
+        return print_equations(spec)
+    except ModelError:
+        return "\n".join(
+            f"{e.trait} = " + " + ".join(f"{t.variable}*{t.subfactor}" for t in e.terms) for e in spec.equations
+        )
+
+
+def _facts(done: Sequence[tuple[JobSpec, Solutions]], last: Solutions) -> list[tuple[str, str]]:
+    facts = [("equations", f"{last.n_equations:,}")]
+    for job, solutions in done:
+        report = solutions.report
+        steps = f"{report.iterations} iterations, " if report.iterations else ""
+        facts.append((job.name, f"{steps}relative residual {report.relative_residual:.2e}; {report.reason.value}"))
+    return facts
+
+
+def _notes(last: Solutions) -> list[str]:
+    if not last.dropped:
+        return []
+    names = ", ".join(f"{d.subfactor}[{d.level}]" for d in last.dropped[:50])
+    more = f" and {len(last.dropped) - 50} more" if len(last.dropped) > 50 else ""
+    return [f"Left out as dependent on other fixed effects: {names}{more}."]
