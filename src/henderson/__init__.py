@@ -1,3 +1,23 @@
-"""Breeding values from pedigrees of any size: Henderson's mixed model equations, prepared, set up and solved out of core."""
+"""Breeding values from pedigrees of any size: Henderson's mixed model equations, prepared, set up and solved out of core.
+
+`henderson.solve("model.toml")` returns the solutions as pandas objects.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from henderson.jobs.api import Result, solve
 
 __version__ = "0.1.0"
+__all__ = ["Result", "__version__", "solve"]
+
+
+def __getattr__(name: str) -> Any:
+    """Return a public name; what it needs is imported only now, so that `import henderson` stays quick."""
+    if name in ("Result", "solve"):
+        from henderson.jobs import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'henderson' has no attribute {name!r}")
