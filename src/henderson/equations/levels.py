@@ -16,7 +16,7 @@ Codes = NDArray[np.int32]
 
 @dataclass(frozen=True)
 class ClassColumn:
-    """A class variable: `codes` per record into `labels`, -1 where there is none; `has_zero`: ZERO means level ``0``."""
+    """A class variable: `codes` per record into `labels`, -1 where there is none; `has_zero`: ZERO is level ``0``."""
 
     codes: Codes
     labels: Labels

@@ -19,7 +19,6 @@ from henderson.partitions.threads import Team
 from henderson.store.model_data import ModelData
 
 UNROLLED = 6  # widths up to this have kernels compiled for them
-CHUNK = 2048  # animals per pass over relationship and records, so that the records find the blocks in cache
 
 Floats = NDArray[np.float64]
 

@@ -46,9 +46,8 @@ def full_rank(design: Design) -> Design:
     dropped = np.zeros(columns.total, np.bool_)
     if not _orthogonal(design, fixed):
         used = np.flatnonzero(kept)
-        dependent = used[
-            _dependent(_cross_products(design, columns, fixed, used), _order(design, columns, fixed, used))
-        ]
+        product = _cross_products(design, columns, fixed, used)
+        dependent = used[_dependent(product, _order(design, columns, fixed, used))]
         dropped[dependent] = True
         kept[dependent] = False
     masks: list[NDArray[np.bool_] | None] = []
@@ -83,7 +82,7 @@ def _orthogonal(design: Design, fixed: list[DesignTerm]) -> bool:
 def _entries(
     design: Design, columns: _Columns, term: DesignTerm, start: int, stop: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Return rows (from 0), columns of X and values of `term` over the records start..stop that have its trait and a level."""
+    """Return rows (from 0), columns of X and values of `term` over the records start..stop that have its trait."""
     slot = design.slots[term.slot]
     group = design.groups[slot.group]
     offset = columns.first[slot.group]

@@ -32,7 +32,7 @@ def invert_blocks(
     kept: NDArray[np.bool_] | None,
     packed: NDArray[np.float64],
 ) -> int:
-    """Replace every block by its inverse over the kept positions; the return value is the first level that failed, or -1.
+    """Replace every block by its inverse over the kept positions; return the first level that failed, or -1.
 
     `kept` is None or bool (n_levels, width); rows and columns left out become zero.
     """

@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 import numba
 from numba.cpython.unsafe.tuple import tuple_setitem
 
-set_item = tuple_setitem  # set_item(tuple, index, value) -> new tuple; stays in registers, so widths known at compile time unroll
+set_item = tuple_setitem  # set_item(t, k, value) is t with element k replaced; small tuples stay in registers
 
 F = TypeVar("F", bound=Callable[..., Any])
 

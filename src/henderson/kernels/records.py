@@ -187,7 +187,7 @@ def record_triplets(
     columns: NDArray[np.int64],
     values: NDArray[np.float64],
 ) -> int:
-    """Write W' R^-1 W as triplets of local elements, n_terms**2 per record at most; the return value is how many."""
+    """Write W' R^-1 W as triplets of local elements, n_terms**2 a record at most; return how many."""
     n = 0
     n_terms = terms.shape[0]
     for r in range(slots.shape[0]):

@@ -203,7 +203,7 @@ def pedigree_triplets(
     columns: NDArray[np.int64],
     values: NDArray[np.float64],
 ) -> int:
-    """Write A^-1 as triplets of block offsets, nine per animal; the return value is how many were written."""
+    """Write A^-1 as triplets of block offsets, nine an animal at most; return how many."""
     n = 0
     offsets = np.empty(3, np.uint32)
     loading = np.array([1.0, -0.5, -0.5])

@@ -119,7 +119,7 @@ def first_use(
     order: NDArray[np.int32],
     n_used: int,
 ) -> int:
-    """Return how many levels are in `order` after those of `codes` not yet `seen` are appended in order of first use."""
+    """Append the levels of `codes` not yet `seen` to `order` as they come; return how many it holds now."""
     for k in range(codes.size):
         level = codes[k]
         if level >= 0 and not seen[level]:
@@ -154,7 +154,7 @@ def offsets_by_range(
     null: np.uint32,
     out: NDArray[np.uint32],
 ) -> None:
-    """Set out[k] to the element of level codes[k], which lies in start..stop or in the sorted `ghosts`; else to `null`."""
+    """Set out[k] to the element of level codes[k] in start..stop or the sorted `ghosts`, `null` if negative."""
     for k in range(codes.size):
         level = codes[k]
         if level < 0:

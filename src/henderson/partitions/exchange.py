@@ -1,4 +1,4 @@
-"""How partitions share vectors: owned elements are read by others as ghosts, ghosts' contributions go back to the owner.
+"""How partitions share vectors: others read owned elements as ghosts, ghosts' contributions go back to the owner.
 
 A *local vector* holds a partition's owned elements, then its ghosts, then the null block. A process holds one or
 several of them (`Vectors`); the kernels do not know how the ghosts are filled.
@@ -21,7 +21,7 @@ Elements = NDArray[np.uint32]
 
 
 class Exchange(Protocol):
-    """What a product needs of its neighbours. All methods are **Collective**: every process calls them in the same order."""
+    """What a product needs of its neighbours. All methods are **Collective**: all processes call them in one order."""
 
     def forward(self, x: Vectors) -> None:
         """Fill the ghosts of `x` from their owners."""

@@ -94,8 +94,10 @@ class Layout:
 
 @dataclass(frozen=True)
 class GroupUse:
-    """What one partition uses of one group: `used` levels in order of first use (range groups: any order, owned ones may be
-    left out), and its range start..stop or None if the group is cut by first use.
+    """What one partition uses of one group.
+
+    used: levels in order of first use; of a group cut into ranges, the levels outside `bounds` that it reads;
+    bounds: its range start..stop, or None if the group is cut by first use.
     """
 
     n_levels: int
@@ -121,7 +123,7 @@ def outside(codes: Sequence[Codes], start: int, stop: int) -> Codes:
 
 
 def owners(n_levels: int, used: Sequence[Codes]) -> NDArray[np.int32]:
-    """Return the first partition that uses each level (len(used) if none): over processes this is a minimum reduction."""
+    """Return the first partition that uses each level, len(used) if none does (over processes: a minimum reduction)."""
     owner = np.full(n_levels, len(used), np.int32)
     for partition in range(len(used) - 1, -1, -1):
         owner[used[partition]] = partition

@@ -70,14 +70,14 @@ class DirectSolver:
             inverse, info = lapack.dpotri(self._dense, lower=1, overwrite_c=1)
             assert info == 0
             self._dense = None  # overwritten
-            return np.asarray(np.diag(inverse) * self._scale**2)
+            return np.asarray(np.diag(inverse) * self._scale**2, np.float64)
         diagonal = np.empty(self.n)
         for start in range(0, self.n, COLUMNS):
             columns = np.arange(start, min(start + COLUMNS, self.n))
             unit = np.zeros((self.n, len(columns)))
             unit[columns, columns - start] = 1.0
             diagonal[columns] = self._sparse.solve(unit)[columns, columns - start]
-        return diagonal * self._scale**2
+        return np.asarray(diagonal * self._scale**2, np.float64)
 
     def _apply(self, rhs: Floats) -> Floats:
         scaled = self._scale * rhs

@@ -45,7 +45,7 @@ def pcg(
     x0: Vectors | None = None,
     callback: Callback | None = None,
 ) -> SolveReport[Vectors]:
-    """Return the solution of C x = `rhs` with ||b - C x|| / ||b|| <= `rtol`, or the reason why there is none. **Collective**.
+    """Return the solution of C x = b with ||b - C x|| / ||b|| <= `rtol`, or the reason why it failed. **Collective**.
 
     The residual of the recurrence drifts from the true one, so the latter is computed when the former has converged; if
     it is still above `rtol` the iteration restarts from it. Memory: four vectors besides `rhs`; each iteration reads or
@@ -53,6 +53,16 @@ def pcg(
 
     Parameters
     ----------
+    operator
+        C, symmetric and positive definite.
+    preconditioner
+        M^-1, symmetric and positive definite.
+    rhs
+        b; left as it is.
+    rtol
+        Relative to ||b||, on the norm (not its square).
+    max_it
+        Products after which the iteration gives up.
     x0
         Where to start; it is overwritten and returned as the solution.
     callback

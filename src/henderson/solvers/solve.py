@@ -75,10 +75,20 @@ def solve_model(
 
     Parameters
     ----------
+    spec
+        The model, with a value for every variance.
+    data
+        Its records, pedigrees and matrices.
     threads
         Threads, and partitions; None: one for small problems, else one per core.
     method
         ``pcg`` (matrix-free, any size) or ``direct`` (assembled, small problems).
+    rtol
+        Bound of ||b - C x|| / ||b||; the direct method does not use it.
+    max_it
+        Products after which the iteration gives up.
+    preconditioner
+        ``block`` (one dense block per level) or ``diagonal``.
     callback
         Called as callback(iteration, relative_residual).
 
@@ -97,7 +107,7 @@ def solve_model(
                 rhs = operator.right_hand_side()
             with stages.stage("solve"):
                 local = pcg(operator, M, rhs, rtol=rtol, max_it=max_it, callback=callback)
-            report = replace(local, solution=operator.to_levels(local.solution))  # type: ignore[arg-type,assignment]
+            report = replace(local, solution=operator.to_levels(local.solution))
     design = operator.design
     return Solutions(
         by_subfactor(design, report.solution),
