@@ -204,7 +204,8 @@ def _invert(K: csr_array, file: str, labels: Labels) -> csr_array:
     edges = np.searchsorted(block_of[order], np.arange(n_blocks + 1))
     sizes = np.diff(edges)
     if sizes.max() > MAX_DENSE:
-        what = f"{sizes.max()} individuals are connected: a dense inverse takes {8 * int(sizes.max()) ** 2 / 2**30:.0f} GiB"
+        gib = 8 * float(sizes.max()) ** 2 / 2**30
+        what = f"{sizes.max()} individuals are connected: a dense inverse takes {gib:.0f} GiB"
         raise ResourceError(Problem(what, file=file, remedy=f"blocks of up to {MAX_DENSE} can be inverted"))
     alone = order[edges[:-1][sizes == 1]]
     rows, columns, values = [alone], [alone], [1.0 / K.diagonal()[alone]]

@@ -126,7 +126,7 @@ def _parse_fast(block: Block, raw: bytes, n_lines: int, text: list[str], reals: 
         first_odd_quotes(np.frombuffer(raw, np.uint8)) >= 0 or _QUOTE_AFTER_SPACE.search(raw) or raw[:1] in b' \t"'
     ):
         raise _IrregularError
-    if not raw.strip():
+    if not raw or raw.isspace():
         return Parsed(0, n_lines, {c: np.zeros((0, 1), np.uint64) for c in text}, {c: np.zeros(0) for c in reals})
     wanted = [c for c in block.source.names if c in text or c in reals]
     both = set(text) & set(reals)
@@ -159,20 +159,22 @@ def _parse_fast(block: Block, raw: bytes, n_lines: int, text: list[str], reals: 
             for c in reals:
                 column = batch.column(c)
                 column = real_from_text(column) if pa.types.is_string(column.type) else column
-                numbers[c].append(column.to_numpy(zero_copy_only=False))
+                numbers[c].append(_finite(column.to_numpy(zero_copy_only=False)))
     except pa.ArrowInvalid as error:
         raise _IrregularError from error
-    return _checked(n_rows, n_lines, words, numbers)
+    return _joined(n_rows, n_lines, words, numbers)
 
 
-def _checked(n_rows: int, n_lines: int, words: dict[str, list[Words]], numbers: dict[str, list[Reals]]) -> Parsed:
-    out = Parsed(n_rows, n_lines, {c: stack_words(p) for c, p in words.items()})
-    for column, parts in numbers.items():
-        values = np.concatenate(parts) if parts else np.zeros(0)
-        if np.isinf(values).any():
-            raise _IrregularError
-        out.reals[column] = values
-    return out
+def _joined(n_rows: int, n_lines: int, words: dict[str, list[Words]], numbers: dict[str, list[Reals]]) -> Parsed:
+    reals = {c: np.concatenate(p) if p else np.zeros(0) for c, p in numbers.items()}
+    return Parsed(n_rows, n_lines, {c: stack_words(p) for c, p in words.items()}, reals)
+
+
+def _finite(values: Reals) -> Reals:
+    """Return `values`; infinite ones (also what is too large for float64) are for the exact reader to name."""
+    if np.isinf(values).any():
+        raise _IrregularError
+    return values
 
 
 def _parse_exact(block: Block, raw: bytes, n_lines: int, text: list[str], reals: list[str]) -> Parsed:
@@ -207,7 +209,7 @@ def _parse_exact(block: Block, raw: bytes, n_lines: int, text: list[str], reals:
     if problems:
         return Parsed(n_rows, n_lines, problems=problems)
     flush()
-    return _checked(n_rows, n_lines, words, numbers)
+    return _joined(n_rows, n_lines, words, numbers)
 
 
 def _read_line(
@@ -265,4 +267,4 @@ def _parse_parquet(block: Block, text: list[str], reals: list[str]) -> Parsed:
         n_rows += batch.num_rows
     if problems:
         return Parsed(n_rows, n_rows, problems=problems)
-    return _checked(n_rows, n_rows, words, numbers)
+    return _joined(n_rows, n_rows, words, numbers)

@@ -18,6 +18,8 @@ from henderson.ingest.roles import Roles, roles_of
 from henderson.language.spec import MatrixSpec, ModelSpec, PedigreeSpec
 from henderson.store.schema import FORMAT_VERSION
 
+MAX_BLOCKS = 4096
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -34,8 +36,8 @@ class Plan:
     block_bytes: int
 
     def blocks(self, source: Source) -> list[Block]:
-        """Return the blocks of a source."""
-        return cut(source, self.block_bytes)
+        """Return the blocks of a source; larger ones where there would be more than MAX_BLOCKS."""
+        return cut(source, max(self.block_bytes, -(-self.bytes // MAX_BLOCKS)))
 
     @property
     def bytes(self) -> int:

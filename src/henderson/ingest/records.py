@@ -93,10 +93,8 @@ def read_records(task: RecordsTask, block: Block, path: Path) -> BlockReport:
     rows = np.flatnonzero(kept).astype(np.int32)
     whole = len(rows) == parsed.n_rows
     arrays["row"] = rows
-    arrays["reals"] = np.stack([v if whole else v[rows] for v in reals])
-    arrays["codes"] = (
-        np.stack([v if whole else v[rows] for v in codes]) if codes else np.zeros((0, len(rows)), np.int32)
-    )
+    arrays["reals"] = _kept(reals, rows, whole, np.float64)
+    arrays["codes"] = _kept(codes, rows, whole, np.int32)
     report = BlockReport(
         parsed.n_rows,
         parsed.n_lines,
@@ -108,6 +106,17 @@ def read_records(task: RecordsTask, block: Block, path: Path) -> BlockReport:
     meta = {k: v for k, v in vars(report).items() if k != "problems"}
     write_part(path, arrays, meta)
     return report
+
+
+def _kept(columns: list[NDArray[Any]], rows: NDArray[np.int32], whole: bool, dtype: type) -> NDArray[Any]:
+    """Return the kept rows of some columns, (n_columns, n)."""
+    out: NDArray[Any] = np.empty((len(columns), len(rows)), dtype)
+    for place, column in zip(out, columns, strict=True):
+        if whole:
+            place[:] = column
+        else:
+            np.take(column, rows, out=place)
+    return out
 
 
 def number_labels(words: Words) -> tuple[NDArray[np.int32], Words]:

@@ -22,7 +22,7 @@ from henderson.language.spec import ModelSpec
 from henderson.store.reader import store_attributes
 from henderson.store.schema import wip_of
 
-BLOCK_BYTES = 32 << 20
+BLOCK_BYTES = 8 << 20  # arrays of a block stay below the size that is returned to the system at once
 
 Progress = Callable[[str, int, int], None]
 
