@@ -45,7 +45,7 @@ def create_array(root: Path, schema: ArraySchema) -> None:
 
 def write_rows(root: Path, path: str, start: int, values: NDArray[Any]) -> None:
     """Write `values` from row `start`, which begins a shard; the caller is the only writer of its shards."""
-    array = zarr.open_array(root, path=path, mode="r+")
+    array = zarr.open_array(root, path=path, mode="r+").with_config({"write_empty_chunks": True})
     shard_rows = array.shards[0]
     if start % shard_rows or (len(values) % shard_rows and start + len(values) != array.shape[0]):
         raise ValueError(f"rows {start}..{start + len(values)} of {path} are not whole shards of {shard_rows}")
