@@ -214,9 +214,9 @@ def _check_missing_sigma(
     needed = dict.fromkeys(t.subfactor.variance for t in subfactors.first.values() if t.subfactor.variance is not None)
     for name in [*needed, RESIDUAL] if equations else []:
         variance = draft.variances.get(name)
-        if (variance is not None and variance.sigma is None and variance.type is None) or (
-            variance is None and name == RESIDUAL
-        ):
+        if variance is None and name != RESIDUAL:
+            continue  # unknown, and reported as such
+        if variance is None or (variance.sigma is None and variance.sigma_at is None and variance.type is None):
             problems.add(
                 f"variance {name!r} has no sigma, and no job estimates it",
                 variance.at if variance else None,

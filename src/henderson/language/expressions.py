@@ -63,7 +63,7 @@ STARS.2: "**"
 SLASH: "/"
 CARET: "^"
 NUMBER: /(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?/
-INDEX.2: /[1-9]\d*(?=\s*[,\]])/
+INDEX.2: /[1-9]\d*(?![\w.])/
 NAME: /[^\W\d][\w.:]*/
 BACKTICKED: /`[^`\n]+`/
 WS: /[ \t\r\n\f]+/

@@ -157,7 +157,7 @@ def _read_variance(name: str, table: Table, draft: Draft) -> None:
         name,
         at=table.at(),
         sigma=table.matrix("sigma"),
-        sigma_at=table.at("sigma"),
+        sigma_at=table.at("sigma") if "sigma" in table.values else None,
         structure=table.text("structure"),
         gamma=_read_gamma(table),
         gamma_at=table.at("gamma"),
