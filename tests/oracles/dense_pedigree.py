@@ -1,4 +1,4 @@
-"""Oracle of pedigree relationships: the dense numerator relationship matrix by the tabular method, for small pedigrees."""
+"""Oracle of pedigree relationships: the dense numerator relationship matrix by the tabular method."""
 
 from __future__ import annotations
 

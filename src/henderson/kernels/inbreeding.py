@@ -1,262 +1,214 @@
-"""Kernels of inbreeding: relationships of parents with all their mates from the pedigree of a few parents at a time.
+"""Kernels of inbreeding: relationships of parents with all their mates, from the pedigree of a few parents at a time.
 
-Parents are numbered by *rank*: generations follow each other, each begins at a multiple of 64, so that in the bitmap of
-ranks no word holds an animal and its parent. The rank `n_ranks` stands for an unknown parent.
+With A = T D T', the relationships of a pivot s with all animals are T v, v = D T' e_s (Colleau 2002, eq. 5-7): T' e_s
+passes halves from progeny to parents over the ancestors of s, T v averages parents over the ancestors of the mates.
+Both run here on a numbering of these animals alone, for `LANES` pivots side by side.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from henderson.kernels.jit import inline, jit
+from henderson.kernels.pedigree_ranks import WORD, Families, RankedParents
 
-WORD = 64
-
-_DE_BRUIJN = 0x03F79D71B4CB0A89
-_BIT = np.zeros(WORD, dtype=np.int64)
-for _i in range(WORD):
-    _BIT[((_DE_BRUIJN << _i) & 0xFFFFFFFFFFFFFFFF) >> 58] = _i
+LANES = 8  # pivots side by side: one cache line of float64
+_BLOCK_BITS = 12  # one mark in `touched` for 64 words of 64 ranks
+_DE_BRUIJN = 0x03F79D71B4CB0A89  # its 64 windows of 6 bits differ: times 2^i, the first tells i (Leiserson et al. 1998)
+_BIT = np.argsort([((_DE_BRUIJN << place) & (2**64 - 1)) >> 58 for place in range(64)])
 
 
-@jit
-def rank_parents(
-    sire: NDArray[np.int32], dam: NDArray[np.int32], generation: NDArray[np.int32], n_generations: int
-) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Return the rank of every parent (-1 for other animals) and the first rank of each generation, with the end.
+class Workspace(NamedTuple):
+    """What one thread works in; only `marks`, `touched` and `local` must be kept, all zero, between calls.
 
-    Within a generation ranks follow the rows. Cost: O(n), 5 n bytes.
+    marks: uint64 (n_words, 2), bitmaps of the ranks in the block and of those that are ancestors of its pivots;
+    touched: uint8, whether any of 64 words has a mark; local: int32 (n_ranks + 1,), number by rank, 0 if none;
+    nodes: int32, the marked ranks, progeny first, complemented unless ancestors of pivots; sire, dam: int32 by number;
+    lineage, lineage_variance: numbers and mendelian variances of the pivots' ancestors that are not founders;
+    x: float64 (n_ranks + 1, LANES), T' e_s, then T v, by number.
     """
-    n = len(sire)
-    rank = np.full(n, -1, dtype=np.int32)
-    for animal in range(n):
-        if sire[animal] >= 0:
-            rank[sire[animal]] = 0
-        if dam[animal] >= 0:
-            rank[dam[animal]] = 0
-    start = np.zeros(n_generations + 1, dtype=np.int64)
-    for animal in range(n):
-        if rank[animal] == 0:
-            start[generation[animal] + 1] += 1
-    for g in range(n_generations):
-        start[g + 1] = start[g] + (start[g + 1] + WORD - 1) // WORD * WORD
-    place = start.copy()
-    for animal in range(n):
-        if rank[animal] == 0:
-            rank[animal] = place[generation[animal]]
-            place[generation[animal]] += 1
-    return rank, start
+
+    marks: NDArray[np.uint64]
+    touched: NDArray[np.uint8]
+    local: NDArray[np.int32]
+    nodes: NDArray[np.int32]
+    sire: NDArray[np.int32]
+    dam: NDArray[np.int32]
+    lineage: NDArray[np.int32]
+    lineage_variance: NDArray[np.float64]
+    x: NDArray[np.float64]
 
 
-@jit
-def ranked_parents(
-    sire: NDArray[np.int32], dam: NDArray[np.int32], rank: NDArray[np.int32], n_ranks: int
-) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
-    """Return by rank the row of the parent, and the ranks of its sire and dam (`n_ranks` if unknown or a filler)."""
-    row = np.full(n_ranks, -1, dtype=np.int32)
-    ranked_sire = np.full(n_ranks, n_ranks, dtype=np.int32)
-    ranked_dam = np.full(n_ranks, n_ranks, dtype=np.int32)
-    for animal in range(len(sire)):
-        r = rank[animal]
-        if r >= 0:
-            row[r] = animal
-            if sire[animal] >= 0:
-                ranked_sire[r] = rank[sire[animal]]
-            if dam[animal] >= 0:
-                ranked_dam[r] = rank[dam[animal]]
-    return row, ranked_sire, ranked_dam
-
-
-@jit
-def group_by_pivot(
-    sire: NDArray[np.int32], dam: NDArray[np.int32], rank: NDArray[np.int32], n_ranks: int
-) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
-    """Return the animals with both parents known grouped by the parent with more progeny, their *pivot*; the sire if equal.
-
-    Returned are the first place of each rank's group (n_ranks + 1), and by place the animal's row and the rank of its other
-    parent, the *mate*. Cost: O(n), random access to the parents.
-    """
-    n = len(sire)
-    n_progeny = np.zeros(n_ranks, dtype=np.int32)
-    for animal in range(n):
-        if sire[animal] >= 0 and dam[animal] >= 0:
-            n_progeny[rank[sire[animal]]] += 1
-            n_progeny[rank[dam[animal]]] += 1
-    start = np.zeros(n_ranks + 1, dtype=np.int64)
-    for animal in range(n):
-        if sire[animal] >= 0 and dam[animal] >= 0:
-            s = rank[sire[animal]]
-            d = rank[dam[animal]]
-            start[(s if n_progeny[s] >= n_progeny[d] else d) + 1] += 1
-    for r in range(n_ranks):
-        start[r + 1] += start[r]
-    place = start[:-1].copy()
-    member = np.empty(start[n_ranks], dtype=np.int32)
-    mate = np.empty(start[n_ranks], dtype=np.int32)
-    for animal in range(n):
-        if sire[animal] >= 0 and dam[animal] >= 0:
-            pivot = rank[sire[animal]]
-            other = rank[dam[animal]]
-            if n_progeny[pivot] < n_progeny[other]:
-                pivot, other = other, pivot
-            member[place[pivot]] = animal
-            mate[place[pivot]] = other
-            place[pivot] += 1
-    return start, member, mate
-
-
-@jit
-def ranked_mendelian_variance(
-    d: NDArray[np.float64],
-    first: int,
-    stop: int,
-    row: NDArray[np.int32],
-    ranked_sire: NDArray[np.int32],
-    ranked_dam: NDArray[np.int32],
-    inbreeding: NDArray[np.float64],
-) -> None:
-    """Set the mendelian variances `d` of the ranks first..stop from the inbreeding of their parents."""
-    unknown = len(ranked_sire)
-    for r in range(first, stop):
-        value = 1.0
-        if ranked_sire[r] != unknown:
-            value -= 0.25 * (1.0 + inbreeding[row[ranked_sire[r]]])
-        if ranked_dam[r] != unknown:
-            value -= 0.25 * (1.0 + inbreeding[row[ranked_dam[r]]])
-        d[r] = value
+def workspace(n_ranks: int) -> Workspace:
+    """Return a workspace. Memory is taken when touched: 4 n_ranks bytes, and 100 per animal of the largest block."""
+    size = n_ranks + 1
+    return Workspace(
+        marks=np.zeros((n_ranks // WORD + 1, 2), dtype=np.uint64),
+        touched=np.zeros((n_ranks >> _BLOCK_BITS) + 1, dtype=np.uint8),
+        local=np.zeros(size, dtype=np.int32),
+        nodes=np.empty(size, dtype=np.int32),
+        sire=np.empty(size, dtype=np.int32),
+        dam=np.empty(size, dtype=np.int32),
+        lineage=np.empty(size, dtype=np.int32),
+        lineage_variance=np.empty(size),
+        x=np.empty((size, LANES)),
+    )
 
 
 @inline
-def _mark(bits, touched, r):  # type: ignore[no-untyped-def]
-    """Set the bit of rank `r`."""
-    w = r >> 6
-    bits[w] |= np.uint64(1) << np.uint64(r & 63)
-    touched[w >> 6] = 1
+def _mark(work: Workspace, rank: int, of_pivot: np.uint64) -> None:
+    """Mark a rank, and (of_pivot = 1, uint64) that it is an ancestor of a pivot."""
+    word = rank >> 6
+    bit = np.uint64(1) << np.uint64(rank & 63)
+    work.marks[word, 0] |= bit
+    work.marks[word, 1] |= bit * of_pivot
+    work.touched[word >> 6] = 1
 
 
 @jit
-def local_pedigree(
-    bits: NDArray[np.uint64],
-    touched: NDArray[np.uint8],
-    highest: int,
-    n_founder_ranks: int,
-    ranked_sire: NDArray[np.int32],
-    ranked_dam: NDArray[np.int32],
-    local: NDArray[np.int32],
-    nodes: NDArray[np.int32],
-    local_sire: NDArray[np.int32],
-    local_dam: NDArray[np.int32],
-) -> tuple[int, int]:
-    """Return the number of marked ranks with all their ancestors, and that of the founders among them; clear the marks.
+def mark_families(pivots: NDArray[np.int32], families: Families, n_founder_ranks: int, work: Workspace) -> int:
+    """Return the highest rank of the pivots and their mates, all marked; founders count only as pivots."""
+    highest = 0
+    for pivot in pivots:
+        _mark(work, pivot, np.uint64(1))
+        highest = max(highest, pivot)
+        for place in range(families.start[pivot], families.start[pivot + 1]):
+            mate = families.mate[place]
+            if mate >= n_founder_ranks:
+                _mark(work, mate, np.uint64(0))
+                highest = max(highest, mate)
+    return highest
 
-    They are numbered 1, 2, ... parents first, 0 standing for an unknown parent: `local` by rank, `nodes` (their ranks),
-    `local_sire` and `local_dam` by number are filled. Cost: one step per ancestor, and a look at each 4096th of the ranks.
+
+@jit
+def collect_ancestors(highest: int, parents: RankedParents, work: Workspace) -> int:
+    """Return the number of marked ranks with their ancestors, progeny first in ``work.nodes``; the marks are cleared.
+
+    Founders that are no ancestors of a pivot are left out: they share nothing with it. A word of the bitmap holds
+    animals of one generation, so their parents' marks fall in words still to come.
+    Cost: a few operations per animal, and a look at ``touched``.
     """
+    one = np.uint64(1)
     n = 0
-    for block in range(highest >> 12, -1, -1):
-        if touched[block] == 0:
+    for block in range(highest >> _BLOCK_BITS, -1, -1):
+        if work.touched[block] == 0:
             continue
-        touched[block] = 0
-        for w in range(min((block << 6) + 63, len(bits) - 1), (block << 6) - 1, -1):
-            word = bits[w]
-            if word == 0:
+        work.touched[block] = 0
+        for word in range(min((block << 6) + 63, len(work.marks) - 1), (block << 6) - 1, -1):
+            marked = work.marks[word, 0]
+            if marked == 0:
                 continue
-            bits[w] = 0
-            base = w << 6
-            while word != 0:
-                lowest = word & (~word + np.uint64(1))
-                r = base + _BIT[(lowest * np.uint64(_DE_BRUIJN)) >> np.uint64(58)]
-                word ^= lowest
-                nodes[n] = r
+            of_pivots = work.marks[word, 1]
+            work.marks[word, 0] = 0
+            work.marks[word, 1] = 0
+            while marked != 0:
+                lowest = marked & (~marked + one)
+                place = _BIT[(lowest * np.uint64(_DE_BRUIJN)) >> np.uint64(58)]
+                marked ^= lowest
+                rank = (word << 6) + place
+                of_pivot = (of_pivots >> np.uint64(place)) & one
+                work.nodes[n] = rank if of_pivot else ~rank
                 n += 1
-                if r >= n_founder_ranks:
-                    _mark(bits, touched, ranked_sire[r])
-                    _mark(bits, touched, ranked_dam[r])
-    # an unknown parent marked the word behind the last rank
-    unknown = len(ranked_sire)
-    bits[unknown >> 6] = 0
-    touched[unknown >> 12] = 0
-    n_founders = 0
-    local[unknown] = 0
-    for number in range(1, n + 1):
-        r = nodes[n - number]
-        local[r] = number
-        if r < n_founder_ranks:
-            n_founders += 1
-        else:
-            local_sire[number] = local[ranked_sire[r]]
-            local_dam[number] = local[ranked_dam[r]]
-    return n, n_founders
+                if rank >= parents.n_founder_ranks:
+                    s = parents.sire[rank]
+                    d = parents.dam[rank]
+                    if of_pivot or s >= parents.n_founder_ranks:
+                        _mark(work, s, of_pivot)
+                    if of_pivot or d >= parents.n_founder_ranks:
+                        _mark(work, d, of_pivot)
+    unknown = len(parents.sire)  # unknown parents were marked too, behind the last rank
+    work.marks[unknown >> 6, :] = 0
+    work.touched[unknown >> _BLOCK_BITS] = 0
+    return n
 
 
 @jit
-def pivots_inbreeding(
-    lanes,  # type: ignore[no-untyped-def]
+def number_relatives(n: int, parents: RankedParents, work: Workspace) -> tuple[int, int, int]:
+    """Return how many collected animals can be related to a pivot, how many of them are founders, how many the lineage.
+
+    They are numbered 1, 2, ... with founders and parents first; the others and unknown parents have number 0, where
+    x stays zero. The founders' ranks are left at the end of ``work.nodes``, counted from behind.
+    """
+    n_numbered = 0
+    n_founders = 0
+    n_lineage = 0
+    for i in range(n - 1, -1, -1):
+        rank = work.nodes[i]
+        of_pivot = rank >= 0
+        rank = max(rank, ~rank)
+        if rank < parents.n_founder_ranks:
+            if of_pivot:
+                n_numbered += 1
+                n_founders += 1
+                work.local[rank] = n_numbered
+                work.nodes[n - n_founders] = rank
+            continue
+        s = work.local[parents.sire[rank]]
+        d = work.local[parents.dam[rank]]
+        if not of_pivot and s == 0 and d == 0:
+            work.local[rank] = 0
+            continue
+        n_numbered += 1
+        work.local[rank] = n_numbered
+        work.sire[n_numbered] = s
+        work.dam[n_numbered] = d
+        if of_pivot:
+            work.lineage[n_lineage] = n_numbered
+            work.lineage_variance[n_lineage] = parents.mendelian_variance[rank]
+            n_lineage += 1
+    return n_numbered, n_founders, n_lineage
+
+
+@jit
+def relationships(n_numbered: int, n_founders: int, n_lineage: int, work: Workspace) -> None:
+    """Turn the columns of x from e_s into T D T' e_s."""
+    x = work.x
+    for i in range(n_lineage - 1, -1, -1):  # T': to a parent half of what its progeny has
+        number = work.lineage[i]
+        s = work.sire[number]
+        d = work.dam[number]
+        for lane in range(LANES):
+            x[s, lane] += 0.5 * x[number, lane]
+        for lane in range(LANES):
+            x[d, lane] += 0.5 * x[number, lane]
+        variance = work.lineage_variance[i]  # D, which is 1 for founders
+        for lane in range(LANES):
+            x[number, lane] *= variance
+    x[0, :] = 0.0
+    for number in range(n_founders + 1, n_numbered + 1):  # T: the average of the parents, and what is the animal's own
+        s = work.sire[number]
+        d = work.dam[number]
+        for lane in range(LANES):
+            x[number, lane] += 0.5 * (x[s, lane] + x[d, lane])
+
+
+@jit
+def progeny_inbreeding(
     pivots: NDArray[np.int32],
-    first: int,
-    stop: int,
-    start: NDArray[np.int64],
-    member: NDArray[np.int32],
-    mate: NDArray[np.int32],
-    n_founder_ranks: int,
-    ranked_sire: NDArray[np.int32],
-    ranked_dam: NDArray[np.int32],
-    d: NDArray[np.float64],
-    bits: NDArray[np.uint64],
-    touched: NDArray[np.uint8],
-    local: NDArray[np.int32],
-    nodes: NDArray[np.int32],
-    local_sire: NDArray[np.int32],
-    local_dam: NDArray[np.int32],
-    reached: NDArray[np.uint8],
-    x: NDArray[np.float64],
+    families: Families,
+    parents: RankedParents,
+    work: Workspace,
     inbreeding: NDArray[np.float64],
 ) -> None:
-    """Set the inbreeding of the progeny of ``pivots[first:stop]``."""
-    width = len(lanes)
-    for block in range(first, stop, width):
-        block_stop = min(block + width, stop)
-        highest = 0
-        for i in range(block, block_stop):
-            p = pivots[i]
-            _mark(bits, touched, p)
-            highest = max(highest, p)
-            for k in range(start[p], start[p + 1]):
-                _mark(bits, touched, mate[k])
-                highest = max(highest, mate[k])
-        n, n_founders = local_pedigree(
-            bits, touched, highest, n_founder_ranks, ranked_sire, ranked_dam, local, nodes, local_sire, local_dam
-        )
-        x[: n + 1] = 0.0
-        reached[: n + 1] = 0
-        top = 0
-        for i in range(block, block_stop):
-            number = local[pivots[i]]
-            x[number, i - block] = 1.0
-            reached[number] = 1
-            top = max(top, number)
-        for number in range(top, n_founders, -1):
-            if reached[number] == 0:
-                continue
-            s = local_sire[number]
-            m = local_dam[number]
-            reached[s] = 1
-            reached[m] = 1
-            for b in range(width):
-                x[s, b] += 0.5 * x[number, b]
-            for b in range(width):
-                x[m, b] += 0.5 * x[number, b]
-            variance = d[nodes[n - number]]
-            for b in range(width):
-                x[number, b] *= variance
-        for b in range(width):
-            x[0, b] = 0.0
-        for number in range(n_founders + 1, n + 1):
-            s = local_sire[number]
-            m = local_dam[number]
-            for b in range(width):
-                x[number, b] += 0.5 * (x[s, b] + x[m, b])
-        for i in range(block, block_stop):
-            p = pivots[i]
-            for k in range(start[p], start[p + 1]):
-                inbreeding[member[k]] = 0.5 * x[local[mate[k]], i - block]
+    """Set the inbreeding F = a_sd / 2 of the progeny of `pivots` in their families.
+
+    The mendelian variances of the pivots' generations and all earlier ones must be set. A value does not depend on
+    which pivots share a block: each lane has its own sums, in the order of the ranks.
+    """
+    for first in range(0, len(pivots), LANES):
+        block = pivots[first : first + LANES]
+        highest = mark_families(block, families, parents.n_founder_ranks, work)
+        n = collect_ancestors(highest, parents, work)
+        n_numbered, n_founders, n_lineage = number_relatives(n, parents, work)
+        work.x[: n_numbered + 1] = 0.0
+        for lane in range(len(block)):
+            work.x[work.local[block[lane]], lane] = 1.0
+        relationships(n_numbered, n_founders, n_lineage, work)
+        for lane in range(len(block)):
+            for place in range(families.start[block[lane]], families.start[block[lane] + 1]):
+                inbreeding[families.row[place]] = 0.5 * work.x[work.local[families.mate[place]], lane]
+        for i in range(n - n_founders, n):  # founders outside the next block must not keep a number
+            work.local[work.nodes[i]] = 0

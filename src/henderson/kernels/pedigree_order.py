@@ -1,4 +1,4 @@
-"""Kernels on the order of a pedigree: generation numbers for any order of rows, counting sorts, keys passed among relatives."""
+"""Kernels on the order of a pedigree: generation numbers, counting sorts, keys passed among relatives."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ _OPEN = -2
 
 @jit
 def generation_numbers(sire: NDArray[np.int32], dam: NDArray[np.int32]) -> tuple[NDArray[np.int32], int]:
-    """Return each animal's generation, 0 without known parents, else 1 + the larger of its parents', and the number of loops met.
+    """Return the generation of every animal, int32 (n,), and the number of loops met.
 
+    The generation is 0 without known parents, else 1 + the larger of the parents'.
     Depth-first search up the parents with the stack kept as one link per animal, so the rows may have any order and the
-    depth any value. A parent that is still open closes a loop: it is counted, passed over, and the numbers of the animals in
-    and below the loop mean nothing.
+    depth any value. A parent that is still open closes a loop: it is counted, passed over, and the numbers of the
+    animals in and below the loop mean nothing.
 
     sire, dam: int32 (n,), row or -1. Cost: each animal is opened and closed once, 8 n bytes; rows in topological order
     are one streaming pass.
@@ -63,7 +64,7 @@ def generation_numbers(sire: NDArray[np.int32], dam: NDArray[np.int32]) -> tuple
 
 @jit
 def counting_order(key: NDArray[np.int64], rows: NDArray[np.int64], n_keys: int) -> NDArray[np.int64]:
-    """Return `rows` sorted by ``key[row]`` (0 <= key < n_keys), rows of equal key in the order given. Cost: O(n + n_keys)."""
+    """Return `rows` sorted by ``key[row]`` (0 <= key < n_keys), equal keys in the order given. Cost: O(n + n_keys)."""
     place = np.zeros(n_keys + 1, dtype=np.int64)
     for row in rows:
         place[key[row] + 1] += 1
@@ -106,7 +107,7 @@ def maternal_lines(
 def spread_keys(
     key: NDArray[np.int64], sire: NDArray[np.int32], dam: NDArray[np.int32], topological_order: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Return `key` with the gaps (negative) filled from the first progeny that has one, then from the dam, then the sire.
+    """Return `key` with gaps (negative) filled from the first progeny that has one, else from the dam, else the sire.
 
     The first progeny is that of lowest generation, then row. Parents pass on what they took from their progeny. Animals
     without any keyed relative of that kind keep -1. Cost: two passes, O(n).

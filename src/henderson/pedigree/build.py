@@ -26,12 +26,12 @@ def check_pedigree(
 ) -> Pedigree:
     """Return the pedigree with generations, inbreeding and mendelian variances, animals in the order given.
 
-    sire, dam: int32 (n,), row or -1; line: int64 (n,), line of `file` that declares the animal, -1 if none does (an added
-    founder). With ``spec.inbreeding`` off, F is 0 everywhere and d is 1, 3/4 or 1/2 (Henderson 1976, rules without
-    inbreeding).
+    sire, dam: int32 (n,), row or -1; line: int64 (n,), line of `file` that declares the animal, -1 if none does (an
+    added founder). With ``spec.inbreeding`` off, F is 0 everywhere and d is 1, 3/4 or 1/2 (Henderson 1976, rules
+    without inbreeding).
 
-    Raises `InputFileError` with every mistake at once: animals that are their own parent; sire and dam the same animal, or
-    an animal used as both, unless ``spec.selfing``; loops, each with one cycle printed.
+    Raises `InputFileError` with every mistake at once: animals that are their own parent; sire and dam the same animal,
+    or an animal used as both, unless ``spec.selfing``; loops, each with one cycle printed.
 
     Cost: see `generation_numbers` and `inbreeding`.
     """
@@ -43,10 +43,7 @@ def check_pedigree(
         problems += loop_problems(labels, sire, dam, file=file, line=line)
     if problems:
         raise InputFileError(problems)
-    if spec.inbreeding:
-        coefficients = inbreeding(sire, dam, generation, threads=threads)
-    else:
-        coefficients = np.zeros(len(sire))
+    coefficients = inbreeding(sire, dam, generation, threads=threads) if spec.inbreeding else np.zeros(len(sire))
     return Pedigree(
         name=name,
         labels=labels,

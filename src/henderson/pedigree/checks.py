@@ -113,7 +113,7 @@ def loop_problems(
 def _cycle(onward: NDArray[np.int32], start: int) -> list[int]:
     """Return the cycle that following `onward` from `start` ends in, from its first row on."""
     place: dict[int, int] = {}
-    path = []
+    path: list[int] = []
     row = start
     while row not in place:
         place[row] = len(path)

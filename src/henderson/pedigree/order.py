@@ -22,10 +22,10 @@ def topological_order(generation: NDArray[np.int32]) -> NDArray[np.int64]:
 def locality_order(pedigree: Pedigree, key: NDArray[np.int64] | None) -> NDArray[np.int64]:
     """Return the permutation that puts relatives and herd mates near each other: old row by new row.
 
-    Animals are sorted by (key, generation, row). An animal without a key (-1; say one without records) takes that of its
-    first progeny, else of its dam, else of its sire; animals without any such relative stand last. Without keys (None) they
-    are maternal lines: the row of the earliest known ancestor in the female line; sires without a dam join the line
-    of their first progeny.
+    Animals are sorted by (key, generation, row). An animal without a key (-1; say one without records) takes that of
+    its first progeny, else of its dam, else of its sire; animals without any such relative stand last. Without keys
+    (None) they are maternal lines: the row of the earliest known ancestor in the female line; sires without a dam join
+    the line of their first progeny.
 
     key: int64 (n,), >= 0 or -1, e.g. the herd of the first record. Depends on nothing but its arguments.
     Cost: two counting sorts and four passes over the parents, about 50 n bytes; 10 M animals in 2-4 s.
