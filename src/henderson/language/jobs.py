@@ -66,14 +66,14 @@ _SAMPLING: dict[str, Check] = {
 # rtol: relative residual of the equations; xtol: relative change of the solutions between iterations (lmt's CD).
 _SOLVING: dict[str, Check] = {
     "method": _choice("pcg", "direct"),
-    "preconditioner": _choice("diagonal", "trait", "level"),
+    "preconditioner": _choice("block", "diagonal"),
     "rtol": _number(0, 1),
     "xtol": _number(0, 1),
     "max_it": _count,
 }
 OPTIONS: dict[str, dict[str, Check]] = {
     "solve": _SOLVING,
-    "pev": {"factor": _texts, "levels": _texts, "levelfile": _text, "nrhs": _count, **_SOLVING},
+    "pev": {"factor": _texts, "levels": _texts, "levelfile": _text, "nrhs": _count},
     "reml": {
         "method": _choice("ai", "mc-ai", "em", "mc-em", "auto"),
         "max_rounds": _count,

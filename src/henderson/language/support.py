@@ -18,6 +18,11 @@ def unsupported(spec: ModelSpec) -> list[Problem]:
 
 
 def _jobs(spec: ModelSpec) -> Iterator[str]:
+    names = [job.name for job in spec.jobs]
+    for variance in spec.variances:
+        # The jobs may have been replaced by others than those of the parameter file, whose check allowed this.
+        if variance.sigma is None and variance.type is None and not {"reml", "sample"} & set(names):
+            yield f"job {names[0] if names else 'solve'!r} without sigma of variance {variance.name!r} is"
     for job in spec.jobs:
         if job.name not in COMPUTABLE_JOBS:
             method = f" (method {job.get('method')!r})" if job.get("method") else ""

@@ -61,7 +61,7 @@ def read_jobs(root: Element, draft: Draft, problems: Problems) -> None:
         inner = element.child(name)
         options: dict[str, Any] = {}
         keys = None
-        if name in ("solve", "pevsolve") and threshold is not None:
+        if name == "solve" and threshold is not None:
             options["rtol"] = rtol_of_log(threshold)
         if inner is not None:
             keys = _read_job(name, inner, solvers, samplers, options, problems)
@@ -100,7 +100,7 @@ def _read_job(
         for tool in keys.texts(kind) if kind in known else ():
             if tool not in tools:
                 keys.fault(unknown(kind, tool, list(tools)), kind)
-            else:
+            elif name != "pevsolve":  # pev is computed directly, so a solver does not change it
                 options.update({start + k: v for k, v in tools[tool].items()})
     return keys
 
