@@ -26,8 +26,8 @@ def dairy(n_animals: int, seed: int = 1, n_years: int = 25, n_sires: int = 300) 
     """Return sires and dams of a dairy-like pedigree in birth order, -1 for the first years' unknown parents.
 
     Each year the same number is born, females and males in turn. `n_sires` bulls, a third of them new from the males
-    born three years ago and the others kept from the year before, are used with weights 1 / rank in a random order; dams
-    are cows born two to six years ago. A tenth of the dams and a fiftieth of the sires are not known.
+    born three years ago and the others kept from the year before, are used with weights 1 / rank in a random order;
+    dams are cows born two to six years ago. A tenth of the dams and a fiftieth of the sires are not known.
     """
     rng = np.random.default_rng(np.random.Philox(seed))
     born = n_animals // n_years

@@ -1,6 +1,6 @@
 """Kernels of inbreeding: relationships of parents with all their mates, from the pedigree of a few parents at a time.
 
-With A = T D T', the relationships of a pivot s with all animals are T v, v = D T' e_s (Colleau 2002, eq. 5-7): T' e_s
+With A = T D T', the relationships of a pivot s with all animals are T v, v = D T' e_s (Colleau 2002): T' e_s
 passes halves from progeny to parents over the ancestors of s, T v averages parents over the ancestors of the mates.
 Both run here on a numbering of these animals alone, for `LANES` pivots side by side.
 """
@@ -22,7 +22,7 @@ _BIT = np.argsort([((_DE_BRUIJN << place) & (2**64 - 1)) >> 58 for place in rang
 
 
 class Workspace(NamedTuple):
-    """What one thread works in; only `marks`, `touched` and `local` must be kept, all zero, between calls.
+    """What one thread works in. Between calls `marks`, `touched` and the founders' places in `local` are zero.
 
     marks: uint64 (n_words, 2), bitmaps of the ranks in the block and of those that are ancestors of its pivots;
     touched: uint8, whether any of 64 words has a mark; local: int32 (n_ranks + 1,), number by rank, 0 if none;
