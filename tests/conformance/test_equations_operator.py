@@ -1,0 +1,170 @@
+"""One suite for every operator: linear, symmetric, positive definite, the same in any cut, equal to the assembled one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from oracles.small_models import Recipe, small_model
+
+from henderson.equations.assembly import Assembled, assemble, triplet_count
+from henderson.equations.design import build_design
+from henderson.equations.operator import Operator
+from henderson.equations.rank import full_rank
+from henderson.kernels import blocks as block_kernels
+from henderson.partitions.threads import Team
+from henderson.solvers.pcg import pcg
+from henderson.solvers.preconditioner import BlockPreconditioner
+
+MODELS = {
+    "one trait": Recipe(n_traits=1, covariate=False, mean=False),
+    "aligned traits": Recipe(n_traits=3, covariate=False, mean=False, weights=True),
+    "aligned maternal": Recipe(n_traits=2, covariate=False, mean=False, maternal=True, permanent=True),
+    "covariates": Recipe(n_traits=2, nested=True, weights=True),
+    "shared and overlay": Recipe(n_traits=2, shared=True, overlay=True, unequal=True),
+    "matrix and selfing": Recipe(n_traits=2, matrix=True, selfing=True),
+    "random regression": Recipe(n_traits=4, regression=True),
+    "wide blocks": Recipe(n_traits=4, regression=True, maternal=True, permanent=True, weights=True),
+}
+CUTS = [(1, 1), (2, 2), (2, 4)]  # threads, partitions
+
+
+@pytest.fixture(params=MODELS.values(), ids=MODELS.keys())
+def recipe(request: pytest.FixtureRequest) -> Recipe:
+    return request.param
+
+
+@pytest.fixture(params=CUTS, ids=[f"{t} threads {p} partitions" for t, p in CUTS])
+def operator(request: pytest.FixtureRequest, recipe: Recipe) -> Iterator[Operator]:
+    threads, partitions = request.param
+    spec, data = small_model(recipe)
+    with Team(threads) as team:
+        yield Operator(full_rank(build_design(spec, data)), data, team, partitions)
+
+
+def random_values(operator: Operator, seed: int) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return [rng.normal(size=(g.n_levels, g.width)) for g in operator.design.groups]
+
+
+def apply(operator: Operator, values: list[np.ndarray]) -> list[np.ndarray]:
+    out = operator.zeros()
+    operator.apply(operator.from_levels(values), out)
+    return operator.to_levels(out)
+
+
+def dense(assembled: Assembled, values: list[np.ndarray]) -> np.ndarray:
+    flat = np.zeros(assembled.matrix.shape[0] + 1)
+    for number, array in zip(assembled.number, values, strict=True):
+        flat[number] = array
+    return flat[:-1]
+
+
+def test_product_is_the_assembled_one(operator: Operator) -> None:
+    assembled = assemble(operator)
+    x = random_values(operator, 1)
+    expected = assembled.matrix @ dense(assembled, x)
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(dense(assembled, apply(operator, x)), expected, rtol=1e-12, atol=1e-12 * scale)
+    assert assembled.matrix.nnz <= triplet_count(operator)
+
+
+def test_product_is_linear_symmetric_and_positive(operator: Operator) -> None:
+    assembled = assemble(operator)
+    x, y = random_values(operator, 1), random_values(operator, 2)
+    both = [2.0 * a - 3.0 * b for a, b in zip(x, y, strict=True)]
+    Cx, Cy, Cboth = (dense(assembled, apply(operator, v)) for v in (x, y, both))
+    dense_x, dense_y = dense(assembled, x), dense(assembled, y)
+    np.testing.assert_allclose(Cboth, 2.0 * Cx - 3.0 * Cy, atol=1e-11 * np.abs(Cx).max())
+    assert dense_y @ Cx == pytest.approx(dense_x @ Cy, rel=1e-11)
+    assert dense_x @ Cx > 0.0
+    assert np.linalg.eigvalsh(assembled.matrix.toarray())[0] > 0.0
+
+
+def test_left_out_equations_are_zero(operator: Operator) -> None:
+    values = apply(operator, random_values(operator, 3))
+    for kept, array in zip(operator.design.kept, values, strict=True):
+        if kept is not None:
+            assert not array[~kept].any()
+    assert operator.design.n_equations == assemble(operator).matrix.shape[0]
+
+
+def test_one_thread_gives_the_same_bits_each_time(operator: Operator) -> None:
+    x = random_values(operator, 4)
+    first, second = apply(operator, x), apply(operator, x)
+    assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_any_cut_gives_the_same_product(recipe: Recipe) -> None:
+    spec, data = small_model(recipe)
+    design = full_rank(build_design(spec, data))
+    results = []
+    for threads, partitions in CUTS:
+        with Team(threads) as team:
+            operator = Operator(design, data, team, partitions)
+            x = random_values(operator, 5)
+            rhs = operator.to_levels(operator.right_hand_side())
+            results.append([*apply(operator, x), *rhs])
+            assert sum(operator.n_owned) == sum(g.size for g in design.groups)
+    for other in results[1:]:
+        for a, b in zip(results[0], other, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12 * np.abs(a).max())
+
+
+def test_blocks_of_the_preconditioner_are_those_of_the_matrix(operator: Operator) -> None:
+    assembled = assemble(operator)
+    C = assembled.matrix.toarray()
+    expected = [np.zeros((g.n_levels, g.width, g.width)) for g in operator.design.groups]
+    for number, blocks in zip(assembled.number, expected, strict=True):
+        for level, equations in enumerate(number):
+            at = np.flatnonzero(equations >= 0)
+            block = C[np.ix_(equations[at], equations[at])]
+            blocks[level][np.ix_(at, at)] = np.linalg.inv(block)
+    preconditioner = BlockPreconditioner(operator)
+    r = random_values(operator, 6)
+    residual = operator.from_levels(r)
+    z = operator.zeros()
+    rr, rz = preconditioner.descend(0.0, operator.zeros(), residual, z)
+    masked = operator.to_levels(residual)
+    wanted = [np.einsum("ltu,lu->lt", M, v) for M, v in zip(expected, masked, strict=True)]
+    for a, b in zip(operator.to_levels(z), wanted, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-9 * max(1e-300, np.abs(b).max()))
+    assert rr == pytest.approx(sum((v**2).sum() for v in masked), rel=1e-12)
+    assert rz == pytest.approx(sum((v * w).sum() for v, w in zip(masked, wanted, strict=True)), rel=1e-8)
+
+
+def test_assembled_and_matrix_free_have_one_residual_history(operator: Operator) -> None:
+    """The same iteration on the assembled matrix in plain NumPy, preconditioned by the inverse blocks."""
+    report = pcg(operator, BlockPreconditioner(operator), operator.right_hand_side(), rtol=1e-10)
+    assembled = assemble(operator)
+    C, b = assembled.matrix.toarray(), assembled.rhs
+    M = np.zeros_like(C)
+    for number in assembled.number:
+        for equations in number:
+            at = equations[equations >= 0]
+            M[np.ix_(at, at)] = np.linalg.inv(C[np.ix_(at, at)])
+    r = b.copy()
+    p = z = M @ r
+    history = [1.0]
+    for _ in range(min(report.iterations, 8)):
+        alpha = (r @ z) / (p @ C @ p)
+        before = r @ z
+        r = r - alpha * (C @ p)
+        z = M @ r
+        p = z + (r @ z) / before * p
+        history.append(float(np.linalg.norm(r) / np.linalg.norm(b)))
+    assert report.converged
+    np.testing.assert_allclose(report.residual_norms[: len(history)], history, rtol=1e-6, atol=1e-13)
+
+
+def test_singular_block_still_gives_a_positive_definite_inverse() -> None:
+    packed = np.array([[1.0, 1.0, 1.0], [4.0, 2.0, 2.0]])
+    assert block_kernels.invert_blocks(2, None, packed) == -1
+    for a, b, c in packed:
+        assert np.linalg.eigvalsh(np.array([[a, b], [b, c]]))[0] > 0.0
+
+
+def test_a_block_that_is_not_finite_is_found() -> None:
+    packed = np.array([[1.0, 0.0, 1.0], [np.nan, 0.0, 1.0]])
+    assert block_kernels.invert_blocks(2, None, packed) == 1
