@@ -100,3 +100,16 @@ def test_script_prints_its_stages_and_writes_its_solutions(tmp_path: Path) -> No
     with np.load(tmp_path / "out.npz") as result:
         assert result["ebv"].shape == (500, 3)
         assert len(set(result["ids"].tolist())) == 500
+
+
+def test_benchmark_agrees_with_the_baseline(tmp_path: Path) -> None:
+    """A small run of the whole script: it checks the agreement of both sides itself; times and memory are not asked."""
+    command = [sys.executable, HERE / "scipy_bench.py", "--animals", "3000", "--repeat", "1", "--no-assert"]
+    process = subprocess.run([*command, "--json", tmp_path / "out.json"], capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    result = json.loads((tmp_path / "out.json").read_text())
+    assert result["largest_errors"]["converged"] < 1e-7
+    for side in ("scipy", "henderson"):
+        assert result[side]["peak_bytes"] > 50 << 20
+        assert {"set up", "solve"} <= set(result[side]["stages"])
+    assert "set up and solve" in process.stdout
