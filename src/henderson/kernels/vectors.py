@@ -39,12 +39,33 @@ def advance(
     z: NDArray[np.float64],
     p: NDArray[np.float64],
     x: NDArray[np.float64],
-) -> None:
-    """Set x += alpha p, then p = z + beta p."""
-    for i in range(n):
-        direction = p[i]
-        x[i] += alpha * direction
-        p[i] = z[i] + beta * direction
+) -> tuple[float, float]:
+    """Set x += alpha p, then p = z + beta p; return (p'p, x'x)."""
+    p0 = p1 = p2 = p3 = x0 = x1 = x2 = x3 = 0.0
+    whole = n - n % 4
+    for i in range(0, whole, 4):
+        x[i] += alpha * p[i]
+        x[i + 1] += alpha * p[i + 1]
+        x[i + 2] += alpha * p[i + 2]
+        x[i + 3] += alpha * p[i + 3]
+        p[i] = z[i] + beta * p[i]
+        p[i + 1] = z[i + 1] + beta * p[i + 1]
+        p[i + 2] = z[i + 2] + beta * p[i + 2]
+        p[i + 3] = z[i + 3] + beta * p[i + 3]
+        p0 += p[i] * p[i]
+        p1 += p[i + 1] * p[i + 1]
+        p2 += p[i + 2] * p[i + 2]
+        p3 += p[i + 3] * p[i + 3]
+        x0 += x[i] * x[i]
+        x1 += x[i + 1] * x[i + 1]
+        x2 += x[i + 2] * x[i + 2]
+        x3 += x[i + 3] * x[i + 3]
+    for i in range(whole, n):
+        x[i] += alpha * p[i]
+        p[i] = z[i] + beta * p[i]
+        p0 += p[i] * p[i]
+        x0 += x[i] * x[i]
+    return (p0 + p1) + (p2 + p3), (x0 + x1) + (x2 + x3)
 
 
 @jit

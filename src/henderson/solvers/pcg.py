@@ -13,6 +13,7 @@ from henderson.solvers.preconditioner import Preconditioner
 from henderson.solvers.report import SolveReport, StopReason
 
 RESTARTS = 5
+SURE = 0.01  # a residual this far below rtol is enough, whatever the last step was
 
 Callback = Callable[[int, float], None]
 
@@ -47,9 +48,11 @@ def pcg(
 ) -> SolveReport[Vectors]:
     """Return the solution of C x = b with ||b - C x|| / ||b|| <= `rtol`, or the reason why it failed. **Collective**.
 
-    The residual of the recurrence drifts from the true one, so the latter is computed when the former has converged; if
-    it is still above `rtol` the iteration restarts from it. Memory: four vectors besides `rhs`; each iteration reads or
-    writes nine vectors, the preconditioner and what the product needs.
+    Means of the responses make ||b|| large, and the residual of breeding values small beside it; so the last step has
+    to be small too, ||change of x|| <= `rtol` ||x||, unless the residual is far below `rtol`. The residual of the
+    recurrence drifts from the true one, so the latter is computed when the former has converged; if it is still above
+    `rtol` the iteration restarts from it. Memory: four vectors besides `rhs`; each iteration reads or writes nine
+    vectors, the preconditioner and what the product needs.
 
     Parameters
     ----------
@@ -96,7 +99,7 @@ def pcg(
             break
         best = true
         _, rz = preconditioner.descend(0.0, q, r, q)
-        run.advance(0.0, 0.0, q, p, x)  # p = M^-1 r
+        pp, xx = run.advance(0.0, 0.0, q, p, x)  # p = M^-1 r
         while True:
             operator.apply(p, q)
             curvature = run.dot(p, q)
@@ -109,9 +112,10 @@ def pcg(
             norms.append(math.sqrt(rr) / norm_b)
             if callback is not None:
                 callback(iterations, norms[-1])
-            if norms[-1] <= rtol or iterations >= max_it or not math.isfinite(rr):
+            small_step = alpha * math.sqrt(pp) <= rtol * math.sqrt(xx) or norms[-1] <= SURE * rtol
+            if (norms[-1] <= rtol and small_step) or iterations >= max_it or not math.isfinite(rr):
                 break
-            run.advance(alpha, rz_next / rz, q, p, x)
+            pp, xx = run.advance(alpha, rz_next / rz, q, p, x)
             rz = rz_next
         largest = run.step(alpha, p, x)
         true = true_residual()
@@ -138,8 +142,9 @@ class _Run:
         squares = self._team.run(lambda i: kernels.subtract(self._n[i], b[i], product[i], r[i]), self._parts)
         return math.sqrt(self._sum(squares))
 
-    def advance(self, alpha: float, beta: float, z: Vectors, p: Vectors, x: Vectors) -> None:
-        self._team.run(lambda i: kernels.advance(self._n[i], alpha, beta, z[i], p[i], x[i]), self._parts)
+    def advance(self, alpha: float, beta: float, z: Vectors, p: Vectors, x: Vectors) -> tuple[float, float]:
+        pairs = self._team.run(lambda i: kernels.advance(self._n[i], alpha, beta, z[i], p[i], x[i]), self._parts)
+        return self._sum([a for a, _ in pairs]), self._sum([b for _, b in pairs])
 
     def step(self, alpha: float, p: Vectors, x: Vectors) -> float:
         return max(self._team.run(lambda i: kernels.step(self._n[i], alpha, p[i], x[i]), self._parts))
