@@ -1,4 +1,4 @@
-"""Breeding values from pedigrees of any size: Henderson's mixed model equations, prepared, set up and solved out of core.
+"""Breeding values from pedigrees of any size: Henderson's mixed model equations, set up and solved out of core.
 
 `henderson.solve("model.toml")` returns the solutions as pandas objects.
 """

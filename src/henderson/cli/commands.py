@@ -68,7 +68,8 @@ def report_pedigree(file: Path, *, as_json: bool, **options: Any) -> None:
     from henderson.jobs.pedigree import report
     from henderson.pedigree.report import print_summary
 
-    summary, out = report(file, **options)
+    with progress_bars(quiet=as_json) as progress:
+        summary, out = report(file, progress=progress, **options)
     if as_json:
         print(json.dumps(dataclasses.asdict(summary)))
         return
