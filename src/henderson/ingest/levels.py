@@ -37,7 +37,7 @@ def merge_levels(column: int, parts: list[Path], integer: bool, path: Path) -> i
             if sum(len(w) for w in waiting) > _MERGE_ROWS:
                 seen, waiting = number_labels(stack_words([seen, *waiting]))[1], []
         seen = number_labels(stack_words([seen, *waiting]))[1]
-        ids = _sorted(seen, integer)
+        ids = sorted_ids(seen, integer)
         codes = np.full(starts[-1], -1, np.int32)
         for k, part in enumerate(parts):
             arrays = map_part(part, [f"entries{column}", f"used{column}"])
@@ -63,7 +63,8 @@ def _text_view(words: Words) -> NDArray[np.bytes_]:
     return np.ascontiguousarray(words).view(f"S{8 * words.shape[1]}").ravel()
 
 
-def _sorted(words: Words, integer: bool) -> NDArray[Any]:
+def sorted_ids(words: Words, integer: bool) -> NDArray[Any]:
+    """Return different labels sorted: as integers, 007 and 7 being one, or as text by code points."""
     if integer:
         values = as_integers(words)
         assert values is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -129,13 +130,14 @@ def _square(source: Source) -> _Triplets:
             lines.append(at)
             values.append(row)
     raise_problems(problems)
+    times = Counter(ids)
     places = {name: k for k, name in enumerate(source.names[1:])}
     for at, name in zip(lines, ids, strict=True):
         if name not in places:
             problems.append(Problem(f"row {name!r} has no column", file=source.shown, line=at))
-        elif ids.count(name) > 1:
+        elif times[name] > 1:
             problems.append(Problem(f"row {name!r} occurs more than once", file=source.shown, line=at))
-    lacking = [name for name in places if name not in set(ids)]
+    lacking = [name for name in places if name not in times]
     problems += [Problem(f"column {name!r} has no row", file=source.shown) for name in lacking]
     raise_problems(problems)
     dense = np.array(values)[:, [places[name] for name in ids]]

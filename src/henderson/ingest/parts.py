@@ -94,5 +94,6 @@ def sync_folder(path: Path) -> None:
 
 
 def sync_file(path: Path) -> None:
-    """Flush a file to disk."""
-    sync_folder(path)
+    """Flush a file to disk, if there is one: a shard of nothing but the fill value has none."""
+    if path.exists():
+        sync_folder(path)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 import dask
@@ -32,8 +33,8 @@ def run_tasks(
 
     `progress` is told of each.
     """
-    task = dask.delayed(function, pure=False, traverse=False)
-    calls = [task(*a) for a in arguments]
+    # the arguments stay inside a partial, where Dask does not look for collections in them
+    calls = [dask.delayed(partial(function, *a), pure=False, traverse=False)() for a in arguments]
     lock = threading.Lock()
     done = 0
 
