@@ -1,6 +1,6 @@
 """What one product and one PCG iteration cost: a dairy-like animal model made directly as arrays, against STREAM triad.
 
-Run: ``python tests/benchmarks/product_bench.py [--animals 1000000] [--threads 2]``. One thread per core, nothing else running.
+Run ``python tests/benchmarks/product_bench.py [--animals 1000000] [--threads 2]`` with nothing else running.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def dairy_model(n_traits: int = 3) -> ModelSpec:
 
 
 def dairy_data(n_animals: int, n_records: int, n_herds: int, n_traits: int = 3, seed: int = 7) -> ModelData:
-    """Return records and pedigree in store order: herd by herd, within herd by birth; sires from the whole population."""
+    """Return records and pedigree in store order: herd by herd, within herd by birth; sires from all herds."""
     rng = np.random.default_rng(np.random.Philox(seed))
     generation = np.sort(rng.integers(0, 10, n_animals)).astype(np.int32)
     herd = rng.integers(0, n_herds, n_animals)
@@ -113,7 +113,7 @@ def stream_triad(team: Team, n: int = 20_000_000) -> float:
 
 
 def product_bytes(n_animals: int, n_records: int, n_traits: int, n_slots: int) -> float:
-    """Return the bytes a product has to move: x once, y zeroed, read and written once, offsets, precision; per record slots."""
+    """Return the bytes a product has to move: x once, y zeroed, read and written once, offsets, precision; slots."""
     return n_animals * (8.0 * n_traits * 4 + 16) + n_records * (4.0 * n_slots + 2)
 
 
@@ -154,7 +154,7 @@ def main() -> None:
         t_setup = time.perf_counter() - start
         x, out = operator.from_levels([np.ones((g.n_levels, g.width)) for g in design.groups]), operator.zeros()
         operator.apply(x, out)
-        product = best_of(15, lambda: operator.apply(x, out))
+        product = best_of(15, lambda: operator.apply(x, out))  # noqa: F821
         ghosts = [p.layout.n_ghosts / p.layout.n_owned for p in operator.partitions]
         del x, out
         start = time.perf_counter()
@@ -163,9 +163,11 @@ def main() -> None:
         after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         rate = stream_triad(team)
     moved = product_bytes(args.animals, args.records, args.traits, len(design.slots))
-    print(f"{design.n_equations:,} equations, {args.threads} threads; ghosts {', '.join(f'{g:.1%}' for g in ghosts)}")
+    shares = ", ".join(f"{g:.1%}" for g in ghosts)
+    print(f"{design.n_equations:,} equations, {args.threads} threads; ghosts {shares}")
     print(f"design {t_design:.2f} s, rank {t_rank:.2f} s, operator {t_operator:.2f} s, preconditioner {t_setup:.2f} s")
-    print(f"product {1e3 * product:.1f} ms: {moved / 1e6:.0f} MB at {moved / 1e9 / product:.1f} GB/s; triad {rate:.1f} GB/s")
+    speed = moved / 1e9 / product
+    print(f"product {1e3 * product:.1f} ms: {moved / 1e6:.0f} MB at {speed:.1f} GB/s; triad {rate:.1f} GB/s")
     print(
         f"PCG {report.iterations} iterations, {t_solve:.2f} s, {1e3 * t_solve / max(1, report.iterations):.1f} ms each, "
         f"relative residual {report.relative_residual:.2e} ({report.reason.name})"

@@ -1,4 +1,4 @@
-"""One suite for every operator: linear, symmetric, positive definite, the same in any cut, equal to the assembled one."""
+"""One suite for every operator: linear, symmetric, positive definite, the same in any cut, as the assembled one."""
 
 from __future__ import annotations
 

@@ -118,6 +118,42 @@ def sigma_of(variance: VarianceSpec, size: int) -> NDArray[np.float64]:
     return sigma
 
 
+@dataclass(frozen=True)
+class GroupPlan:
+    """What is known of a group before its levels are: enough to estimate memory.
+
+    variables: its class variables; kind and relationship: as in `Covariance`; n_fixed_terms: 0 for a random group.
+    """
+
+    name: str
+    variables: tuple[str, ...]
+    width: int
+    kind: str
+    relationship: str | None
+    n_coefficients: int
+    n_fixed_terms: int
+
+
+def group_plans(spec: ModelSpec) -> list[GroupPlan]:
+    """Return the groups that `build_design` will make of `spec`."""
+    plans = []
+    for draft in _drafts(spec):
+        uses = draft.uses()
+        variance = draft.variance
+        plans.append(
+            GroupPlan(
+                draft.name,
+                tuple(dict.fromkeys(_level_key(use.term) for use in uses)),
+                len(variance.sigma or ()) if variance else sum(len(m.positions) for m in draft.members),
+                variance.gamma.kind if variance else "identity",
+                variance.gamma.name if variance else None,
+                sum(max(1, len(use.term.polynomials)) for use in uses if use.term.kind == "covariate"),
+                0 if variance else sum(max(1, len(use.term.polynomials)) for use in uses),
+            )
+        )
+    return plans
+
+
 def _drafts(spec: ModelSpec) -> list[_Draft]:
     """Return the groups in order: fixed ones by first use, then random ones in the order of the variances."""
     uses: dict[str, list[_Use]] = {}

@@ -150,7 +150,7 @@ def block_column(
     coefficients: NDArray[np.float64],
     y: NDArray[np.float64],
 ) -> None:
-    """Add one column of the diagonal blocks of W' R^-1 W to `y`, each block's column lying in the elements of its level.
+    """Add one column of the diagonal blocks of W' R^-1 W to `y`, each block's in the elements of its level.
 
     `pairs` is int32 (n_pairs, 2): terms (a, b) of one factor where b has the position of the wanted column.
     """
@@ -187,7 +187,7 @@ def record_triplets(
     columns: NDArray[np.int64],
     values: NDArray[np.float64],
 ) -> int:
-    """Write W' R^-1 W as triplets of local elements, n_terms**2 a record at most; return how many."""
+    """Write W' R^-1 W as triplets of local elements, n_terms**2 a record at most; return their number."""
     n = 0
     n_terms = terms.shape[0]
     for r in range(slots.shape[0]):

@@ -160,7 +160,7 @@ def matrix_product(
     x: NDArray[np.float64],
     y: NDArray[np.float64],
 ) -> None:
-    """Add (K^-1 (x) Sigma^-1) x to `y` for the owned rows of K^-1 (CSR; `columns` are element offsets, ghosts included)."""
+    """Add (K^-1 (x) Sigma^-1) x to `y` for the owned rows of K^-1 (CSR; `columns` are elements, ghosts included)."""
     related = np.empty(width)
     for i in range(indptr.size - 1):
         own = np.uint32(first + i * width)
@@ -203,7 +203,7 @@ def pedigree_triplets(
     columns: NDArray[np.int64],
     values: NDArray[np.float64],
 ) -> int:
-    """Write A^-1 as triplets of block offsets, nine an animal at most; return how many."""
+    """Write A^-1 as triplets of block offsets, nine an animal at most; return their number."""
     n = 0
     offsets = np.empty(3, np.uint32)
     loading = np.array([1.0, -0.5, -0.5])
