@@ -15,10 +15,14 @@ from henderson.results.stages import Stage
 from henderson.solvers.solutions import Solutions
 
 
+# tighter than lmt (1e-8): means far from zero dominate ||b||, so breeding values would keep five digits only
+DEFAULT_RTOL = 1e-10
+
+
 def rtol_of(job: JobSpec) -> float:
-    """Return the relative tolerance of a job: its `rtol`, or 1e-8, lmt's default."""
+    """Return the relative tolerance of a job: its `rtol`, or the default."""
     value = job.get("rtol")
-    return float(value) if isinstance(value, int | float) else 1e-8
+    return float(value) if isinstance(value, int | float) else DEFAULT_RTOL
 
 
 def job_record(job: JobSpec, solutions: Solutions) -> dict[str, Any]:
