@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 
-from henderson.results import figures
 from henderson.results.files import replacing
 from henderson.results.stages import Stage
 from henderson.results.summary import is_random, summarise_effects, top_levels
@@ -46,6 +45,8 @@ def write_report(report: Report, out: Path) -> Path:
 
 
 def _page(report: Report) -> str:
+    from henderson.results import figures  # loads Matplotlib, which the solver's peak memory must not pay for
+
     random = [p for p in report.parts if is_random(p)]
     sections = [
         f"<h1>{escape(report.title)}</h1>",
