@@ -165,7 +165,7 @@ def main() -> None:
     moved = product_bytes(args.animals, args.records, args.traits, len(design.slots))
     shares = ", ".join(f"{g:.1%}" for g in ghosts)
     print(f"{design.n_equations:,} equations, {args.threads} threads; ghosts {shares}")
-    print(f"design {t_design:.2f} s, rank {t_rank:.2f} s, operator {t_operator:.2f} s, preconditioner {t_setup:.2f} s")
+    print(f"design {t_design:.2f} s, rank {t_rank:.2f} s, operator {t_operator:.2f} s, blocks {t_setup:.2f} s")
     speed = moved / 1e9 / product
     print(f"product {1e3 * product:.1f} ms: {moved / 1e6:.0f} MB at {speed:.1f} GB/s; triad {rate:.1f} GB/s")
     print(

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from oracles.small_models import Recipe, small_model
 
 from henderson.equations.assembly import Assembled, assemble, triplet_count
 from henderson.equations.design import build_design
@@ -16,6 +15,7 @@ from henderson.kernels import blocks as block_kernels
 from henderson.partitions.threads import Team
 from henderson.solvers.pcg import pcg
 from henderson.solvers.preconditioner import BlockPreconditioner
+from oracles.small_models import Recipe, small_model
 
 MODELS = {
     "one trait": Recipe(n_traits=1, covariate=False, mean=False),

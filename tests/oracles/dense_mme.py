@@ -1,6 +1,6 @@
-"""Dense BLUP of a small model straight from its definition: V = Z G Z' + R, generalised least squares, u = G Z' V^-1 (y - X b).
+"""Dense BLUP of a small model from its definition: V = Z G Z' + R, generalised least squares, u = G Z' V^-1 (y - X b).
 
-Nothing is shared with the program but the description of the model and the data; loops over records and levels are plain Python.
+Nothing is shared with the program but the description of the model and the data; all loops are plain Python.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from henderson.store.model_data import ModelData, Pedigree
 
 @dataclass(frozen=True)
 class DenseBlup:
-    """Random solutions and PEV by (sub-factor, position, level); the fitted fixed part by (trait, record); its columns."""
+    """Random solutions and PEV by (sub-factor, position, level); the fixed part by (trait, record); its columns."""
 
     random: dict[tuple[str, int, str], float]
     pev: dict[tuple[str, int, str], float]
@@ -77,8 +77,7 @@ def entries(spec: ModelSpec, data: ModelData, term: Term, trait: int, record: in
         same = [
             float(column[r])
             for r in range(len(data.records))
-            if not np.isnan(y[r])
-            and (term.nested_in is None or label_at(data, term.nested_in, r) == level)
+            if not np.isnan(y[r]) and (term.nested_in is None or label_at(data, term.nested_in, r) == level)
         ]
         x -= float(np.mean(same))
     if not term.polynomials:

@@ -1,4 +1,4 @@
-"""Random small models with data, as a user could write them: every kind of term, missing traits, weights, inbreeding."""
+"""Random small models with data, as users could write them: every kind of term, missing traits, weights, inbreeding."""
 
 from __future__ import annotations
 
@@ -167,7 +167,9 @@ def _spec(recipe: Recipe, rng: np.random.Generator) -> ModelSpec:
             terms.append(random(Term("line", "k"), "k", 1))
         if recipe.regression:
             terms.append(
-                random(Term("x", f"r{t}", "covariate", nested_in="herd", polynomials=(2, 1)), "rr", 2 * t + 1, 2 * t + 2)
+                random(
+                    Term("x", f"r{t}", "covariate", nested_in="herd", polynomials=(2, 1)), "rr", 2 * t + 1, 2 * t + 2
+                )
             )
         equations.append(Equation(f"y{t}", tuple(terms)))
     gammas = {"g": GammaSpec("pedigree", "ped"), "k": GammaSpec("matrix", "K")}

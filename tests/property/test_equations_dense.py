@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from oracles.dense_mme import DenseBlup, dense_blup, entries
-from oracles.small_models import Recipe, small_model
 
 from henderson.accuracy.pev import pev
 from henderson.language.spec import ModelSpec
 from henderson.solvers.solutions import Solutions
 from henderson.solvers.solve import solve_model
 from henderson.store.model_data import ModelData
+from oracles.dense_mme import DenseBlup, dense_blup, entries
+from oracles.small_models import Recipe, small_model
 
 RECIPES = st.builds(
     Recipe,

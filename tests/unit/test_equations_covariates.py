@@ -1,4 +1,4 @@
-"""Covariates: centred over the observed records, within class, before polynomials; gaps and undefined values refused."""
+"""Covariates: centred over observed records, within class, before polynomials; gaps and undefined values refused."""
 
 from __future__ import annotations
 

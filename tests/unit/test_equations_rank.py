@@ -25,7 +25,9 @@ def model(*equations: tuple[Term, ...], polynomials: tuple[str, ...] = ()) -> Mo
     )
 
 
-def data_of(responses: list[np.ndarray], classes: dict[str, np.ndarray], covariates: dict[str, np.ndarray]) -> ModelData:
+def data_of(
+    responses: list[np.ndarray], classes: dict[str, np.ndarray], covariates: dict[str, np.ndarray]
+) -> ModelData:
     return ModelData(
         Records(
             np.arange(len(responses[0])),

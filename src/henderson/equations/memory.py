@@ -80,7 +80,7 @@ def estimate(spec: ModelSpec, counts: Counts) -> tuple[MemoryItem, ...]:
     return (
         MemoryItem("records", records),
         MemoryItem("individuals", individuals),
-        MemoryItem("level codes of records", n * (8 * n_slots + 2 + 8 * len(spec.traits))),
+        MemoryItem("level codes of records", n * (8 * n_slots + 2)),
         MemoryItem("coefficients of covariates", n * 16 * n_coefficients),
         MemoryItem("relationships", relationship),
         MemoryItem("rank of X", rank),

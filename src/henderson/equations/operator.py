@@ -110,9 +110,10 @@ class Operator:
         self.exchange.reverse_add(out)
         self.blank(out)
 
-    def right_hand_side(self) -> Vectors:
-        """Return W' R^-1 y. **Collective**."""
+    def right_hand_side(self, responses: Sequence[Floats] | None = None) -> Vectors:
+        """Return W' R^-1 y; y is that of the design, or `responses` by trait, missing where it is. **Collective**."""
         out = self.zeros()
+        y = self.design.responses if responses is None else responses
 
         def add(p: int) -> None:
             records = self.partitions[p].records
@@ -123,7 +124,7 @@ class Operator:
                 self.residual,
                 self.terms,
                 records.coefficients,
-                records.responses,
+                np.array([trait[records.start : records.stop] for trait in y]),
                 out[p],
             )
 

@@ -23,13 +23,14 @@ Elements = NDArray[np.uint32]
 
 @dataclass(frozen=True)
 class LocalRecords:
-    """The records of one partition: slots uint32 (n_records, n_slots), the other arrays by record."""
+    """The records start..stop of one partition: slots uint32 (n_records, n_slots), the other arrays by record."""
 
+    start: int
+    stop: int
     slots: Elements
     pattern: NDArray[np.uint16]
     weights: NDArray[np.float64] | None
     coefficients: NDArray[np.float64]
-    responses: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -130,11 +131,12 @@ def build_partition(design: Design, data: ModelData, cuts: Cuts, part: int, layo
     for c, values in enumerate(design.coefficients):
         coefficients[:, c] = values[start:stop]
     records = LocalRecords(
+        start,
+        stop,
         slots,
         design.patterns.codes[start:stop],
         None if design.weights is None else np.ascontiguousarray(design.weights[start:stop]),
         coefficients,
-        np.array([r[start:stop] for r in design.responses]),
     )
     relationship = tuple(_relationship(design, data, layout, g) for g in range(len(design.groups)))
     return Partition(layout, records, relationship, _left_out(design, layout))

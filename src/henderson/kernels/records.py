@@ -116,7 +116,7 @@ def right_hand_side(
     responses: NDArray[np.float64],
     y: NDArray[np.float64],
 ) -> None:
-    """Add W' R^-1 responses to `y`; responses are float64 (n_traits, n_records), NaN where missing."""
+    """Add W' R^-1 responses to `y`; responses are float64 (n_traits, n_records), missing ones do not count."""
     n_traits = responses.shape[0]
     z = np.empty(n_traits)
     for r in range(slots.shape[0]):

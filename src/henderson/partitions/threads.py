@@ -31,7 +31,7 @@ class Team:
         """
         n_parts = self.n_threads if n_parts is None else n_parts
         results: list[Any] = [None] * n_parts
-        n_threads = min(self.n_threads, n_parts)
+        n_threads = max(1, min(self.n_threads, n_parts))
         if n_threads > 1 and not self._threads:
             self._start()
 

@@ -13,7 +13,7 @@ from henderson.solvers.preconditioner import Preconditioner
 from henderson.solvers.report import SolveReport, StopReason
 
 RESTARTS = 5
-SURE = 0.01  # a residual this far below rtol is enough, whatever the last step was
+SURE = 1e-4  # a residual this far below rtol is enough, whatever the last step was
 
 Callback = Callable[[int, float], None]
 
