@@ -43,7 +43,7 @@ def made(folder: Path, records: str, pedigree: str = PEDIGREE, fixed: str = "s*b
 def refused(folder: Path, *arguments: str, **more: str) -> list[str]:
     with pytest.raises(InputFileError) as caught:
         made(folder, *arguments, **more)
-    assert not (folder / "s").exists()
+    assert sorted(p.name for p in folder.iterdir()) == ["m.toml", "p.csv", "r.csv"]
     return [str(p) for p in caught.value.problems]
 
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from henderson.errors import HendersonError, Problem, StoreError
+from henderson.errors import HendersonError, InputFileError, Problem, StoreError
 from henderson.ingest.plan import Plan, make_plan
 from henderson.language.spec import ModelSpec
 from henderson.store.reader import store_attributes
@@ -54,7 +54,11 @@ def ingest(
     with _locked(wip):
         if not is_current(store, plan.fingerprint):
             plan = _resumed(plan, wip)
-            _make(plan, wip, workers or len(os.sched_getaffinity(0)), progress)
+            try:
+                _make(plan, wip, workers or len(os.sched_getaffinity(0)), progress)
+            except InputFileError:
+                shutil.rmtree(wip)  # files that are mended are other inputs: nothing here can be used again
+                raise
             _publish(wip / "store", store, wip / "replaced")
         shutil.rmtree(wip)
 
