@@ -214,3 +214,38 @@ def record_triplets(
                 values[n] = value
                 n += 1
     return n
+
+
+@jit
+def border_products(
+    place: NDArray[np.int32],
+    slots: NDArray[np.uint32],
+    pattern: NDArray[np.uint16],
+    weights: NDArray[np.float64] | None,
+    residual: NDArray[np.float64],
+    n_traits: int,
+    terms: NDArray[np.int32],
+    coefficients: NDArray[np.float64],
+    border: NDArray[np.float64],
+) -> None:
+    """Add W' R^-1 W among few equations to the dense `border`; `place` is the row of each local element, or -1."""
+    for r in range(slots.shape[0]):
+        p = pattern[r]
+        weight = 1.0
+        if weights is not None:
+            weight = weights[r]
+        for a in range(terms.shape[0]):
+            row = place[slots[r, terms[a, 1]] + np.uint32(terms[a, 2])]
+            if row < 0:
+                continue
+            left = weight
+            if terms[a, 3] >= 0:
+                left *= coefficients[r, terms[a, 3]]
+            for b in range(terms.shape[0]):
+                column = place[slots[r, terms[b, 1]] + np.uint32(terms[b, 2])]
+                if column < 0:
+                    continue
+                value = left * residual[p, terms[a, 0] * n_traits + terms[b, 0]]
+                if terms[b, 3] >= 0:
+                    value *= coefficients[r, terms[b, 3]]
+                border[row, column] += value

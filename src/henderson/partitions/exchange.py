@@ -32,6 +32,9 @@ class Exchange(Protocol):
     def sum(self, partials: Sequence[float]) -> float:
         """Return the sum over the partitions of all processes, in a fixed order."""
 
+    def sum_arrays(self, partials: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Return the sum of one array per partition (all of one shape) over all processes, in a fixed order."""
+
 
 @dataclass(frozen=True)
 class Link:
@@ -82,4 +85,11 @@ class SharedMemoryExchange:
         total = 0.0
         for value in partials:
             total += value
+        return total
+
+    def sum_arrays(self, partials: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Return the sum of the arrays, first to last."""
+        total = partials[0].copy()
+        for array in partials[1:]:
+            total += array
         return total

@@ -8,12 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from henderson.equations.blocks import block_column, widest
+from henderson.equations.border import border_of, inverse_of_border
 from henderson.equations.operator import UNROLLED, Operator
 from henderson.errors import HendersonError
 from henderson.kernels import blocks as kernels
 from henderson.partitions.exchange import Vectors
 
-Kind = Literal["block", "diagonal"]
+Kind = Literal["border", "block", "diagonal"]
+BORDER_LIMIT = 1000  # equations; the dense block takes 8 n^2 bytes
 
 
 class Preconditioner(Protocol):
@@ -26,11 +28,14 @@ class Preconditioner(Protocol):
 class BlockPreconditioner:
     """M = the diagonal blocks of C, one per level of every group: traits and correlated effects of a level together.
 
-    With kind ``diagonal`` only the diagonal elements are taken. Memory: width (width + 1) / 2 floats a level.
+    With kind ``border`` the small fixed groups form one dense block instead, with ``diagonal`` only the diagonal
+    elements are taken. Memory: width (width + 1) / 2 floats a level, and the border.
     """
 
-    def __init__(self, operator: Operator, kind: Kind = "block") -> None:
+    def __init__(self, operator: Operator, kind: Kind = "border", border_limit: int = BORDER_LIMIT) -> None:
         self._operator = operator
+        self._border = border_of(operator, border_limit) if kind == "border" else None
+        self._inverse = None if self._border is None else inverse_of_border(self._border.matrix)
         self._packed = _columns(operator, kind)
 
         def invert(p: int) -> None:
@@ -68,7 +73,24 @@ class BlockPreconditioner:
 
         partials = self._operator.team.run(part, self._operator.n_partitions)
         total = self._operator.exchange.sum
-        return total([s for s, _ in partials]), total([s for _, s in partials])
+        return total([s for s, _ in partials]), total([s for _, s in partials]) + self._solve_border(r, z)
+
+    def _solve_border(self, r: Vectors, z: Vectors) -> float:
+        """Set z = (block of C)^-1 r in the border; return what that adds to r'z, beyond what its level blocks gave."""
+        border, inverse = self._border, self._inverse
+        if border is None or inverse is None:
+            return 0.0
+        partials = []
+        for p, (elements, rows) in enumerate(zip(border.elements, border.rows, strict=True)):
+            mine = np.zeros((2, len(inverse)))
+            mine[0, rows] = r[p][elements]
+            mine[1, rows] = z[p][elements]
+            partials.append(mine)
+        residual, blocks = self._operator.exchange.sum_arrays(partials)
+        solution = inverse @ residual
+        for p, (elements, rows) in enumerate(zip(border.elements, border.rows, strict=True)):
+            z[p][elements] = solution[rows]
+        return float(residual @ (solution - blocks))
 
 
 def _columns(operator: Operator, kind: Kind) -> list[list[NDArray[np.float64]]]:

@@ -66,7 +66,7 @@ def solve_model(
     rtol: float = 1e-8,
     max_it: int = 5000,
     method: Literal["pcg", "direct"] = "pcg",
-    preconditioner: Kind = "block",
+    preconditioner: Kind = "border",
     callback: Callback | None = None,
 ) -> Solutions:
     """Return the solutions of the mixed model equations of `spec` on `data`.
@@ -88,7 +88,7 @@ def solve_model(
     max_it
         Products after which the iteration gives up.
     preconditioner
-        ``block`` (one dense block per level) or ``diagonal``.
+        ``border`` (one dense block per level, and one for all small fixed groups), ``block`` or ``diagonal``.
     callback
         Called as callback(iteration, relative_residual).
 

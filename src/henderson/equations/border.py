@@ -1,0 +1,90 @@
+"""The border: the equations of all small fixed groups (means, sexes, years, covariates) as one dense block of C."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from henderson.equations.operator import Operator
+from henderson.kernels import records as kernels
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Border:
+    """The dense block and where its equations are.
+
+    groups: numbers of the groups in it; matrix: float64 (n, n), the block of C; elements, rows: per partition the owned
+    local elements of the border and their rows in `matrix`.
+    """
+
+    groups: tuple[int, ...]
+    matrix: Floats
+    elements: tuple[NDArray[np.uint32], ...]
+    rows: tuple[NDArray[np.int64], ...]
+
+
+def border_of(operator: Operator, limit: int) -> Border | None:
+    """Return the border of at most `limit` equations, smallest groups first; None if there are not two levels to join.
+
+    Cost: one pass over the records, one step per pair of terms of small groups. **Collective**.
+    """
+    design = operator.design
+    sizes = sorted((g.size, k) for k, g in enumerate(design.groups) if g.covariance is None)
+    chosen: list[int] = []
+    total = 0
+    for size, k in sizes:
+        if total + size <= limit:
+            chosen.append(k)
+            total += size
+    if sum(design.groups[k].n_levels for k in chosen) < 2:
+        return None
+    first = dict(zip(sorted(chosen), np.cumsum([0, *(design.groups[k].size for k in sorted(chosen))]), strict=False))
+    table = operator.terms
+    table = np.ascontiguousarray(table[[design.slots[s].group in first for s in table[:, 1]]])
+
+    def part(p: int) -> tuple[Floats, NDArray[np.uint32], NDArray[np.int64]]:
+        partition = operator.partitions[p]
+        layout = partition.layout
+        place = np.full(layout.n_local, -1, np.int32)
+        elements, rows = [], []
+        for k in first:
+            local = layout.groups[k]
+            owned, steps = local.owned_levels(), np.arange(local.width)
+            for begin, levels in ((local.first_owned, owned), (local.first_ghost, local.ghosts)):
+                row = (first[k] + levels.astype(np.int64)[:, None] * local.width + steps).ravel()
+                place[begin : begin + len(row)] = row
+            elements.append(np.arange(local.first_owned, local.first_owned + local.n_owned * local.width))
+            rows.append((first[k] + owned.astype(np.int64)[:, None] * local.width + steps).ravel())
+        matrix = np.zeros((total, total))
+        r = partition.records
+        kernels.border_products(
+            place, r.slots, r.pattern, r.weights, operator.residual, design.n_traits, table, r.coefficients, matrix
+        )
+        return matrix, np.concatenate(elements).astype(np.uint32), np.concatenate(rows)
+
+    parts = operator.team.run(part, operator.n_partitions)
+    matrix = operator.exchange.sum_arrays([m for m, _, _ in parts])
+    left_out = np.concatenate([~np.asarray(design.kept[k]).ravel() for k in first])
+    matrix[left_out] = 0.0
+    matrix[:, left_out] = 0.0
+    return Border(tuple(first), matrix, tuple(e for _, e, _ in parts), tuple(r for _, _, r in parts))
+
+
+def inverse_of_border(matrix: Floats) -> Floats:
+    """Return the inverse over the equations that are not zero, zero elsewhere; symmetric, positive definite there.
+
+    Directions that rounding has made singular (relative 1e-13 after scaling) are treated as if they had that
+    eigenvalue.
+    """
+    diagonal = np.diag(matrix)
+    kept = np.flatnonzero(diagonal > 0.0)
+    scale = 1.0 / np.sqrt(diagonal[kept])
+    values, vectors = np.linalg.eigh(matrix[np.ix_(kept, kept)] * scale[:, None] * scale)
+    half = vectors / np.sqrt(np.maximum(values, 1e-13 * max(1.0, float(values.max(initial=0.0))))) * scale[:, None]
+    inverse = np.zeros_like(matrix)
+    inverse[np.ix_(kept, kept)] = half @ half.T
+    return inverse
