@@ -13,7 +13,8 @@ NOT_YET = "mrode04_4_genetic_groups"  # needs genetic groups
 
 
 def check(shared_data: Path, *arguments: str, timeout: float = 280) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(shared_data / "check_cases.py"), "--henderson", str(HENDERSON), "-j", "2", *arguments]
+    checker = str(shared_data / "check_cases.py")
+    command = [sys.executable, checker, "--henderson", str(HENDERSON), "-j", "2", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
 
 

@@ -159,7 +159,7 @@ def _parse_fast(block: Block, raw: bytes, n_lines: int, text: list[str], reals: 
             for c in reals:
                 column = batch.column(c)
                 column = real_from_text(column) if pa.types.is_string(column.type) else column
-                numbers[c].append(_finite(column.to_numpy(zero_copy_only=False)))
+                numbers[c].append(_finite(numbers_of(column)))
     except pa.ArrowInvalid as error:
         raise _IrregularError from error
     return _joined(n_rows, n_lines, words, numbers)
@@ -168,6 +168,15 @@ def _parse_fast(block: Block, raw: bytes, n_lines: int, text: list[str], reals: 
 def _joined(n_rows: int, n_lines: int, words: dict[str, list[Words]], numbers: dict[str, list[Reals]]) -> Parsed:
     reals = {c: np.concatenate(p) if p else np.zeros(0) for c, p in numbers.items()}
     return Parsed(n_rows, n_lines, {c: stack_words(p) for c, p in words.items()}, reals)
+
+
+def numbers_of(column: Any) -> Reals:
+    """Return a float64 column, NaN where null; Arrow's own `to_numpy` would import pandas."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    values: Reals = np.from_dlpack(pc.fill_null(column.cast(pa.float64()), np.nan))
+    return values
 
 
 def _finite(values: Reals) -> Reals:
@@ -256,7 +265,7 @@ def _parse_parquet(block: Block, text: list[str], reals: list[str]) -> Parsed:
                 problems.append(Problem(f"column {c!r} cannot be read as text ({error})", file=block.source.shown))
         for c in reals:
             try:
-                values = as_real(batch.column(c)).to_numpy(zero_copy_only=False)
+                values = numbers_of(as_real(batch.column(c)))
             except pa.ArrowException as error:
                 problems.append(Problem(f"column {c!r} is not a number ({error})", file=block.source.shown))
                 continue

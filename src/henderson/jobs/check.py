@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from henderson.ingest.column_levels import read_levels
 from henderson.ingest.header import read_schema
 from henderson.jobs.write import equations_text
 from henderson.language.load import load_model
@@ -26,7 +27,7 @@ class Description:
 
 def describe_model(file: Path) -> Description:
     """Return the description of a parameter file; raises `ModelError` for its mistakes, all at once."""
-    spec = load_model(file, read_schema)
+    spec = load_model(file, read_schema, read_levels)
     notes = [f"not computed by this version: {p.message}" for p in unsupported(spec)]
     return Description(equations_text(spec), tuple(_factors(spec)), tuple(notes), effective_config(spec, {}))
 

@@ -12,9 +12,11 @@ from typing import Any
 
 from henderson.accuracy.pev import pev
 from henderson.errors import MAX_PRINTED, NotConvergedError, NotSupportedError
+from henderson.ingest.column_levels import read_levels
 from henderson.ingest.header import read_schema
 from henderson.ingest.run import ingest
 from henderson.jobs.inputs import input_files
+from henderson.jobs.memory import check_memory
 from henderson.jobs.write import job_record, rtol_of, write_results
 from henderson.language.load import load_model
 from henderson.language.spec import JobSpec, ModelSpec
@@ -62,7 +64,7 @@ def understand(file: Path, jobs: tuple[str, ...] | None = None) -> ModelSpec:
 
     Raises `ModelError` for all its mistakes at once, `NotSupportedError` for what this version cannot compute.
     """
-    spec = load_model(file, read_schema)
+    spec = load_model(file, read_schema, read_levels)
     if jobs is not None:
         listed = {j.name: j for j in spec.jobs}
         chosen = tuple(listed.get(name, JobSpec(name)) for name in jobs)
@@ -96,6 +98,7 @@ def run(file: Path, settings: Settings, progress: Progress | None = None) -> Out
         ingest(spec, store, workers=settings.threads or os.cpu_count() or 1, progress=progress)
     with stages.stage("read store"):
         data = open_store(store)
+    check_memory(spec, data)
     done: list[tuple[JobSpec, Solutions]] = []
     for job in spec.jobs:
         with stages.stage(job.name):

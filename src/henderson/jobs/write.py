@@ -14,7 +14,6 @@ from henderson.results.solution_tables import write_lmt_results, write_solutions
 from henderson.results.stages import Stage
 from henderson.solvers.solutions import Solutions
 
-
 # as lmt; the last step has to be small too (solvers.pcg)
 DEFAULT_RTOL = 1e-8
 

@@ -6,6 +6,7 @@ import io
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from henderson.solvers.solutions import SubfactorSolutions
@@ -15,7 +16,8 @@ INK, ACCENT, LIGHT = "#1f2933", "#22668c", "#d9e2ec"
 
 def convergence(history: Sequence[float], rtol: float) -> str:
     """Return the relative residual by iteration (log scale) with the tolerance as a line."""
-    figure = Figure(figsize=(6.4, 3.0), layout="constrained")
+    figure = Figure(figsize=(6.4, 3.0))
+    figure.subplots_adjust(left=0.12, right=0.98, bottom=0.16, top=0.97)
     axes = figure.add_subplot()
     axes.semilogy(np.arange(len(history)), history, color=ACCENT, linewidth=1.6)
     axes.axhline(rtol, color=INK, linewidth=0.8, linestyle="--")
@@ -30,7 +32,8 @@ def distributions(parts: Sequence[SubfactorSolutions]) -> str:
     parts = parts[:9]
     columns = min(3, len(parts))
     rows = -(-len(parts) // columns)
-    figure = Figure(figsize=(3.2 * columns, 2.3 * rows), layout="constrained")
+    figure = Figure(figsize=(3.2 * columns, 2.3 * rows))
+    figure.subplots_adjust(0.18 / columns, 0.2 / rows, 0.99, 1 - 0.12 / rows, wspace=0.3, hspace=0.5)
     for k, part in enumerate(parts):
         axes = figure.add_subplot(rows, columns, k + 1)
         axes.hist(part.values, bins=min(60, max(5, int(np.sqrt(len(part.values))))), color=ACCENT)
@@ -46,5 +49,6 @@ def _svg(figure: Figure) -> str:
         axes.grid(color=LIGHT, linewidth=0.6)
         axes.set_axisbelow(True)
     text = io.StringIO()
-    figure.savefig(text, format="svg", metadata={"Date": None})
+    with rc_context({"svg.fonttype": "none"}):  # texts stay texts
+        figure.savefig(text, format="svg", metadata={"Date": None})
     return text.getvalue()[text.getvalue().index("<svg") :]

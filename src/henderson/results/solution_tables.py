@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +23,7 @@ BLOCK = 1 << 18
 def labels_to_arrow(labels: Labels) -> pa.Array:
     """Return labels as an Arrow string array, made from the packed bytes without a Python string per level."""
     if labels.is_integer:
-        return pa.array(labels.values).cast(pa.string())
+        return _numbers(labels.values, pa.int64()).cast(pa.string())
     packed = np.ascontiguousarray(labels.values)
     used = packed != 0
     offsets = np.zeros(len(packed) + 1, np.int32)
@@ -91,9 +92,16 @@ def _batch(part: SubfactorSolutions, rows: NDArray[np.int64], schema: pa.Schema)
         pa.repeat(part.factor, n),
         pa.repeat(part.subfactor, n),
         labels_to_arrow(part.labels.take(rows)),
-        pa.array(part.values[rows]),
+        _numbers(part.values[rows], pa.float64()),
     ]
     for name in schema.names[4:]:
         values = getattr(part, name)
-        columns.append(pa.nulls(n, pa.float64()) if values is None else pa.array(values[rows], from_pandas=True))
+        columns.append(pa.nulls(n, pa.float64()) if values is None else _numbers(values[rows], pa.float64()))
     return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _numbers(values: NDArray[Any], kind: pa.DataType) -> pa.Array:
+    """Return an Arrow array of int64 or float64, NaN as null, without a copy; `pa.array` would import pandas."""
+    known = ~np.isnan(values)
+    valid = None if known.all() else pa.py_buffer(np.packbits(known, bitorder="little"))
+    return pa.Array.from_buffers(kind, len(values), [valid, pa.py_buffer(np.ascontiguousarray(values))])

@@ -1,8 +1,8 @@
 """What the equations need of a store, as plain arrays: the contract between ingest and everything below it.
 
 Animals are in *store order*: relatives and herd mates near each other, so parents need not precede progeny;
-`generation` gives the topological order (a parent's is smaller than its progeny's). Records are sorted by animal, then by
-row of the file.
+`generation` gives the topological order (a parent's is smaller than its progeny's). Records are sorted by animal, then
+by row of the file.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ class Pedigree:
     """A checked pedigree in store order; all arrays have shape (n_animals,).
 
     sire, dam: int32 store index or -1; generation: int32, 0 for founders, else 1 + the larger of the parents';
-    inbreeding: float64 F; mendelian_variance: float64 d_i of A^-1 = (T^-1)' D^-1 T^-1, in units of the additive variance.
+    inbreeding: float64 F; mendelian_variance: float64 d_i of A^-1 = (T^-1)' D^-1 T^-1, in units of the additive
+    variance.
     """
 
     name: str
