@@ -6,6 +6,7 @@ whose pivot vanishes depends on earlier ones. Weights and R do not change which 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -160,13 +161,12 @@ def _means_to_keep(
     fixed: list[DesignTerm],
     kept: NDArray[np.bool_],
     dropped: NDArray[np.bool_],
-) -> list[tuple[int, int]]:
-    """Return (mean, last level) pairs to exchange: a mean that was left out for a class that comes after it in the equation.
+) -> Iterator[tuple[int, int]]:
+    """Yield (mean, last level) pairs to exchange: a mean that was left out for a class that comes after it.
 
     Where every observed record has a level of the class and all levels are kept, the mean is the sum of the class's
     columns, so either may go; in term order, as in small problems, it is the last level.
     """
-    pairs = []
     for mean in fixed:
         group = design.slots[mean.slot].group
         start = columns.first[group]
@@ -184,9 +184,8 @@ def _means_to_keep(
             g = design.groups[design.slots[other.slot].group]
             levels = np.arange(first + other.position, first + g.size, g.width)
             if g.n_levels > 1 and not dropped[levels].any():
-                pairs.append((at, int(levels[kept[levels]][-1])))
+                yield at, int(levels[kept[levels]][-1])  # the caller exchanges them before the next mean is looked at
                 break
-    return pairs
 
 
 def _column(design: Design, term: DesignTerm) -> tuple[int, int]:
