@@ -175,8 +175,7 @@ def numbers_of(column: Any) -> Reals:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    values: Reals = np.from_dlpack(pc.fill_null(column.cast(pa.float64()), np.nan))
-    return values
+    return np.asarray(np.from_dlpack(pc.fill_null(column.cast(pa.float64()), np.nan)), np.float64)
 
 
 def _finite(values: Reals) -> Reals:

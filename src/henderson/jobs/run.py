@@ -110,7 +110,7 @@ def run(file: Path, settings: Settings, progress: Progress | None = None) -> Out
     if last.report.converged:
         _warn_of_dropped(last)
         with stages.stage("write"):
-            files = write_results(spec, done, stages.done, out)
+            files = write_results(spec, data, done, stages.done, out)
     with stages.stage("checksums"):
         inputs = describe_inputs(input_files(spec))
     record = write_run_record(

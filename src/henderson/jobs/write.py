@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from henderson.errors import ModelError
 from henderson.language.printing import print_equations
 from henderson.language.spec import JobSpec, ModelSpec
@@ -13,6 +16,7 @@ from henderson.results.report import Report, write_report
 from henderson.results.solution_tables import write_lmt_results, write_solutions
 from henderson.results.stages import Stage
 from henderson.solvers.solutions import Solutions
+from henderson.store.model_data import ModelData
 
 # as lmt; the last step has to be small too (solvers.pcg)
 DEFAULT_RTOL = 1e-8
@@ -40,13 +44,18 @@ def job_record(job: JobSpec, solutions: Solutions) -> dict[str, Any]:
 
 
 def write_results(
-    spec: ModelSpec, done: Sequence[tuple[JobSpec, Solutions]], stages: Sequence[Stage], out: Path
+    spec: ModelSpec,
+    data: ModelData,
+    done: Sequence[tuple[JobSpec, Solutions]],
+    stages: Sequence[Stage],
+    out: Path,
 ) -> tuple[Path, ...]:
     """Return the files written: the solutions of the last job, lmt's `results.csv` for an XML, and `report.html`."""
     _, last = done[-1]
-    files = [write_solutions(last.subfactors, out)]
+    orders = _file_orders(spec, data)
+    files = [write_solutions(last.subfactors, out, orders=orders)]
     if spec.source is not None and spec.source.suffix.lower() == ".xml":
-        files.append(write_lmt_results(last.subfactors, out))
+        files.append(write_lmt_results(last.subfactors, out, orders=orders))
     iterated = next((s for j, s in done if len(s.report.residual_norms) > 1), None)
     report = Report(
         title=spec.source.name if spec.source else "henderson",
@@ -59,6 +68,16 @@ def write_results(
         notes=_notes(last),
     )
     return (*files, write_report(report, out))
+
+
+def _file_orders(spec: ModelSpec, data: ModelData) -> dict[str, NDArray[np.int64]]:
+    """Return, for each factor related by a pedigree, the store rows of its animals in the order of their file."""
+    orders = {}
+    for variance in spec.variances:
+        pedigree = data.pedigrees.get(variance.gamma.name or "")
+        if pedigree is not None and pedigree.row is not None:
+            orders[variance.name] = np.argsort(pedigree.row, kind="stable")
+    return orders
 
 
 def equations_text(spec: ModelSpec) -> str:

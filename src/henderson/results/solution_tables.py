@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from henderson.store.model_data import Labels
 PARQUET_ABOVE = 1_000_000
 BLOCK = 1 << 18
 
+Orders = Mapping[str, NDArray[np.int64]]
+
 
 def labels_to_arrow(labels: Labels) -> pa.Array:
     """Return labels as an Arrow string array, made from the packed bytes without a Python string per level."""
@@ -31,11 +33,14 @@ def labels_to_arrow(labels: Labels) -> pa.Array:
     return pa.StringArray.from_buffers(len(packed), pa.py_buffer(offsets), pa.py_buffer(packed[used]))
 
 
-def write_solutions(parts: Sequence[SubfactorSolutions], out: Path, *, parquet_above: int = PARQUET_ABOVE) -> Path:
+def write_solutions(
+    parts: Sequence[SubfactorSolutions], out: Path, *, orders: Orders | None = None, parquet_above: int = PARQUET_ABOVE
+) -> Path:
     """Return the path of the written table of all solutions: ``factor,subfactor,level,value[,se,reliability]``.
 
-    Dropped fixed levels have no row. More than `parquet_above` rows go to ``solutions.parquet``; the file of the other
-    format, if an earlier run left one, is removed. Blocks of `BLOCK` levels are in memory at a time.
+    Dropped fixed levels have no row. `orders` has the order of the levels by factor, where that is not their own:
+    animals are written as in their file. More than `parquet_above` rows go to ``solutions.parquet``; the file of the
+    other format, if an earlier run left one, is removed. Blocks of `BLOCK` levels are in memory at a time.
     """
     rows = sum(p.n_rows for p in parts)
     with_accuracy = any(p.se is not None for p in parts)
@@ -47,23 +52,23 @@ def write_solutions(parts: Sequence[SubfactorSolutions], out: Path, *, parquet_a
     with replacing(path) as part:
         if path is parquet_path:
             with pq.ParquetWriter(part, schema, compression="zstd", use_dictionary=["factor", "subfactor"]) as parquet:
-                for batch in _batches(parts, schema):
+                for batch in _batches(parts, schema, orders or {}):
                     parquet.write_batch(batch)
         else:
             with pa_csv.CSVWriter(part, schema, write_options=_csv_options(parts, header=True)) as csv:
-                for batch in _batches(parts, schema):
+                for batch in _batches(parts, schema, orders or {}):
                     csv.write_batch(batch)
     other.unlink(missing_ok=True)
     return path
 
 
-def write_lmt_results(parts: Sequence[SubfactorSolutions], out: Path) -> Path:
+def write_lmt_results(parts: Sequence[SubfactorSolutions], out: Path, *, orders: Orders | None = None) -> Path:
     """Return the path of lmt's ``results.csv``: factor, sub-factor, original level, solution; no header."""
     path = out / "results.csv"
     schema = pa.schema([(n, pa.string()) for n in ("factor", "subfactor", "level")] + [("value", pa.float64())])
     options = _csv_options(parts, header=False)
     with replacing(path) as part, pa_csv.CSVWriter(part, schema, write_options=options) as csv:
-        for batch in _batches(parts, schema):
+        for batch in _batches(parts, schema, orders or {}):
             csv.write_batch(batch)
     return path
 
@@ -76,10 +81,12 @@ def _csv_options(parts: Sequence[SubfactorSolutions], *, header: bool) -> pa_csv
     return pa_csv.WriteOptions(include_header=header, quoting_style=style, quoting_header="none")
 
 
-def _batches(parts: Sequence[SubfactorSolutions], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+def _batches(parts: Sequence[SubfactorSolutions], schema: pa.Schema, orders: Orders) -> Iterator[pa.RecordBatch]:
     for part in parts:
+        order = orders.get(part.factor)
         for start in range(0, len(part.labels), BLOCK):
-            rows: NDArray[np.int64] = np.arange(start, min(start + BLOCK, len(part.labels)))
+            stop = min(start + BLOCK, len(part.labels))
+            rows: NDArray[np.int64] = np.arange(start, stop) if order is None else order[start:stop]
             if part.kept is not None:
                 rows = rows[part.kept[rows]]
             if len(rows):
