@@ -169,7 +169,7 @@ def main() -> None:
     speed = moved / 1e9 / product
     print(f"product {1e3 * product:.1f} ms: {moved / 1e6:.0f} MB at {speed:.1f} GB/s; triad {rate:.1f} GB/s")
     print(
-        f"PCG {report.iterations} iterations in {t_solve:.2f} s, {1e3 * t_solve / max(1, report.iterations):.1f} ms each, "
+        f"PCG {report.iterations} iterations in {t_solve:.2f} s, {1e3 * t_solve / report.iterations:.1f} ms each, "
         f"relative residual {report.relative_residual:.2e} ({report.reason.name})"
     )
     print(f"peak RSS {after:.0f} MB, of which {before:.0f} MB before the solve stage (data and interpreter)")

@@ -182,16 +182,3 @@ def test_chunks_of_records_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = check(spec, data)
     monkeypatch.setattr(rank_module, "CHUNK", 7)
     assert check(spec, data).dropped == whole.dropped
-
-
-def test_a_mean_stays_in_large_problems_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    n = 200
-    data = data_of([RNG.normal(size=n)], {"h": RNG.integers(0, 30, n), "s": RNG.integers(0, 3, n)}, {})
-    spec = model((Term("1", "m"), Term("s", "s"), Term("h", "h")))
-    small = check(spec, data)
-    monkeypatch.setattr(rank_module, "TERM_ORDER_LIMIT", 10)
-    large = check(spec, data)
-    assert names(small) == [("s", "3"), ("h", "30")]
-    assert names(large) == names(small)
-    later = check(model((Term("s", "s"), Term("h", "h"), Term("1", "m"))), data)
-    assert ("m", "1") in names(later)

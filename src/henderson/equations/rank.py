@@ -6,7 +6,6 @@ whose pivot vanishes depends on earlier ones. Weights and R do not change which 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,7 +35,8 @@ def full_rank(design: Design) -> Design:
     """Return the design with `kept` and `dropped`: the columns of X that are solved for, those that depend on others.
 
     Elimination follows the order of the terms, so that later terms lose levels; above `TERM_ORDER_LIMIT` columns each
-    trait's largest class goes first (it makes no fill). Cost: X'X and a sparse factorisation of it.
+    trait's largest class goes first: it makes no fill, and equations that keep all herds but not the mean need half the
+    iterations of those that keep the mean and all herds but one. Cost: X'X and a sparse factorisation of it.
     """
     columns = _number(design)
     fixed = [t for t in design.terms if columns.first[design.slots[t.slot].group] is not None]
@@ -161,12 +161,13 @@ def _means_to_keep(
     fixed: list[DesignTerm],
     kept: NDArray[np.bool_],
     dropped: NDArray[np.bool_],
-) -> Iterator[tuple[int, int]]:
-    """Yield (mean, last level) pairs to exchange: a mean that was left out for a class that comes after it.
+) -> list[tuple[int, int]]:
+    """Return (mean, last level) pairs to exchange: a mean that was left out for a class that comes after it in the equation.
 
     Where every observed record has a level of the class and all levels are kept, the mean is the sum of the class's
     columns, so either may go; in term order, as in small problems, it is the last level.
     """
+    pairs = []
     for mean in fixed:
         group = design.slots[mean.slot].group
         start = columns.first[group]
@@ -184,8 +185,9 @@ def _means_to_keep(
             g = design.groups[design.slots[other.slot].group]
             levels = np.arange(first + other.position, first + g.size, g.width)
             if g.n_levels > 1 and not dropped[levels].any():
-                yield at, int(levels[kept[levels]][-1])  # the caller exchanges them before the next mean is looked at
+                pairs.append((at, int(levels[kept[levels]][-1])))
                 break
+    return pairs
 
 
 def _column(design: Design, term: DesignTerm) -> tuple[int, int]:
