@@ -51,9 +51,6 @@ def full_rank(design: Design) -> Design:
         dependent = used[_dependent(product, _order(design, columns, fixed, used))]
         dropped[dependent] = True
         kept[dependent] = False
-        for mean, last in _means_to_keep(design, columns, fixed, kept, dropped):
-            kept[mean], dropped[mean] = True, False
-            kept[last], dropped[last] = False, True
     masks: list[NDArray[np.bool_] | None] = []
     left_out: list[tuple[int, int, int]] = []
     for g, group in enumerate(design.groups):
@@ -153,57 +150,6 @@ def _order(
             return None
     # Within a term level by level, all positions of a level together (polynomials from low to high).
     return np.lexsort((used, rank[used]))
-
-
-def _means_to_keep(
-    design: Design,
-    columns: _Columns,
-    fixed: list[DesignTerm],
-    kept: NDArray[np.bool_],
-    dropped: NDArray[np.bool_],
-) -> list[tuple[int, int]]:
-    """Return (mean, last level) pairs to exchange: a mean that was left out for a class that comes after it in the equation.
-
-    Where every observed record has a level of the class and all levels are kept, the mean is the sum of the class's
-    columns, so either may go; in term order, as in small problems, it is the last level.
-    """
-    pairs = []
-    for mean in fixed:
-        group = design.slots[mean.slot].group
-        start = columns.first[group]
-        if start is None or design.groups[group].n_levels != 1 or mean.coefficient >= 0:
-            continue
-        at = start + mean.position
-        if not dropped[at] or any(t is not mean and _column(design, t) == _column(design, mean) for t in fixed):
-            continue
-        for other in fixed:
-            first = columns.first[design.slots[other.slot].group]
-            if other.trait != mean.trait or other.coefficient >= 0 or other is mean or first is None:
-                continue
-            if _rank_of(design, other) < _rank_of(design, mean) or not _is_partition(design, other):
-                continue
-            g = design.groups[design.slots[other.slot].group]
-            levels = np.arange(first + other.position, first + g.size, g.width)
-            if g.n_levels > 1 and not dropped[levels].any():
-                pairs.append((at, int(levels[kept[levels]][-1])))
-                break
-    return pairs
-
-
-def _column(design: Design, term: DesignTerm) -> tuple[int, int]:
-    return design.slots[term.slot].group, term.position
-
-
-def _rank_of(design: Design, term: DesignTerm) -> int:
-    position = design.groups[design.slots[term.slot].group].positions[term.position]
-    return position.order if position else 0
-
-
-def _is_partition(design: Design, term: DesignTerm) -> bool:
-    """Return whether every record with the term's trait has one level of it, and no other term adds to its columns."""
-    has_trait = design.patterns.observed[:, term.trait][design.patterns.codes]
-    sharing = [t for t in design.terms if _column(design, t) == _column(design, term)]
-    return len(sharing) == 1 and not bool(np.any(has_trait & (design.slots[term.slot].codes < 0)))
 
 
 def _dependent(product: csc_array, order: NDArray[np.int64] | None) -> NDArray[np.int64]:
