@@ -7,12 +7,13 @@ again goes on where it stopped; if the inputs have changed meanwhile, it starts 
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def ingest(
     if is_current(store, plan.fingerprint) and not wip.exists():
         return
     wip.mkdir(parents=True, exist_ok=True)
-    with _locked(wip):
+    with _lean_memory(), _locked(wip):
         if not is_current(store, plan.fingerprint):
             plan = _resumed(plan, wip)
             try:
@@ -61,6 +62,21 @@ def ingest(
                 raise
             _publish(wip / "store", store, wip / "replaced")
         shutil.rmtree(wip)
+
+
+@contextmanager
+def _lean_memory() -> Iterator[None]:
+    """Let Arrow take memory from the C library, and have that return all of it at the end: what follows may need it."""
+    import pyarrow as pa
+
+    before = pa.default_memory_pool()
+    pa.set_memory_pool(pa.system_memory_pool())
+    try:
+        yield
+    finally:
+        pa.set_memory_pool(before)
+        with suppress(OSError, AttributeError):  # the C library is not glibc
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def is_current(store: Path, fingerprint: str) -> bool:
