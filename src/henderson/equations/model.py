@@ -83,6 +83,22 @@ class DesignTerm:
 
 
 @dataclass(frozen=True)
+class Bundles:
+    """Terms of one slot side by side, n of them, one per trait at most.
+
+    slot: int64 (n,); aligned: bool (n,), all traits are there, with coefficient 1 and consecutive positions; position:
+    uint32, column (of the coefficients, -1 for `factor`): int32, factor (1, or 0 where a trait has no term): float64,
+    all (n, n_traits).
+    """
+
+    slot: NDArray[np.int64]
+    aligned: NDArray[np.bool_]
+    position: NDArray[np.uint32]
+    column: NDArray[np.int32]
+    factor: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class Patterns:
     """Which traits a record has: `codes` (n_records,) into `observed`, bool (n_patterns, n_traits)."""
 
@@ -145,17 +161,24 @@ class Design:
         rows = [(t.trait, t.slot, t.position, t.coefficient) for t in self.terms]
         return np.array(rows, np.int32).reshape(len(rows), 4)
 
-    def shifts(self) -> NDArray[np.uint32] | None:
-        """Return each slot's first position if every slot carries all traits in order with coefficient 1, else None."""
-        shifts = []
-        for number in range(len(self.slots)):
-            mine = [t for t in self.terms if t.slot == number]
-            traits = sorted(t.trait for t in mine)
-            shift = {t.position - t.trait for t in mine}
-            if traits != list(range(self.n_traits)) or len(shift) != 1 or any(t.coefficient >= 0 for t in mine):
-                return None
-            shifts.append(shift.pop())
-        return np.array(shifts, np.uint32) if min(shifts, default=0) >= 0 else None
+    def bundles(self) -> Bundles:
+        """Return the terms bundled by slot: one of each trait at most, so that a loop over the traits unrolls."""
+        rows: list[tuple[int, dict[int, DesignTerm]]] = []
+        for term in self.terms:
+            for slot, row in rows:
+                if slot == term.slot and term.trait not in row:
+                    row[term.trait] = term
+                    break
+            else:
+                rows.append((term.slot, {term.trait: term}))
+        shape = (len(rows), self.n_traits)
+        position, column, factor = np.zeros(shape, np.uint32), np.full(shape, -1, np.int32), np.zeros(shape)
+        for k, (_, row) in enumerate(rows):
+            for trait, term in row.items():
+                position[k, trait], column[k, trait], factor[k, trait] = term.position, term.coefficient, 1.0
+        steps = position.astype(np.int64) - np.arange(self.n_traits)
+        aligned = (column < 0).all(1) & (factor == 1.0).all(1) & (steps == steps[:, :1]).all(1)
+        return Bundles(np.array([slot for slot, _ in rows], np.int64), aligned, position, column, factor)
 
 
 def observed_patterns(responses: tuple[NDArray[np.float64], ...]) -> Patterns:

@@ -91,7 +91,7 @@ class Operator:
         self.sigma_inverse = [
             None if g.covariance is None else inverse_of(g.covariance.sigma, g.name) for g in design.groups
         ]
-        self._shifts = design.shifts() if design.n_traits <= UNROLLED else None
+        self._bundles = design.bundles() if design.n_traits <= UNROLLED else None
         self._zero_traits = (0.0,) * design.n_traits
 
     @property
@@ -172,10 +172,10 @@ class Operator:
 
     def _records(self, partition: Partition, start: int, stop: int, x: Floats, y: Floats) -> None:
         r = partition.records
-        if self._shifts is not None:
-            record_kernels.aligned_product(
-                self._zero_traits, start, stop, r.slots, self._shifts, r.pattern, r.weights, self.residual, x, y
-            )
+        if (b := self._bundles) is not None:
+            bundles = (b.slot, b.aligned, b.position, b.column, b.factor, r.coefficients)
+            rest = (r.pattern, r.weights, self.residual, x, y)
+            record_kernels.bundle_product(self._zero_traits, start, stop, r.slots, *bundles, *rest)
         else:
             record_kernels.term_product(
                 self.design.n_traits,

@@ -15,34 +15,44 @@ from henderson.kernels.jit import jit, set_item
 
 
 @jit
-def aligned_product(
+def bundle_product(
     zero: tuple[float, ...],
     start: int,
     stop: int,
     slots: NDArray[np.uint32],
-    shifts: NDArray[np.uint32],
+    slot: NDArray[np.int64],
+    aligned: NDArray[np.bool_],
+    position: NDArray[np.uint32],
+    column: NDArray[np.int32],
+    factor: NDArray[np.float64],
+    coefficients: NDArray[np.float64],
     pattern: NDArray[np.uint16],
     weights: NDArray[np.float64] | None,
     residual: NDArray[np.float64],
     x: NDArray[np.float64],
     y: NDArray[np.float64],
 ) -> None:
-    """Add W' R^-1 W x to `y` where every slot carries all traits in order with coefficient 1.
-
-    Trait t meets position shifts[s] + t of slot s (maternal effects: the dam's positions follow the calf's).
+    """Add W' R^-1 W x to `y`; the terms are bundled, one of each trait at most in a bundle (`equations.model.Bundles`).
 
     `zero` is a tuple of one 0.0 per trait (its length unrolls the loops); `residual` has shape (n_patterns,
     n_traits**2); `weights` is None or float64 (n_records,).
     """
     n_traits = len(zero)
-    n_slots = slots.shape[1]
+    n_bundles = len(slot)
     for r in range(start, stop):
         eta = zero
         z = zero
-        for s in range(n_slots):
-            offset = np.uint32(slots[r, s] + shifts[s])
-            for t in range(n_traits):
-                eta = set_item(eta, t, eta[t] + x[offset + t])
+        for b in range(n_bundles):
+            offset = slots[r, slot[b]]
+            if aligned[b]:
+                first = np.uint32(offset + position[b, 0])
+                for t in range(n_traits):
+                    eta = set_item(eta, t, eta[t] + x[first + t])
+            else:
+                for t in range(n_traits):
+                    c = column[b, t]
+                    scale = coefficients[r, c] if c >= 0 else factor[b, t]
+                    eta = set_item(eta, t, eta[t] + scale * x[offset + position[b, t]])
         p = pattern[r]
         for t in range(n_traits):
             total = 0.0
@@ -52,10 +62,17 @@ def aligned_product(
         if weights is not None:
             for t in range(n_traits):
                 z = set_item(z, t, z[t] * weights[r])
-        for s in range(n_slots):
-            offset = np.uint32(slots[r, s] + shifts[s])
-            for t in range(n_traits):
-                y[offset + t] += z[t]
+        for b in range(n_bundles):
+            offset = slots[r, slot[b]]
+            if aligned[b]:
+                first = np.uint32(offset + position[b, 0])
+                for t in range(n_traits):
+                    y[first + t] += z[t]
+            else:
+                for t in range(n_traits):
+                    c = column[b, t]
+                    scale = coefficients[r, c] if c >= 0 else factor[b, t]
+                    y[offset + position[b, t]] += scale * z[t]
 
 
 @jit
@@ -72,7 +89,7 @@ def term_product(
     x: NDArray[np.float64],
     y: NDArray[np.float64],
 ) -> None:
-    """Add W' R^-1 W x to `y` for any terms.
+    """Add W' R^-1 W x to `y` for any number of traits.
 
     `terms` is int32 (n_terms, 4): trait, slot, position, column of `coefficients` (n_records, n_coefficients) or -1 for
     1.
