@@ -66,12 +66,9 @@ class CoefficientTable:
         if not centred:
             return x
         values = np.zeros_like(x)
-        if codes is None:
-            values[counts] = x[counts] - (x[counts].mean() if counts.any() else 0.0)
-        elif counts.any():
-            level = codes[counts]
-            means = np.bincount(level, weights=x[counts]) / np.maximum(np.bincount(level), 1)
-            values[counts] = x[counts] - means[level]
+        if counts.any():
+            level = np.zeros(np.count_nonzero(counts), np.int32) if codes is None else codes[counts]
+            values[counts] = _deviations(x[counts], level)
         return values
 
     def _evaluate(self, polynomial: int, x: Floats) -> Floats:
@@ -107,3 +104,16 @@ class CoefficientTable:
         """Raise InputFileError with all problems, if there are any."""
         if self.problems:
             raise InputFileError(self.problems)
+
+
+def _deviations(x: Floats, level: NDArray[np.int32]) -> Floats:
+    """Return x less its mean within each level.
+
+    Means are taken of differences from a level's first value: where all values are the same, deviations are exactly
+    zero, not rounding noise that would pass for a column of X.
+    """
+    first = np.zeros(int(level.max()) + 1)
+    first[level[::-1]] = x[::-1]
+    difference = x - first[level]
+    means = np.bincount(level, weights=difference) / np.maximum(np.bincount(level), 1)
+    return np.asarray(difference - means[level], np.float64)

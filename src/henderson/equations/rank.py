@@ -15,8 +15,9 @@ from scipy.sparse.linalg import splu
 
 from henderson.equations.design import with_kept
 from henderson.equations.model import Design, DesignTerm
+from henderson.kernels.cholesky import column_counts, dependent_rows
 
-RIDGE = 1e-12
+RIDGE = 1e-12  # only to have a fill-reducing order
 DEPENDENT = 1e-9  # pivot relative to the column's sum of squares
 TERM_ORDER_LIMIT = 2000  # columns up to which the elimination follows the equations' term order strictly
 FILL_LIMIT = 6000  # columns besides each trait's largest class above which a fill-reducing order is used
@@ -153,17 +154,15 @@ def _order(
 
 
 def _dependent(product: csc_array, order: NDArray[np.int64] | None) -> NDArray[np.int64]:
-    """Return the columns of the unit-diagonal matrix whose pivot vanishes when eliminated in `order`."""
+    """Return the columns of the unit-diagonal matrix that depend on those before them in `order`."""
     n = product.shape[0]
     if n == 0:
         return np.empty(0, np.int64)
-    order_ = np.arange(n) if order is None else order
-    ordered = csc_array((product + RIDGE * eye_array(n, format="csc"))[order_][:, order_])
-    factor = splu(
-        ordered,
-        permc_spec="MMD_AT_PLUS_A" if order is None else "NATURAL",
-        diag_pivot_thresh=0.0,
-        options={"SymmetricMode": True},
-    )
-    pivots = factor.U.diagonal()[factor.perm_c]
-    return np.sort(order_[np.abs(pivots) < DEPENDENT])
+    if order is None:
+        ridge = csc_array(product + RIDGE * eye_array(n, format="csc"))
+        factor = splu(ridge, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+        order = np.argsort(factor.perm_c)
+    ordered = csc_array(product[order][:, order])
+    ordered.sort_indices()
+    start = np.concatenate([[0], np.cumsum(column_counts(ordered.indptr, ordered.indices))])
+    return np.sort(order[dependent_rows(ordered.indptr, ordered.indices, ordered.data, start, DEPENDENT)])
