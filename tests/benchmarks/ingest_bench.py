@@ -53,13 +53,14 @@ def write_files(folder: Path, n_rows: int, n_animals: int, seed: int = 1) -> Non
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.Generator(np.random.Philox(seed))
     n_founders = max(2, n_animals // 10)
+    stride = max(10, n_animals // 2_000)  # one animal in so many is a sire, as in dairy cattle
     with (folder / "pedigree.csv").open("wb") as out:
         for start in range(0, n_animals, _BLOCK_ROWS):
             row = np.arange(start, min(start + _BLOCK_ROWS, n_animals))
             back = rng.random((2, len(row))) * np.minimum(row, n_animals // 8)
             parents = np.where(row < n_founders, -1, row - 1 - back.astype(np.int64))
-            parents[0] = np.where(parents[0] < 0, -1, parents[0] - parents[0] % 100)  # few sires
-            dams = parents[1] + (parents[1] % 100 == 0)
+            parents[0] = np.where(parents[0] < 0, -1, parents[0] - parents[0] % stride)
+            dams = parents[1] + (parents[1] % stride == 0)
             dams = np.where((parents[1] < 0) | (dams >= row), -1, dams)
             table = pa.table({"id": names(row), "sire": names(parents[0]), "dam": names(dams)})
             options = pa.csv.WriteOptions(include_header=start == 0, quoting_style="none")

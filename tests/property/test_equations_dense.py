@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from henderson.accuracy.pev import pev
@@ -90,8 +90,17 @@ def check_solutions(spec: ModelSpec, data: ModelData, solutions: Solutions, orac
     assert len(kept) + len(solutions.dropped) == len(oracle.columns)
 
 
+# nearly as many effects as records: a column that depends on others with a small share of its own
+SATURATED = Recipe(
+    seed=1, n_traits=2, n_records=25, n_animals=2, missing=0.3, weights=False, selfing=False, mean=False,
+    covariate=True, nested=True, interaction=True, shared=False, overlay=True, maternal=False, permanent=False, matrix=False,
+    regression=False, unequal=True, related_class=False,
+)  # fmt: skip
+
+
 @quick
 @given(recipe=RECIPES, partitions=st.integers(1, 3))
+@example(recipe=SATURATED, partitions=1)
 def test_pcg_solves_the_definition(recipe: Recipe, partitions: int) -> None:
     spec, data = small_model(recipe)
     solutions = solve_model(spec, data, threads=partitions, rtol=1e-11)

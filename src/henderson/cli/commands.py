@@ -107,7 +107,7 @@ def _print_outcome(outcome: Outcome) -> None:
             best.add_row(t.level, f"{t.value:.4f}", _number(t.se, 4), _number(t.reliability, 3))
         console.print(best)
     for job in outcome.record["jobs"]:
-        console.print(_sentence(job))
+        console.print(_sentence(job), soft_wrap=True)
     seconds = sum(s["seconds"] for s in outcome.record["stages"])
     peak = max(s["peak_bytes"] for s in outcome.record["stages"])
     console.print(f"{seconds:.1f} s, at most {peak / 2**20:,.0f} MiB; results in {outcome.out}")
@@ -116,12 +116,9 @@ def _print_outcome(outcome: Outcome) -> None:
 
 
 def _sentence(job: dict[str, Any]) -> str:
-    if "iterations" not in job:
-        return f"{job['job']}: {job['stop_reason']}"
-    return (
-        f"{job['job']}: {job['equations']:,} equations, {job['iterations']} iterations, "
-        f"relative residual {job['relative_residual']:.1e}, {job['stop_reason']}"
-    )
+    steps = f"{job['iterations']} iterations, " if job["iterations"] else ""
+    residual = f"relative residual {job['relative_residual']:.1e}"
+    return f"{job['job']}: {job['equations']:,} equations, {steps}{residual}; {job['stop_reason']}"
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -135,10 +135,10 @@ def _solve(job: JobSpec, spec: ModelSpec, data: ModelData, threads: int | None, 
         return pev(spec, data)
     rtol = rtol_of(job)
 
-    def show(iteration: int, residual: float) -> None:
+    def show(_: int, residual: float) -> None:
         if progress is not None and residual > 0:
             share = min(1.0, max(0.0, math.log(residual) / math.log(rtol)))
-            progress(f"solve, iteration {iteration // 10 * 10}", int(1000 * share), 1000)
+            progress("solve", int(1000 * share), 1000)
 
     options: dict[str, Any] = {k: v for k, v in job.options if k in ("method", "preconditioner", "max_it")}
     return solve_model(spec, data, threads=threads, rtol=rtol, callback=show, **options)
