@@ -93,7 +93,8 @@ def check_solutions(spec: ModelSpec, data: ModelData, solutions: Solutions, orac
 # nearly as many effects as records: a column that depends on others with a small share of its own
 SATURATED = Recipe(
     seed=1, n_traits=2, n_records=25, n_animals=2, missing=0.3, weights=False, selfing=False, mean=False,
-    covariate=True, nested=True, interaction=True, shared=False, overlay=True, maternal=False, permanent=False, matrix=False,
+    covariate=True, nested=True,
+    interaction=True, shared=False, overlay=True, maternal=False, permanent=False, matrix=False,
     regression=False, unequal=True, related_class=False,
 )  # fmt: skip
 
