@@ -95,16 +95,21 @@ def _print_outcome(outcome: Outcome) -> None:
     from henderson.results.summary import is_random, summarise_effects, top_levels
 
     console = Console(highlight=False, file=sys.stdout)
-    table = _table("factor", "sub-factor", "levels", "mean", "sd", "min", "max", "reliability", texts=2)
-    for e in summarise_effects(outcome.parts):
+    effects = summarise_effects(outcome.parts)
+    with_accuracy = any(e.mean_reliability is not None for e in effects)
+    names = ("factor", "sub-factor", "levels", "mean", "sd", "min", "max", "reliability")
+    table = _table(*names[: 7 + with_accuracy], texts=2)
+    for e in effects:
         numbers = (f"{v:.4g}" for v in (e.mean, e.sd, e.minimum, e.maximum))
-        reliability = "" if e.mean_reliability is None else f"{e.mean_reliability:.3f}"
-        table.add_row(e.factor, e.subfactor, f"{e.levels:,}", *numbers, reliability)
+        cells = (e.factor, e.subfactor, f"{e.levels:,}", *numbers, _number(e.mean_reliability, 3))
+        table.add_row(*cells[: 7 + with_accuracy])
     console.print(table)
     for part in [p for p in outcome.parts if is_random(p)][:4]:
-        best = _table(f"best by {part.subfactor}", "solution", "se", "reliability")
+        accuracy = ("se", "reliability") if part.reliability is not None else ()
+        best = _table(f"best by {part.subfactor}", "solution", *accuracy)
         for t in top_levels(part, 5):
-            best.add_row(t.level, f"{t.value:.4f}", _number(t.se, 4), _number(t.reliability, 3))
+            cells = (t.level, f"{t.value:.4f}", _number(t.se, 4), _number(t.reliability, 3))
+            best.add_row(*cells[: 2 + len(accuracy)])
         console.print(best)
     for job in outcome.record["jobs"]:
         console.print(_sentence(job), soft_wrap=True)
