@@ -15,6 +15,7 @@ from henderson.ingest.files import Block, cut
 from henderson.ingest.header import read_schema, source_of
 from henderson.ingest.lines import LineError, kind_of, number, split
 from henderson.ingest.parse import parse_block, text_of
+from henderson.ingest.plan import unzipped
 from henderson.language.spec import DataSpec
 
 
@@ -47,6 +48,36 @@ def test_names_and_kinds(tmp_path: Path, content: str, expected: dict[str, str])
 
 def test_kinds_of_a_compressed_file(tmp_path: Path) -> None:
     assert schema(write(tmp_path, gzip.compress(b"id,y\nA,1\n"), "r.csv.gz")) == {"id": "text", "y": "integer"}
+
+
+def test_damaged_compressed_file(tmp_path: Path) -> None:
+    whole = gzip.compress(b"id,y\n" + b"".join(b"A%d,%d\n" % (i, i * i % 7919) for i in range(200_000)))
+    for content in (whole[:-4], whole[:40], whole[:-8] + b"\0\0\0\0" + whole[-4:], whole[:12] + b"\xff" * 40):
+        path = write(tmp_path, content, "r.csv.gz")
+        with pytest.raises(InputFileError, match=r"r\.csv\.gz: cannot be decompressed"):
+            unzipped(source_of(path, path.name), tmp_path / "plain", 0)
+    short = gzip.compress(b"id,y\nA,1\n")[:-3]
+    with pytest.raises(InputFileError, match=r"r\.csv\.gz: cannot be decompressed"):
+        schema(write(tmp_path, short, "r.csv.gz"))
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        ("id;y\nA;1,5\n", "line 1: semicolons"),
+        ("id\ty\nA\t1\n", "line 1: tabs"),
+        ("id  y\nA  1\n", "line 1: blanks"),
+        ("#id y\nA 1\n", "line 1: blanks"),
+        ("1 0 0\n2 1 0\n", "line 1: blanks"),
+    ],
+)
+def test_other_separators(tmp_path: Path, content: str, word: str) -> None:
+    with pytest.raises(InputFileError, match=rf"{word} separate the columns"):
+        source_of(write(tmp_path, content), "r.csv", headless=True)
+
+
+def test_a_single_column_may_have_blanks_in_its_name(tmp_path: Path) -> None:
+    assert schema(write(tmp_path, "milk yield\n1\n")) == {"milk yield": "integer"}
 
 
 def test_lmt_header_before_a_ragged_first_line_is_still_the_header(tmp_path: Path) -> None:

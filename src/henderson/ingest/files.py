@@ -88,6 +88,13 @@ def is_gzip(path: Path) -> bool:
         return handle.read(2) == b"\x1f\x8b"
 
 
+def damaged_gzip(name: str, error: Exception) -> InputFileError:
+    """Return what to tell of a compressed file that cannot be decompressed."""
+    return InputFileError(
+        Problem(f"cannot be decompressed ({error})", file=name, remedy="copy or compress it again; gzip -t checks it")
+    )
+
+
 def cut(source: Source, block_bytes: int) -> list[Block]:
     """Return the blocks of `source`: whole lines of about `block_bytes`, or row groups.
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from pathlib import Path
 from typing import Literal, cast
 
 from henderson.errors import InputFileError, Problem
-from henderson.ingest.files import Source, expand, is_gzip, is_parquet
+from henderson.ingest.files import Source, damaged_gzip, expand, is_gzip, is_parquet
 from henderson.ingest.lines import LineError, decode, is_comment, is_integer, kind_of, split
 from henderson.language.spec import DataSpec
 
@@ -33,9 +34,12 @@ def read_schema(data: DataSpec, base: Path) -> dict[str, Kind]:
 
         return cast("dict[str, Kind]", column_kinds(first))
     values: list[set[str]] = [set() for _ in first.names]
-    with _open(Path(first.path)) as handle:
-        handle.read(first.start)
-        sample = handle.read(SAMPLE_BYTES)
+    try:
+        with _open(Path(first.path)) as handle:
+            handle.read(first.start)
+            sample = handle.read(SAMPLE_BYTES)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise damaged_gzip(first.shown, error) from error
     complete = sample if len(sample) < SAMPLE_BYTES else sample[: sample.rfind(b"\n") + 1]
     for raw in complete.split(b"\n"):
         try:
@@ -94,6 +98,8 @@ def source_of(path: Path, name: str, *, headless: bool = False) -> Source:
         else:
             names, start, lines = _csv_header(path, name, headless)
             kind = "csv"
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise damaged_gzip(name, error) from error
     except OSError as error:
         raise InputFileError(Problem(f"cannot be read ({error.strerror})", file=name)) from error
     _check_names(names, name, lines if kind == "csv" else None)
@@ -134,23 +140,42 @@ def _csv_header(path: Path, name: str, headless: bool) -> tuple[list[str], int, 
                     named = []
                 ragged = len(named) > 1 and kind_of(set(fields)) != "text" and kind_of(set(named)) == "text"
                 if len(named) == len(fields) or ragged:
+                    _check_separator(named, text, name, comment[2])
                     return named, comment[1], comment[2]
             if headless and all(is_integer(f) for f in fields[:3]):
                 return [str(i + 1) for i in range(len(fields))], start, lines - 1
-            if not _has_data(handle):
+            data = _first_data(handle)
+            if data is None:
                 raise InputFileError(Problem("holds a header and no data", file=name, line=lines))
+            _check_separator(fields, data, name, lines)
             return fields, at, lines
     what = "holds a header and no data" if comment is not None else "holds no data"
     raise InputFileError(Problem(what, file=name, remedy="the first line names the columns, the others hold data"))
 
 
-def _has_data(handle: gzip.GzipFile) -> bool:
-    """Return whether any line that follows is neither blank nor a comment."""
+def _first_data(handle: gzip.GzipFile) -> str | None:
+    """Return the next line that is neither blank nor a comment, None if there is none."""
     for raw in handle:
         stripped = raw.strip()
         if stripped and not stripped.startswith(b"#"):
-            return True
-    return False
+            return stripped.decode("utf-8", errors="replace")
+    return None
+
+
+def _check_separator(names: list[str], data: str, file: str, line: int) -> None:
+    """Refuse a file that something other than commas separates: one name by commas, several by that, as in `data`."""
+    if len(names) > 1:
+        return
+    for mark, word in ((";", "semicolons"), ("\t", "tabs"), (None, "blanks")):
+        if len(names[0].split(mark)) > 1 and len(data.split(mark)) > 1:
+            raise InputFileError(
+                Problem(
+                    f"{word} separate the columns",
+                    file=file,
+                    line=line,
+                    remedy="write the file with commas between the columns, and points in decimal numbers",
+                )
+            )
 
 
 def _fields(text: str, name: str, line: int) -> list[str]:
@@ -173,7 +198,7 @@ def _check_names(names: list[str], file: str, line: int | None) -> None:
                     f"columns {', '.join(places)} are all named {column!r}",
                     file=file,
                     line=line,
-                    remedy="names must be unique",
+                    remedy="names must be unique; does the file begin with a line that names the columns?",
                 )
             )
     if problems:

@@ -7,12 +7,13 @@ import hashlib
 import json
 import os
 import shutil
+import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from henderson.errors import InputFileError, Problem
-from henderson.ingest.files import Block, Source, cut, expand, is_gzip
+from henderson.ingest.files import Block, Source, cut, damaged_gzip, expand, is_gzip
 from henderson.ingest.header import record_sources, shown, source_of
 from henderson.ingest.roles import Roles, roles_of
 from henderson.language.spec import MatrixSpec, ModelSpec, PedigreeSpec
@@ -122,7 +123,10 @@ def unzipped(source: Source, folder: Path, number: int) -> Source:
     path = folder / f"{number:06d}.csv"
     if not path.exists():
         temporary = path.with_name(path.name + ".tmp")
-        with gzip.open(source.path, "rb") as packed, temporary.open("wb") as plain:
-            shutil.copyfileobj(packed, plain, 1 << 22)
+        try:
+            with gzip.open(source.path, "rb") as packed, temporary.open("wb") as plain:
+                shutil.copyfileobj(packed, plain, 1 << 22)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise damaged_gzip(source.shown, error) from error
         os.replace(temporary, path)
     return Source(**{**source.as_json(), "names": source.names, "path": str(path), "size": path.stat().st_size})
