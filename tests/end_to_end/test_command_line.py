@@ -112,6 +112,9 @@ def test_not_converged_is_exit_6_without_solutions(small: Path) -> None:
         (["rum", "model.toml"], 2, "rum"),
         (["run", "model.toml", "--engine", "petsc"], 2, "petsc"),
         (["run", "pedigree.csv"], 2, ".toml"),
+        (["run", "model.toml", "--threads", "100000"], 2, "1024"),
+        (["run", "model.toml", "--out", "/proc/results"], 7, "/proc/results"),
+        (["run", "model.toml", "--store", "/proc/store"], 7, "/proc/store"),
     ],
 )
 def test_mistakes_on_the_command_line(small: Path, arguments: list[str], code: int, word: str) -> None:
@@ -119,6 +122,17 @@ def test_mistakes_on_the_command_line(small: Path, arguments: list[str], code: i
     assert done.returncode == code, done.stderr
     assert word in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("kept", ["mine/notes.txt", "mine/records/1.csv", "mine/zarr.json", "mine.wip/notes.txt"])
+def test_a_folder_of_something_else_is_never_taken_for_the_store(small: Path, kept: str) -> None:
+    path = small / kept
+    path.parent.mkdir(parents=True)
+    path.write_text('{"attributes": {}}')
+    done = call("run", "model.toml", "--store", "mine", cwd=small)
+    assert done.returncode == 4, done.stderr
+    assert "is not a store" in done.stderr
+    assert path.read_text() == '{"attributes": {}}'
 
 
 def test_errors_as_json(small: Path) -> None:

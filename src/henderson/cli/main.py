@@ -13,12 +13,13 @@ from typing import Any, TypeVar
 import click
 
 import henderson
-from henderson.errors import HendersonError, ResourceError, UsageError
+from henderson.errors import HendersonError, Problem, ResourceError, UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
+THREADS = click.IntRange(min=1, max=1024)
 
 
 def shared_options(command: F) -> F:
@@ -27,7 +28,7 @@ def shared_options(command: F) -> F:
         click.option("--out", type=FOLDER, help="Folder of the results [default: <FILE stem>.out]."),
         click.option("--store", type=FOLDER, help="Folder of the store [default: store.zarr in --out]."),
         click.option("--engine", type=click.Choice(["embedded", "petsc"]), default="embedded", show_default=True),
-        click.option("--threads", type=click.IntRange(min=1), help="Threads [default: all cores]."),
+        click.option("--threads", type=THREADS, help="Threads [default: all cores]."),
         click.option("--json", "as_json", is_flag=True, help="Print the run record as JSON on stdout."),
         click.option("--quiet", is_flag=True, help="No progress bar, no tables; warnings and errors only."),
     ]
@@ -89,7 +90,7 @@ def check(file: Path, as_json: bool) -> None:
 @cli.command()
 @click.argument("file", type=FILE)
 @click.option("--out", type=FOLDER, help="Folder of the reports [default: <FILE stem>.pedigree].")
-@click.option("--threads", type=click.IntRange(min=1), help="Threads [default: all cores].")
+@click.option("--threads", type=THREADS, help="Threads [default: all cores].")
 @click.option("--selfing", is_flag=True, help="An animal may be both sire and dam, also of one offspring.")
 @click.option("--add-missing-parents", is_flag=True, help="Parents without a row of their own become founders.")
 @click.option("--no-inbreeding", is_flag=True, help="Mendelian variances without inbreeding.")
@@ -135,6 +136,9 @@ def main() -> None:
         _fail(error, as_json)
     except MemoryError:
         _fail(ResourceError("out of memory; use a machine with more, or fewer threads"), as_json)
+    except OSError as error:
+        remedy = "look at its permissions and at the free disk space, or give another --out or --store"
+        _fail(ResourceError(Problem(error.strerror or str(error), file=error.filename, remedy=remedy)), as_json)
 
 
 def _fail(error: HendersonError, as_json: bool) -> None:

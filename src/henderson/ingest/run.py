@@ -20,7 +20,7 @@ from pathlib import Path
 from henderson.errors import HendersonError, InputFileError, Problem, StoreError
 from henderson.ingest.plan import Plan, make_plan
 from henderson.language.spec import ModelSpec
-from henderson.store.reader import store_attributes
+from henderson.store.reader import may_be_replaced, store_attributes
 from henderson.store.schema import wip_of
 
 BLOCK_BYTES = 8 << 20  # arrays of a block stay below the size that is returned to the system at once
@@ -44,13 +44,14 @@ def ingest(
     total).
 
     Raises `InputFileError` for what is wrong in the files, `ModelError` for columns they do not have, `StoreError` if
-    another process is making the same store.
+    another process is making the same store, or if `store` is a folder of something else.
     """
     store = Path(store)
     plan = make_plan(spec, block_bytes)
     wip = wip_of(store)
     if is_current(store, plan.fingerprint) and not wip.exists():
         return
+    _refuse_other_folders(store, wip)
     wip.mkdir(parents=True, exist_ok=True)
     with _lean_memory(), _locked(wip):
         if not is_current(store, plan.fingerprint):
@@ -77,6 +78,16 @@ def _lean_memory() -> Iterator[None]:
         pa.set_memory_pool(before)
         with suppress(OSError, AttributeError):  # the C library is not glibc
             ctypes.CDLL(None).malloc_trim(0)
+
+
+def _refuse_other_folders(store: Path, wip: Path) -> None:
+    """Raise `StoreError` if making the store would delete what no ingest has written."""
+    others = [] if may_be_replaced(store) else [store]
+    if wip.exists() and not (wip / "lock").exists() and any(wip.iterdir()):
+        others.append(wip)
+    if others:
+        remedy = "nothing was changed; give another --store, or remove this folder if nothing in it is needed"
+        raise StoreError([Problem("exists and is not a store", file=str(path), remedy=remedy) for path in others])
 
 
 def is_current(store: Path, fingerprint: str) -> bool:

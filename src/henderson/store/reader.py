@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,25 @@ if TYPE_CHECKING:
 REMEDY = "delete it and run `henderson ingest` again"
 
 Read = Callable[[str], "NDArray[Any]"]
+
+
+def may_be_replaced(path: Path) -> bool:
+    """Return whether nothing but a store, whole or damaged, is at `path`, or nothing at all."""
+    if not path.exists():
+        return True
+    if not path.is_dir():
+        return False
+    names = {entry.name for entry in path.iterdir()}
+    if not names:
+        return True
+    if "zarr.json" not in names or not names <= {"zarr.json", "records", "levels", "pedigree", "matrix"}:
+        return False
+    try:
+        return bool(json.loads((path / "zarr.json").read_bytes())["attributes"]["format"] == FORMAT)
+    except ValueError:
+        return True  # damaged
+    except (KeyError, TypeError):
+        return False
 
 
 def store_attributes(path: Path) -> dict[str, Any]:
