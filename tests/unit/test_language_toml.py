@@ -213,3 +213,7 @@ def test_places_of_keys_and_of_characters_of_strings() -> None:
     assert places.strings["t", "u", "lit"].text == values["t"]["u"]["lit"] == "a'b"
     assert places.strings["arr", "0", "z"].text == "\tz"
     assert places.strings["t", "u", "list", "2", "k"].at(0) == (5, 17)
+
+
+def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
+    assert load(tmp_path, "\ufeff" + FULL) == load(tmp_path, FULL)

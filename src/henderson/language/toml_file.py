@@ -55,7 +55,7 @@ def read_toml(path: Path, problems: Problems) -> Draft:
 def _decode(path: Path) -> str:
     data = path.read_bytes()
     try:
-        return data.decode("utf-8").replace("\r\n", "\n")
+        return data.decode("utf-8").removeprefix("\ufeff").replace("\r\n", "\n")
     except UnicodeDecodeError as e:
         line = data.count(b"\n", 0, e.start) + 1
         raise ModelError(Problem(f"byte {e.start} is not UTF-8", str(path), line)) from None
