@@ -300,6 +300,27 @@ def test_damage_is_found(folder: Path, tmp_path: Path) -> None:
     assert caught.value.exit_code == 4
 
 
+def test_no_damage_of_an_array_is_read_as_data(folder: Path, tmp_path: Path) -> None:
+    store = make(folder, tmp_path / "s")
+    shard = store / "pedigree" / "ped" / "mendelian_variance" / "c" / "0"
+    whole = shard.read_bytes()
+    rng = np.random.default_rng(1)
+    expected = open_store(store).pedigrees["ped"].mendelian_variance
+    found = 0
+    for at in rng.choice(len(whole), 40, replace=False):
+        raw = bytearray(whole)
+        raw[at] ^= 1 << int(rng.integers(8))
+        shard.write_bytes(raw)
+        try:
+            np.testing.assert_array_equal(open_store(store).pedigrees["ped"].mendelian_variance, expected)
+        except StoreError:
+            found += 1
+    assert found > 20
+    shard.unlink()
+    with pytest.raises(StoreError, match="c/0: a file of the store is missing"):
+        open_store(store)
+
+
 def test_what_is_no_store_is_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="there is no store"):
         open_store(tmp_path / "nowhere")

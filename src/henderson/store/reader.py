@@ -100,8 +100,9 @@ def verify_store(path: Path) -> int:
 def open_store(path: Path, *, verify: bool = False, threads: int | None = None) -> ModelData:
     """Return everything the equations need of the store at `path`, in memory.
 
-    With `verify`, the checksums are compared first. Shards are decoded by `threads` threads (default: the cores) into
-    arrays of their final size.
+    All files must be there: zarr would read zeros in the place of one that is not. With `verify`, their checksums are
+    compared first; without, the decoder compares those of the chunks. Shards are decoded by `threads` threads (default:
+    the cores) into arrays of their final size.
 
     Raises `StoreError`: see `store_attributes` and `verify_store`; also if an array cannot be decoded.
     """
@@ -110,6 +111,8 @@ def open_store(path: Path, *, verify: bool = False, threads: int | None = None) 
     attributes = store_attributes(path)
     if verify:
         verify_store(path)
+    elif missing := [path / name for name in attributes["checksums"] if not (path / name).is_file()]:
+        raise StoreError([Problem("a file of the store is missing", file=str(f), remedy=REMEDY) for f in missing])
     try:
         with ThreadPoolExecutor(threads or len(os.sched_getaffinity(0))) as pool:
             return _read(attributes["model"], lambda name: zarr_io.read_array(path, name, pool))

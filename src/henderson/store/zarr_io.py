@@ -33,7 +33,7 @@ def create_array(root: Path, schema: ArraySchema) -> None:
         dtype=schema.dtype,
         chunks=schema.chunks,
         shards=schema.shards,
-        compressors=[ZstdCodec(level=_CODEC_LEVEL)],
+        compressors=[ZstdCodec(level=_CODEC_LEVEL, checksum=True)],
         fill_value=0,
         dimension_names=schema.dims,
         attributes=schema.attributes,
