@@ -1,0 +1,220 @@
+"""Dense BLUP from the files themselves: V = Z G Z' + R, generalised least squares, u = G Z' V^-1 (y - X b).
+
+Nothing is shared with the program: files are read with `csv`, the model is the list of `Effect` that its text was
+written from.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+NOTHING = {"", "NA"}
+Key = tuple[str, str]  # name as printed, level
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One term: a class or covariate times a sub-factor; `polynomials` are (id, function)."""
+
+    trait: str
+    variable: str
+    sub: str
+    covariate: bool = False
+    nested: str | None = None
+    polynomials: tuple[tuple[int, Callable[[float], float]], ...] = ()
+    centred: bool = False
+    where: tuple[str, str] | None = None
+
+    @property
+    def names(self) -> list[str]:
+        return [f"{self.sub}_{i}" for i, _ in self.polynomials] or [self.sub]
+
+
+@dataclass
+class Recipe:
+    """A model and its files; `random` maps a sub-factor to its variance and positions, from 0."""
+
+    records: Path
+    traits: list[str]
+    effects: list[Effect] = field(default_factory=list)
+    random: dict[str, tuple[str, tuple[int, ...]]] = field(default_factory=dict)
+    sigma: dict[str, np.ndarray] = field(default_factory=dict)
+    gamma: dict[str, tuple[str, Path, bool] | None] = field(default_factory=dict)
+    missing: float | None = None
+    weights: str | None = None
+
+
+@dataclass
+class FileBlup:
+    """Solutions, PEV and prior variance of random effects; X by (name, level), its fitted part, V^-1."""
+
+    rows: list[tuple[int, str]]
+    random: dict[Key, float]
+    pev: dict[Key, float]
+    prior: dict[Key, float]
+    X: dict[Key, np.ndarray]
+    fitted: np.ndarray
+    rank: int
+    V_inverse: np.ndarray
+
+
+def read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    with open(path, newline="", encoding="utf-8") as handle:
+        lines = list(csv.reader(handle))
+    header = [lines[0][0].lstrip("#"), *lines[0][1:]]
+    return header, [dict(zip(header, line, strict=True)) for line in lines[1:]]
+
+
+def is_integer(values: list[str]) -> bool:
+    return all(re.fullmatch(r"[+-]?\d+", v) for v in values if v not in NOTHING)
+
+
+def plain(values: list[str]) -> list[str]:
+    """Integers as they print, if all are integers."""
+    return [v if v in NOTHING else str(int(v)) for v in values] if is_integer(values) else values
+
+
+def relationship(path: Path, inbreeding: bool) -> tuple[list[str], np.ndarray]:
+    """A by the tabular method (Henderson 1976), or T D T' with D as if nobody was inbred."""
+    header, rows = read(path)
+    flat = plain([r[c] for r in rows for c in header[:3]])
+    parents = {flat[k]: flat[k + 1 : k + 3] for k in range(0, len(flat), 3)}
+    known = {i: [p for p in two if p not in NOTHING and p != "0"] for i, two in parents.items()}
+    order: list[str] = []
+    while len(order) < len(known):
+        order += [i for i, two in known.items() if i not in order and all(p in order for p in two)]
+    place = {i: k for k, i in enumerate(order)}
+    A = np.zeros((len(order), len(order)))
+    for i in order:
+        k, two = place[i], [place[p] for p in known[i]]
+        for p in two:
+            A[k, :k] += A[p, :k] / 2
+        A[:k, k] = A[k, :k]
+        if inbreeding:
+            A[k, k] = 1 + (A[two[0], two[1]] / 2 if len(two) == 2 else 0)
+        else:
+            A[k, k] = 1 - len(two) / 4 + sum(A[p, q] for p in two for q in two) / 4
+    return order, A
+
+
+def user_matrix(path: Path, inverse: bool) -> tuple[list[str], np.ndarray]:
+    with open(path, newline="", encoding="utf-8") as handle:
+        lines = list(csv.reader(handle))
+    if lines[0] == ["i", "j", "value"]:
+        flat = plain([v for line in lines[1:] for v in line[:2]])
+        ids = sorted(set(flat))
+        K = np.zeros((len(ids), len(ids)))
+        for k, line in enumerate(lines[1:]):
+            i, j = ids.index(flat[2 * k]), ids.index(flat[2 * k + 1])
+            K[i, j] = K[j, i] = float(line[2])
+    else:
+        ids = plain(lines[0][1:])
+        down = plain([line[0] for line in lines[1:]])
+        K = np.zeros((len(ids), len(ids)))
+        for label, line in zip(down, lines[1:], strict=True):
+            K[ids.index(label)] = [float(v) for v in line[1:]]
+    return ids, np.linalg.inv(K) if inverse else K
+
+
+def file_blup(m: Recipe) -> FileBlup:
+    header, lines = read(m.records)
+    columns = {c: [r[c] for r in lines] for c in header}
+    as_written = set(m.traits)
+    for e in m.effects:  # related ids are text where those of the pedigree or matrix are
+        kind = m.gamma.get(m.random.get(e.sub, ("", ()))[0])
+        if kind and not is_integer((relationship if kind[0] == "pedigree" else user_matrix)(*kind[1:])[0]):
+            as_written.add(e.nested or e.variable)
+    columns = {c: v if c in as_written else plain(v) for c, v in columns.items()}
+    columns["1"] = ["1"] * len(lines)
+
+    def observed(r: int, trait: str) -> bool:
+        text = columns[trait][r]
+        return text not in NOTHING and not (m.missing is not None and float(text) <= m.missing)
+
+    def level(variable: str | None, r: int, related: bool) -> str | None:
+        if variable is None:
+            return ""
+        parts = [columns[v][r] for v in variable.split(":")]
+        if any(p in NOTHING for p in parts) or (related and parts == ["0"]):
+            return None
+        return ":".join(parts)
+
+    rows = [(r, t) for r in range(len(lines)) for t in m.traits if observed(r, t)]
+    y = np.array([float(columns[t][r]) for r, t in rows])
+    design: dict[Key, np.ndarray] = {}
+    seen: dict[str, set[str]] = {v: set() for v in m.sigma}
+    for e in m.effects:
+        variance, _ = m.random.get(e.sub, (None, ()))
+        gamma = m.gamma.get(variance) if variance else None
+        on = e.nested if e.covariate else e.variable
+        levels = {r: level(on, r, gamma is not None) for r in range(len(lines))}
+        if e.where:
+            levels = {r: s if columns[e.where[0]][r] == e.where[1] else None for r, s in levels.items()}
+        if variance:
+            mates = [f for f in m.effects if m.random.get(f.sub, ("", ()))[0] == variance]
+            traits = {f.trait for f in mates if on == (f.nested if f.covariate else f.variable)}
+            seen[variance] |= {s for r, t in rows if t in traits and (s := levels[r]) is not None}
+        mine = [(k, r) for k, (r, t) in enumerate(rows) if t == e.trait and levels[r] is not None]
+        x = {r: float(columns[e.variable][r]) if e.covariate else 1.0 for _, r in mine}
+        if e.centred:
+            groups = {s: [x[r] for _, r in mine if levels[r] == s] for s in {levels[r] for _, r in mine}}
+            x = {r: v - float(np.mean(groups[levels[r]])) for r, v in x.items()}
+        functions = [f for _, f in e.polynomials] or [lambda v: v]
+        for k, r in mine:
+            for name, f in zip(e.names, functions, strict=True):
+                design.setdefault((name, levels[r] or ""), np.zeros(len(rows)))[k] += f(x[r])
+
+    R = np.zeros((len(rows), len(rows)))
+    for i, (r, t) in enumerate(rows):
+        w = float(columns[m.weights][r]) if m.weights else 1.0
+        for j, (s, u) in enumerate(rows):
+            if r == s:
+                R[i, j] = m.sigma["res"][m.traits.index(t), m.traits.index(u)] / w
+    V = R.copy()
+    names = {e.sub: e.names for e in m.effects}
+    parts: list[tuple[list[Key], np.ndarray, np.ndarray]] = []
+    for variance, sigma in m.sigma.items():
+        if variance == "res":
+            continue
+        kind = m.gamma.get(variance)
+        if kind is None:
+            ids, gamma = sorted(seen[variance]), np.eye(len(seen[variance]))
+        else:
+            ids, gamma = (relationship if kind[0] == "pedigree" else user_matrix)(*kind[1:])
+        at = [
+            (name, i, p)
+            for sub, (v, positions) in m.random.items()
+            if v == variance
+            for name, p in zip(names[sub], positions, strict=True)
+            for i in range(len(ids))
+        ]
+        keys = [(name, ids[i]) for name, i, _ in at]
+        levels_at, positions_at = [i for _, i, _ in at], [p for _, _, p in at]
+        G = gamma[np.ix_(levels_at, levels_at)] * sigma[np.ix_(positions_at, positions_at)]
+        Z = np.array([design.get(key, np.zeros(len(rows))) for key in keys]).T
+        V += Z @ G @ Z.T
+        parts.append((keys, Z, G))
+    fixed = {n for s, all_ in names.items() if s not in m.random for n in all_}
+    X = {key: column for key, column in design.items() if key[0] in fixed}
+    dense = np.array(list(X.values())).T.reshape(len(rows), len(X))
+    V_inverse = np.linalg.inv(V)
+    half = np.linalg.cholesky(V_inverse).T
+    scale = np.maximum(np.linalg.norm(dense, axis=0), 1e-9)
+    u_, s_, vt = np.linalg.svd(half @ (dense / scale), full_matrices=False)
+    rank = int((s_ > 1e-9 * s_.max(initial=1e-300)).sum())
+    fitted = dense / scale @ (vt[:rank].T @ ((u_[:, :rank].T @ (half @ y)) / s_[:rank]))
+    P = V_inverse - half.T @ u_[:, :rank] @ u_[:, :rank].T @ half
+    random, pev, prior = {}, {}, {}
+    for keys, Z, G in parts:
+        values = G @ Z.T @ V_inverse @ (y - fitted)
+        error = np.diag(G - G @ Z.T @ P @ Z @ G)
+        random |= dict(zip(keys, values.tolist(), strict=True))
+        pev |= dict(zip(keys, error.tolist(), strict=True))
+        prior |= dict(zip(keys, np.diag(G).tolist(), strict=True))
+    return FileBlup(rows, random, pev, prior, X, fitted, rank, V_inverse)
