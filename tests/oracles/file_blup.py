@@ -137,11 +137,11 @@ def file_blup(m: Recipe) -> FileBlup:
         text = columns[trait][r]
         return text not in NOTHING and not (m.missing is not None and float(text) <= m.missing)
 
-    def level(variable: str | None, r: int, related: bool) -> str | None:
+    def level(variable: str | None, r: int, zero_is_unknown: bool) -> str | None:
         if variable is None:
             return ""
         parts = [columns[v][r] for v in variable.split(":")]
-        if any(p in NOTHING for p in parts) or (related and parts == ["0"]):
+        if any(p in NOTHING for p in parts) or (zero_is_unknown and parts == ["0"]):
             return None
         return ":".join(parts)
 
@@ -153,7 +153,8 @@ def file_blup(m: Recipe) -> FileBlup:
         variance, _ = m.random.get(e.sub, (None, ()))
         gamma = m.gamma.get(variance) if variance else None
         on = e.nested if e.covariate else e.variable
-        levels = {r: level(on, r, gamma is not None) for r in range(len(lines))}
+        zero_is_unknown = gamma is not None and (gamma[0] == "pedigree" or "0" not in user_matrix(*gamma[1:])[0])
+        levels = {r: level(on, r, zero_is_unknown) for r in range(len(lines))}
         if e.where:
             levels = {r: s if columns[e.where[0]][r] == e.where[1] else None for r, s in levels.items()}
         if variance:

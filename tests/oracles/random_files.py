@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -180,6 +181,8 @@ class Written:
 
     def _random(self, e: Effect, variance: str, gamma: tuple[str, Path, bool] | None = None) -> None:
         """Add a random effect at the next positions of a variance."""
+        if any(f.sub == e.sub for f in self.m.effects if f.sub not in self.m.random):
+            e = replace(e, sub=f"{e.sub}_2")  # a formula's fixed effect has the name already
         used = [p for v, ps in self.m.random.values() if v == variance for p in ps]
         if e.sub not in self.m.random:
             self.m.random[e.sub] = (variance, tuple(range(len(used), len(used) + len(e.names))))

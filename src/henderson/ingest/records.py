@@ -169,7 +169,11 @@ def _look_up(
 
     Add those of kept records that are not there to `found`.
     """
-    index, absent = map_table(task.tables[which]).find(words)
+    table = map_table(task.tables[which])
+    index, absent = table.find(words)
+    if relation.kind == "matrix" and (index == LITERAL_ZERO).any():  # a matrix, unlike a pedigree, may have an id 0
+        zero = np.flatnonzero(table.ids == 0 if table.ids.ndim == 1 else table.ids[:, 0] == ord("0"))
+        index[index == LITERAL_ZERO] = zero[0] if len(zero) else LITERAL_ZERO
     if absent:
         rows = np.flatnonzero((index == NOT_FOUND) & kept)[:_NAMES_OF_ABSENT]
         first: dict[str, int] = {}
