@@ -182,3 +182,10 @@ def test_chunks_of_records_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = check(spec, data)
     monkeypatch.setattr(rank_module, "CHUNK", 7)
     assert check(spec, data).dropped == whole.dropped
+
+
+def test_a_covariate_that_does_not_vary_is_left_out_and_reported() -> None:
+    x = np.array([3.1, 3.1, 3.1, 3.1])
+    terms = (Term("1", "m"), covariate("x", "c", centred=True), covariate("x", "n", nested_in="a", centred=True))
+    data = data_of([np.array([5.0, 6.0, 8.0, 7.0])], {"a": np.array([0, 1, 0, 1])}, {"x": x})
+    assert names(full_rank(build_design(model(terms), data))) == [("c", ""), ("n", "1"), ("n", "2")]

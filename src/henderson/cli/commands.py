@@ -100,7 +100,7 @@ def _print_outcome(outcome: Outcome) -> None:
     names = ("factor", "sub-factor", "levels", "mean", "sd", "min", "max", "reliability")
     table = _table(*names[: 7 + with_accuracy], texts=2)
     for e in effects:
-        numbers = (f"{v:.4g}" for v in (e.mean, e.sd, e.minimum, e.maximum))
+        numbers = (f"{v:.4g}" if e.levels else "" for v in (e.mean, e.sd, e.minimum, e.maximum))
         cells = (e.factor, e.subfactor, f"{e.levels:,}", *numbers, _number(e.mean_reliability, 3))
         table.add_row(*cells[: 7 + with_accuracy])
     console.print(table)

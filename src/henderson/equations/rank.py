@@ -41,11 +41,12 @@ def full_rank(design: Design) -> Design:
     """
     columns = _number(design)
     fixed = [t for t in design.terms if columns.first[design.slots[t.slot].group] is not None]
-    squares = np.zeros(columns.total)
+    squares, seen = np.zeros(columns.total), np.zeros(columns.total)
     for term in fixed:
-        squares += _sum_of_squares(design, columns, term)
+        for total, power in ((squares, 2), (seen, 0)):
+            total += _sum_of_powers(design, columns, term, power)
     kept = squares > 0.0
-    dropped = np.zeros(columns.total, np.bool_)
+    dropped = (seen > 0.0) & ~kept  # covariates that do not vary: zero when centred; empty levels are no columns
     if not _orthogonal(design, fixed):
         used = np.flatnonzero(kept)
         product = _cross_products(design, columns, fixed, used)
@@ -96,11 +97,11 @@ def _entries(
     return rows, offset + codes[rows].astype(np.int64) * group.width + term.position, values
 
 
-def _sum_of_squares(design: Design, columns: _Columns, term: DesignTerm) -> NDArray[np.float64]:
+def _sum_of_powers(design: Design, columns: _Columns, term: DesignTerm, power: int) -> NDArray[np.float64]:
     total = np.zeros(columns.total)
     for start in range(0, design.n_records, CHUNK):
         _, at, values = _entries(design, columns, term, start, min(start + CHUNK, design.n_records))
-        total += np.bincount(at, weights=values * values, minlength=columns.total)
+        total += np.bincount(at, weights=values**power, minlength=columns.total)
     return total
 
 

@@ -75,7 +75,7 @@ def _effects(parts: Sequence[SubfactorSolutions]) -> str:
             e.subfactor,
             f"{e.levels:,}",
             f"{e.left_out:,}" if e.left_out else "",
-            *(f"{v:.5g}" for v in (e.mean, e.sd, e.minimum, e.maximum)),
+            *(f"{v:.5g}" if e.levels else "" for v in (e.mean, e.sd, e.minimum, e.maximum)),
             "" if e.mean_reliability is None else f"{e.mean_reliability:.3f}",
         )
         for e in summarise_effects(parts)
