@@ -45,13 +45,19 @@ RECIPES = st.builds(
 quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
-def by_key(spec: ModelSpec, solutions: Solutions, what: str) -> dict[tuple[str, int, str], float]:
-    """The printed numbers by (sub-factor, position within it, level)."""
+def printed_names(spec: ModelSpec) -> dict[str, tuple[str, int]]:
+    """(Sub-factor, position within it) by the name that is printed."""
     names = {}
     for equation in spec.equations:
         for term in equation.terms:
             for k, p in enumerate(term.polynomials or (None,)):
                 names[term.subfactor if p is None else f"{term.subfactor}_{p}"] = (term.subfactor, k)
+    return names
+
+
+def by_key(spec: ModelSpec, solutions: Solutions, what: str) -> dict[tuple[str, int, str], float]:
+    """The printed numbers by (sub-factor, position within it, level)."""
+    names = printed_names(spec)
     found = {}
     for part in solutions.subfactors:
         for level, label in enumerate(part.labels.text()):
@@ -87,7 +93,11 @@ def check_solutions(spec: ModelSpec, data: ModelData, solutions: Solutions, orac
     kept = [key for key in values if not spec.subfactor(key[0]).variance]
     assert set(kept) <= set(oracle.columns)
     assert len(kept) == oracle.rank
-    assert len(kept) + len(solutions.dropped) == len(oracle.columns)
+    names = printed_names(spec)
+    dropped = {(*names[d.subfactor], d.level) for d in solutions.dropped}
+    assert len(dropped) == len(solutions.dropped)
+    assert not dropped & set(kept)
+    assert set(oracle.columns) <= dropped | set(kept)  # covariates that do not vary are no columns of the oracle
 
 
 # nearly as many effects as records: a column that depends on others with a small share of its own
