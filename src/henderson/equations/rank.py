@@ -43,8 +43,7 @@ def full_rank(design: Design) -> Design:
     fixed = [t for t in design.terms if columns.first[design.slots[t.slot].group] is not None]
     squares, seen = np.zeros(columns.total), np.zeros(columns.total)
     for term in fixed:
-        for total, power in ((squares, 2), (seen, 0)):
-            total += _sum_of_powers(design, columns, term, power)
+        _add_sums(design, columns, term, squares, seen)
     kept = squares > 0.0
     dropped = (seen > 0.0) & ~kept  # covariates that do not vary: zero when centred; empty levels are no columns
     if not _orthogonal(design, fixed):
@@ -97,12 +96,14 @@ def _entries(
     return rows, offset + codes[rows].astype(np.int64) * group.width + term.position, values
 
 
-def _sum_of_powers(design: Design, columns: _Columns, term: DesignTerm, power: int) -> NDArray[np.float64]:
-    total = np.zeros(columns.total)
+def _add_sums(
+    design: Design, columns: _Columns, term: DesignTerm, squares: NDArray[np.float64], seen: NDArray[np.float64]
+) -> None:
+    """Add to each column of X the squares of its entries from `term`, and how many there are."""
     for start in range(0, design.n_records, CHUNK):
         _, at, values = _entries(design, columns, term, start, min(start + CHUNK, design.n_records))
-        total += np.bincount(at, weights=values**power, minlength=columns.total)
-    return total
+        squares += np.bincount(at, weights=values * values, minlength=columns.total)
+        seen += np.bincount(at, minlength=columns.total)
 
 
 def _cross_products(design: Design, columns: _Columns, fixed: list[DesignTerm], used: NDArray[np.int64]) -> csc_array:

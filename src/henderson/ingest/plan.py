@@ -89,14 +89,6 @@ def make_plan(spec: ModelSpec, block_bytes: int) -> Plan:
     )
 
 
-def fingerprint(spec: ModelSpec) -> str:
-    """Return the fingerprint a store of this model has.
-
-    Of its columns, their roles, and the files (names, sizes, times).
-    """
-    return make_plan(spec, 1 << 25).fingerprint
-
-
 def _fingerprint(
     spec: ModelSpec,
     roles: Roles,

@@ -98,12 +98,6 @@ def is_current(store: Path, fingerprint: str) -> bool:
         return False
 
 
-def estimate(spec: ModelSpec) -> tuple[int, int]:
-    """Return (bytes of the inputs, about how many bytes of disk an ingest needs while it runs)."""
-    plan = make_plan(spec, BLOCK_BYTES)
-    return plan.bytes, 4 * plan.bytes
-
-
 def _make(plan: Plan, wip: Path, workers: int, progress: Progress | None) -> None:
     from henderson.ingest import finish
     from henderson.ingest.parts import is_whole

@@ -17,7 +17,7 @@ from henderson.ingest.header import read_schema
 from henderson.ingest.run import ingest
 from henderson.jobs.inputs import input_files
 from henderson.jobs.memory import check_memory
-from henderson.jobs.write import job_record, rtol_of, write_results
+from henderson.jobs.write import job_record, name_dropped, rtol_of, write_results
 from henderson.language.load import load_model
 from henderson.language.spec import JobSpec, ModelSpec
 from henderson.language.support import unsupported
@@ -108,7 +108,8 @@ def run(file: Path, settings: Settings, progress: Progress | None = None) -> Out
     job, last = done[-1]
     files: tuple[Path, ...] = ()
     if last.report.converged:
-        _warn_of_dropped(last)
+        if last.dropped:
+            log.warning("dropped as dependent on other fixed effects: %s", name_dropped(last, MAX_PRINTED))
         with stages.stage("write"):
             files = write_results(spec, data, done, stages.done, out)
     with stages.stage("checksums"):
@@ -142,11 +143,3 @@ def _solve(job: JobSpec, spec: ModelSpec, data: ModelData, threads: int | None, 
 
     options: dict[str, Any] = {k: v for k, v in job.options if k in ("method", "preconditioner", "max_it")}
     return solve_model(spec, data, threads=threads, rtol=rtol, callback=show, **options)
-
-
-def _warn_of_dropped(solutions: Solutions) -> None:
-    if not (dropped := solutions.dropped):
-        return
-    names = ", ".join(f"{d.subfactor}[{d.level}]" for d in dropped[:MAX_PRINTED])
-    more = f" and {len(dropped) - MAX_PRINTED} more" if len(dropped) > MAX_PRINTED else ""
-    log.warning("dropped as dependent on other fixed effects: %s%s", names, more)

@@ -99,9 +99,12 @@ def _facts(done: Sequence[tuple[JobSpec, Solutions]], last: Solutions) -> list[t
     return facts
 
 
+def name_dropped(solutions: Solutions, most: int) -> str:
+    """Return the names of at most `most` columns of X that were left out, and how many more there are."""
+    dropped = solutions.dropped
+    names = ", ".join(f"{d.subfactor}[{d.level}]" for d in dropped[:most])
+    return f"{names} and {len(dropped) - most} more" if len(dropped) > most else names
+
+
 def _notes(last: Solutions) -> list[str]:
-    if not last.dropped:
-        return []
-    names = ", ".join(f"{d.subfactor}[{d.level}]" for d in last.dropped[:50])
-    more = f" and {len(last.dropped) - 50} more" if len(last.dropped) > 50 else ""
-    return [f"Left out as dependent on other fixed effects: {names}{more}."]
+    return [f"Left out as dependent on other fixed effects: {name_dropped(last, 50)}."] if last.dropped else []
