@@ -12,7 +12,7 @@ import time
 import numpy as np
 
 from henderson.equations.design import build_design
-from henderson.equations.operator import Operator
+from henderson.equations.operator import build_operator
 from henderson.equations.rank import full_rank
 from henderson.kernels.jit import jit
 from henderson.language.spec import (
@@ -146,7 +146,7 @@ def main() -> None:
         design = full_rank(design)
         t_rank = time.perf_counter() - start
         start = time.perf_counter()
-        operator = Operator(design, data, team)
+        operator = build_operator(design, data, team)
         t_operator = time.perf_counter() - start
         start = time.perf_counter()
         M = BlockPreconditioner(operator)

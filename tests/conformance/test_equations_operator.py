@@ -9,7 +9,7 @@ import pytest
 
 from henderson.equations.assembly import Assembled, assemble, triplet_count
 from henderson.equations.design import build_design
-from henderson.equations.operator import Operator
+from henderson.equations.operator import Operator, build_operator
 from henderson.equations.rank import full_rank
 from henderson.kernels import blocks as block_kernels
 from henderson.partitions.threads import Team
@@ -40,7 +40,7 @@ def operator(request: pytest.FixtureRequest, recipe: Recipe) -> Iterator[Operato
     threads, partitions = request.param
     spec, data = small_model(recipe)
     with Team(threads) as team:
-        yield Operator(full_rank(build_design(spec, data)), data, team, partitions)
+        yield build_operator(full_rank(build_design(spec, data)), data, team, partitions)
 
 
 def random_values(operator: Operator, seed: int) -> list[np.ndarray]:
@@ -102,7 +102,7 @@ def test_any_cut_gives_the_same_product(recipe: Recipe) -> None:
     results = []
     for threads, partitions in CUTS:
         with Team(threads) as team:
-            operator = Operator(design, data, team, partitions)
+            operator = build_operator(design, data, team, partitions)
             x = random_values(operator, 5)
             rhs = operator.to_levels(operator.right_hand_side())
             results.append([*apply(operator, x), *rhs])

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from henderson.equations.design import build_design
-from henderson.equations.operator import UNROLLED, Operator
+from henderson.equations.operator import UNROLLED, Operator, build_operator
 from henderson.equations.rank import full_rank
 from henderson.language.spec import DataSpec, Equation, GammaSpec, ModelSpec, SubFactor, Term, VarianceSpec
 from henderson.partitions.threads import Team
@@ -36,7 +36,7 @@ def operator_of(pedigree: Pedigree, width: int, team: Team, partitions: int, see
         related={("id", "ped"): np.zeros(1, np.int32)},
     )
     data = ModelData(records, {}, {"ped": pedigree})
-    return Operator(full_rank(build_design(spec, data)), data, team, partitions)
+    return build_operator(full_rank(build_design(spec, data)), data, team, partitions)
 
 
 @settings(max_examples=60, deadline=None)

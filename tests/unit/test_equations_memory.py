@@ -7,7 +7,7 @@ import pytest
 from benchmarks.product_bench import dairy_data, dairy_model
 from henderson.equations.design import build_design
 from henderson.equations.memory import counts_of, estimate
-from henderson.equations.operator import Operator
+from henderson.equations.operator import build_operator
 from henderson.equations.rank import full_rank
 from henderson.partitions.threads import Team
 
@@ -16,7 +16,7 @@ def test_estimate_covers_what_is_allocated_and_not_much_more() -> None:
     spec, data = dairy_model(), dairy_data(20_000, 12_000, 500)
     rows = {item.what: item.bytes for item in estimate(spec, counts_of(data))}
     with Team(2) as team:
-        operator = Operator(full_rank(build_design(spec, data)), data, team)
+        operator = build_operator(full_rank(build_design(spec, data)), data, team)
         parts = operator.partitions
         slots = sum(p.records.slots.nbytes + p.records.pattern.nbytes for p in parts)
         pedigree = sum(r.sire.nbytes + r.dam.nbytes + r.precision.nbytes for p in parts for r in p.relationship if r)  # type: ignore[union-attr]

@@ -9,7 +9,7 @@ from scipy.sparse import csr_array
 from henderson.accuracy.pev import pev
 from henderson.equations.assembly import Assembled, assemble
 from henderson.equations.design import build_design
-from henderson.equations.operator import Operator
+from henderson.equations.operator import build_operator
 from henderson.equations.rank import full_rank
 from henderson.errors import ModelError, ResourceError
 from henderson.partitions.threads import Team
@@ -24,7 +24,7 @@ from oracles.small_models import Recipe, small_model
 def equations() -> Assembled:
     spec, data = small_model(Recipe(seed=4, nested=True, permanent=True, weights=True))
     with Team(1) as team:
-        return assemble(Operator(full_rank(build_design(spec, data)), data, team))
+        return assemble(build_operator(full_rank(build_design(spec, data)), data, team))
 
 
 @pytest.mark.parametrize("limit", [4000, 10])

@@ -16,7 +16,7 @@ from henderson.language.spec import ModelSpec
 from henderson.partitions.threads import Team
 from henderson.solvers.direct import DENSE_LIMIT, DirectSolver
 from henderson.solvers.solutions import Solutions, by_subfactor, dropped_columns
-from henderson.solvers.solve import Stages, build_operator
+from henderson.solvers.solve import Stages, set_up
 from henderson.store.model_data import ModelData, Pedigree
 
 EQUATION_LIMIT = 30_000
@@ -43,7 +43,7 @@ def pev(
     """
     stages = Stages()
     with Team(1) as team:
-        operator = build_operator(spec, data, team, stages)
+        operator = set_up(spec, data, team, stages)
         _check_size(operator.design.n_equations, triplet_count(operator), equation_limit, memory_limit)
         with stages.stage("setup"):
             solver = DirectSolver(assembled := assemble(operator))

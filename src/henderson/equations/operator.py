@@ -62,30 +62,22 @@ class Operator:
     Parameters
     ----------
     design
-        The design with its kept columns (`rank.full_rank`).
-    data
-        The pedigrees and matrices that the random factors name.
+        The design with its kept columns (`rank.full_rank`); over several processes, with the records of this one.
+    partitions
+        Those of this process.
+    exchange
+        How they share vectors, with each other and with other processes.
     team
-        The threads; there is one partition per thread unless `n_partitions` says otherwise.
+        The threads that work on the partitions.
 
     """
 
-    def __init__(self, design: Design, data: ModelData, team: Team, n_partitions: int | None = None) -> None:
+    def __init__(self, design: Design, partitions: Sequence[Partition], exchange: Exchange, team: Team) -> None:
         self.design = design
         self.team = team
-        self.n_partitions = team.n_threads if n_partitions is None else n_partitions
-        cuts = cut(design, self.n_partitions)
-        parts = range(self.n_partitions)
-        uses = self.team.run(lambda p: level_uses(design, data, cuts, p), self.n_partitions)
-        owner = [
-            None if cuts.levels[g] is not None else owners(group.n_levels, [uses[p][g].used for p in parts])
-            for g, group in enumerate(design.groups)
-        ]
-        layouts = [lay_out(p, uses[p], owner) for p in parts]
-        self.partitions: list[Partition] = self.team.run(
-            lambda p: build_partition(design, data, cuts, p, layouts[p]), self.n_partitions
-        )
-        self.exchange: Exchange = SharedMemoryExchange(links(layouts, owner), self.n_partitions, team)
+        self.partitions = list(partitions)
+        self.n_partitions = len(self.partitions)
+        self.exchange = exchange
         self.terms = design.term_table()
         self.residual = residual_inverses(design.residual, design.patterns.observed)
         self.sigma_inverse = [
@@ -214,3 +206,17 @@ class Operator:
             kernels.identity_product(zero, first, local.n_owned, flat, x, y)
         else:
             kernels.identity_product_wide(width, first, local.n_owned, inverse, x, y)
+
+
+def build_operator(design: Design, data: ModelData, team: Team, n_partitions: int | None = None) -> Operator:
+    """Return the operator of a design on all data in one process; one partition per thread unless told otherwise."""
+    n = team.n_threads if n_partitions is None else n_partitions
+    cuts = cut(design, n)
+    uses = team.run(lambda p: level_uses(design, data, cuts, p), n)
+    owner = [
+        None if cuts.levels[g] is not None else owners(group.n_levels, [uses[p][g].used for p in range(n)])
+        for g, group in enumerate(design.groups)
+    ]
+    layouts = [lay_out(p, uses[p], owner) for p in range(n)]
+    partitions = team.run(lambda p: build_partition(design, data, cuts, p, layouts[p]), n)
+    return Operator(design, partitions, SharedMemoryExchange(links(layouts, owner), n, team), team)

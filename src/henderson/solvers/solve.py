@@ -11,7 +11,7 @@ from typing import Literal
 
 from henderson.equations.assembly import assemble
 from henderson.equations.design import build_design
-from henderson.equations.operator import Operator
+from henderson.equations.operator import Operator, build_operator
 from henderson.equations.rank import full_rank
 from henderson.language.spec import ModelSpec
 from henderson.partitions.threads import Team
@@ -48,14 +48,14 @@ def n_threads_for(data: ModelData, threads: int | None = None) -> int:
     return 1 if size <= ONE_THREAD else len(os.sched_getaffinity(0))
 
 
-def build_operator(spec: ModelSpec, data: ModelData, team: Team, stages: Stages) -> Operator:
+def set_up(spec: ModelSpec, data: ModelData, team: Team, stages: Stages) -> Operator:
     """Return the operator of the model, its X of full column rank; `stages` gets the times of the parts."""
     with stages.stage("design"):
         design = build_design(spec, data)
     with stages.stage("rank"):
         design = full_rank(design)
     with stages.stage("partitions"):
-        return Operator(design, data, team)
+        return build_operator(design, data, team)
 
 
 def solve_model(
@@ -95,7 +95,7 @@ def solve_model(
     """
     stages = Stages()
     with Team(n_threads_for(data, threads)) as team:
-        operator = build_operator(spec, data, team, stages)
+        operator = set_up(spec, data, team, stages)
         if method == "direct":
             with stages.stage("setup"):
                 solver = DirectSolver(assemble(operator))
