@@ -17,7 +17,7 @@ from henderson.language.spec import (
     VarianceSpec,
 )
 from henderson.language.terms import SubFactors, compile_equations, compile_polynomials, make_subfactors
-from henderson.language.variances import check_sigma
+from henderson.language.variances import check_constraints, check_sigma
 
 
 def assemble(draft: Draft, schema: Schema | None, problems: Problems) -> ModelSpec | None:
@@ -60,6 +60,7 @@ def _variance(v: DraftVariance) -> VarianceSpec:
         structure=v.structure or "us",  # type: ignore[arg-type]
         gamma=v.gamma or GammaSpec(),
         fix=v.fix,
+        equal=v.equal,
         by=v.by,
         type=v.type,
         options=v.options,
@@ -177,8 +178,7 @@ def _check_size(draft: Draft, name: str, subfactors: SubFactors, problems: Probl
             )
     if sound and n_sigma != n:
         problems.add(f"sigma of variance {name!r} is {n_sigma} by {n_sigma}, but {what}", variance.sigma_at)
-    if variance.fix is not None:
-        _check_fix(variance, n, problems)
+    check_constraints(variance, n, sound, problems)
     return n
 
 
@@ -195,15 +195,6 @@ def _owners(name: str, subfactors: SubFactors, problems: Problems) -> dict[int, 
                 )
             owners.setdefault(position, s.name)
     return owners
-
-
-def _check_fix(variance: DraftVariance, n: int, problems: Problems) -> None:
-    fix = variance.fix or ()
-    if len(fix) != n or any(len(row) != n for row in fix):
-        rows = ", ".join(str(len(row)) for row in fix)
-        problems.add(f"fix of variance {variance.name!r} must be {n} by {n}; it has rows of {rows}", variance.fix_at)
-    elif any(fix[i][j] != fix[j][i] for i in range(n) for j in range(i)):
-        problems.add(f"fix of variance {variance.name!r} is not symmetric", variance.fix_at)
 
 
 def _check_missing_sigma(

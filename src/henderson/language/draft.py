@@ -31,6 +31,8 @@ class DraftVariance:
     gamma_at: Place | None = None
     fix: tuple[tuple[bool, ...], ...] | None = None
     fix_at: Place | None = None
+    equal: tuple[tuple[tuple[int, int], ...], ...] = ()
+    equal_at: Place | None = None
     by: str | None = None
     by_at: Place | None = None
     type: str | None = None

@@ -76,6 +76,8 @@ OPTIONS: dict[str, dict[str, Check]] = {
     "pev": {"factor": _texts, "levels": _texts, "levelfile": _text, "nrhs": _count},
     "reml": {
         "method": _choice("ai", "mc-ai", "em", "mc-em", "auto"),
+        "REML": _flag,  # false: maximum likelihood
+        "start": _choice("data", "simpler"),
         "max_rounds": _count,
         "rtol": _number(0, 1),
         "convtype": _choice("ll", "ng", "cd"),

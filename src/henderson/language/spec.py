@@ -124,6 +124,12 @@ class VarianceSpec:
     """A (co)variance: `sigma` among positions (known for solve, start value for REML) and `gamma` among levels.
 
     The residual is the one named ``res``; its positions are the traits in the order of the equations.
+
+    fix
+        Elements held at their value in `sigma` by REML; of ``corgh``, off the diagonal: correlations.
+    equal
+        Groups of elements (row, column), counted from 1, row >= column, that REML keeps equal; of ``corgh``, off the
+        diagonal: correlations.
     """
 
     name: str
@@ -132,6 +138,8 @@ class VarianceSpec:
     gamma: GammaSpec = GammaSpec()
     fix: tuple[tuple[bool, ...], ...] | None = None
     by: str | None = None  # residual only: one Sigma per class of this column
+    equal: tuple[tuple[tuple[int, int], ...], ...] = ()
+    classes: tuple[tuple[str, Matrix], ...] = ()  # with `by`: Sigma of single classes, by level; `sigma` of the others
     type: str | None = None  # lmt's rarer types (block, snpblup1): validated, not computed yet
     options: tuple[tuple[str, Option], ...] = ()
 

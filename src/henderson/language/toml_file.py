@@ -13,7 +13,7 @@ from henderson.language.jobs import NAMES, make_job
 from henderson.language.source import Problems
 from henderson.language.spec import DataSpec, GammaSpec, JobSpec, MatrixSpec, PedigreeSpec
 from henderson.language.toml_places import find_places
-from henderson.language.values import Table, say
+from henderson.language.values import Table, read_equal, say
 from henderson.language.variances import STRUCTURES
 
 FORMULAS = ("fixed", "random", "residual")
@@ -152,7 +152,7 @@ def _read_model(root: Table, draft: Draft) -> None:
 
 
 def _read_variance(name: str, table: Table, draft: Draft) -> None:
-    table.check_keys(("sigma", "structure", "gamma", "fix", "by"))
+    table.check_keys(("sigma", "structure", "gamma", "fix", "equal", "by"))
     variance = DraftVariance(
         name,
         at=table.at(),
@@ -163,6 +163,8 @@ def _read_variance(name: str, table: Table, draft: Draft) -> None:
         gamma_at=table.at("gamma"),
         fix=table.flags("fix"),
         fix_at=table.at("fix"),
+        equal=read_equal(table),
+        equal_at=table.at("equal"),
         by=table.text("by"),
         by_at=table.at("by"),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from henderson.language.source import Place, Problems
 from henderson.language.spec import Matrix
 from henderson.language.toml_places import Places
 
+_ELEMENT = re.compile(r"\s*([1-9]\d{0,5})\s*,\s*([1-9]\d{0,5})\s*")
 _NAMES = {str: "a text", bool: "true or false", int: "a whole number", float: "a number", dict: "a table"}
 
 
@@ -149,3 +151,28 @@ class Table:
             self.fault(f"{key!r} must be a matrix, rows such as [[2.0, 0.5], [0.5, 1.0]], not {say(value)}", key)
             return None
         return value
+
+
+def read_equal(table: Table) -> tuple[tuple[tuple[int, int], ...], ...]:
+    """Return the groups of elements in ``equal = [["1,1", "2,2"], ["2,1", "3,1"]]``, of the lower triangle, sorted."""
+    if "equal" not in table.values:
+        return ()
+    groups = table.values["equal"]
+    if not isinstance(groups, list) or not all(
+        isinstance(group, list) and all(isinstance(e, str) for e in group) for group in groups
+    ):
+        remedy = 'write groups of elements such as [["1,1", "2,2"], ["2,1", "3,1"]]'
+        table.fault(f"'equal' must be a list of lists of texts, not {say(groups)}; {remedy}", "equal")
+        return ()
+    found = []
+    for number, group in enumerate(groups):
+        elements = set()
+        for text in group:
+            match = _ELEMENT.fullmatch(text)
+            if match is None:
+                table.fault(f"'equal': {text!r} is no element, such as \"2,1\"", "equal", str(number))
+                continue
+            row, column = int(match[1]), int(match[2])
+            elements.add((max(row, column), min(row, column)))
+        found.append(tuple(sorted(elements)))
+    return tuple(sorted(found))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from henderson.language.draft import DraftVariance
 from henderson.language.source import Problems
 
+Group = tuple[tuple[int, int], ...]
 STRUCTURES = ("us", "diag", "corgh", "cs", "id")
 
 
@@ -65,3 +68,70 @@ def _pattern(sigma: np.ndarray, structure: str) -> str | None:
     if structure == "cs" and n > 1 and np.ptp(off) > 1e-8 * diagonal.max():
         return "its covariances differ"
     return None
+
+
+def check_constraints(variance: DraftVariance, n: int, sound: bool, problems: Problems) -> None:
+    """Note what is wrong with the elements that are held (`fix`) or kept equal (`equal`) of an `n` by `n` Sigma.
+
+    `sound`: Sigma is given and nothing is wrong with it.
+    """
+    fix = variance.fix
+    if fix is not None:
+        if len(fix) != n or any(len(row) != n for row in fix):
+            rows = ", ".join(str(len(row)) for row in fix)
+            message = f"fix of variance {variance.name!r} must be {n} by {n}; it has rows of {rows}"
+            problems.add(message, variance.fix_at)
+            fix = None
+        elif any(fix[i][j] != fix[j][i] for i in range(n) for j in range(i)):
+            problems.add(f"fix of variance {variance.name!r} is not symmetric", variance.fix_at)
+        elif variance.sigma is None and variance.sigma_at is None and any(map(any, fix)):
+            problems.add(
+                f"fix of variance {variance.name!r} holds elements of a sigma that is not given",
+                variance.fix_at,
+                "give sigma: elements are held at its values",
+            )
+    seen: set[tuple[int, int]] = set()
+    for group in variance.equal:
+        if fault := _equal_fault(group, variance, n, seen) or _unequal(group, variance, fix, n, sound):
+            problems.add(f"equal of variance {variance.name!r}: {fault}", variance.equal_at)
+        seen |= set(group)
+
+
+def _equal_fault(group: Group, variance: DraftVariance, n: int, seen: set[tuple[int, int]]) -> str | None:
+    """Return what is wrong with a group of equal elements in itself."""
+    names = _elements(group)
+    if len(group) < 2:
+        return f"a group needs two different elements, not {names or 'none'}"
+    if beyond := [e for e in group if e[0] > n]:
+        return f"{_elements(beyond)} lies outside of sigma, {n} by {n}"
+    if twice := [e for e in group if e in seen]:
+        return f"{_elements(twice)} is in two groups; join them"
+    if variance.structure in ("cs", "id"):
+        return f"structure {variance.structure!r} says which elements are equal; use 'us', 'diag' or 'corgh'"
+    on_diagonal = {i == j for i, j in group}
+    if len(on_diagonal) > 1:
+        return f"{names} mix variances with {'correlations' if variance.structure == 'corgh' else 'covariances'}"
+    if variance.structure == "diag" and on_diagonal == {False}:
+        return f"{names} are covariances, which structure 'diag' does not have"
+    return None
+
+
+def _unequal(
+    group: Group, variance: DraftVariance, fix: tuple[tuple[bool, ...], ...] | None, n: int, sound: bool
+) -> str | None:
+    """Return how the values of a group, or whether they are held, differ."""
+    if fix is not None and len({fix[i - 1][j - 1] for i, j in group}) > 1:
+        return f"some of {_elements(group)} are held by fix, some are not"
+    if not sound or variance.sigma is None or len(variance.sigma) != n:
+        return None
+    sigma = np.array(variance.sigma)
+    if variance.structure == "corgh" and group[0][0] != group[0][1]:
+        sigma = sigma / np.sqrt(np.outer(sigma.diagonal(), sigma.diagonal()))
+    values = np.array([sigma[i - 1, j - 1] for i, j in group])
+    if np.ptp(values) > 1e-8 * np.abs(values).max():
+        return f"{_elements(group)} differ in sigma: {', '.join(f'{v:g}' for v in values)}"
+    return None
+
+
+def _elements(group: Sequence[tuple[int, int]]) -> str:
+    return ", ".join(f"({i},{j})" for i, j in group)
