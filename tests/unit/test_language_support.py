@@ -42,14 +42,12 @@ def test_an_animal_model_is_supported() -> None:
         ({"jobs": (JobSpec("solve", (("xtol", 1e-8),)),)}, "xtol"),
         ({"jobs": (JobSpec("pev", (("levels", ("1",)),)),)}, "levels"),
         ({"variances": (replace(G, sigma=None), RES)}, "without sigma of variance 'g'"),
-        ({"variances": (G, replace(RES, by="sex"))}, "each class of 'sex'"),
         ({"variances": (G, replace(RES, type="block", sigma=None))}, "block"),
         ({"variances": (replace(G, gamma=GammaSpec("H", "ped")), RES)}, "kind H"),
         ({"pedigrees": (PedigreeSpec("ped", "p.csv", phantomparents=2),)}, "genetic groups"),
         ({"pedigrees": (PedigreeSpec("ped", "p.csv", probabilistic=True),)}, "probabilistic"),
         ({"pedigrees": (PedigreeSpec("ped", "p.csv", metafile="m.csv"),)}, "metafounders"),
         ({"equations": (Equation("y", (Term("id", "q", "group", pedigree="ped"),)),)}, "t(gg(ped))"),
-        ({"equations": (Equation("y", (Term("id", "u", where=(("sex", "F"),)),)),)}, "level 'F' of 'sex'"),
     ],
 )
 def test_each_part_is_named_once(change: dict[str, object], word: str) -> None:

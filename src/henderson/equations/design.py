@@ -18,13 +18,16 @@ from henderson.equations.model import (
     Patterns,
     Position,
     Slot,
+    by_class,
     observed_patterns,
 )
-from henderson.errors import ModelError, NotSupportedError
+from henderson.errors import ModelError, NotSupportedError, unknown
 from henderson.language.spec import FIXED_CLASSES, FIXED_COVARIATES, ModelSpec, SubFactor, Term, VarianceSpec
-from henderson.store.model_data import Labels, ModelData
+from henderson.store.model_data import UNKNOWN, Labels, ModelData
 
 NO_LEVEL = ""  # the one level of a covariate that is not nested
+
+SlotKey = tuple[str, tuple[tuple[str, str], ...]]  # variable of the levels, and the conditions on the record
 
 
 @dataclass
@@ -83,18 +86,19 @@ def build_design(spec: ModelSpec, data: ModelData) -> Design:
         groups.append(group)
         for member in draft.members:
             for use in member.uses:
-                slot = slot_of[_level_key(use.term)]
+                slot = slot_of[_slot_key(use.term)]
                 numbers = [-1] * len(member.positions)
                 if use.term.kind == "covariate":
                     numbers = table.add(
                         use.term,
                         spec.traits[use.trait],
                         patterns.any_of([use.trait]),
-                        slots[slot].codes if use.term.nested_in else None,
+                        slots[slot].codes if use.term.nested_in or use.term.where else None,
                         use.term.centred and draft.variance is None,
                     )
                 terms += [DesignTerm(use.trait, slot, p, c) for p, c in zip(member.positions, numbers, strict=True)]
     table.check()
+    patterns, residuals, classes = _residuals(spec, data, patterns)
     return Design(
         spec.traits,
         tuple(groups),
@@ -104,8 +108,24 @@ def build_design(spec: ModelSpec, data: ModelData) -> Design:
         patterns,
         responses,
         data.records.weights,
-        sigma_of(spec.residual, len(spec.traits)),
+        residuals,
+        classes,
     )
+
+
+def _residuals(
+    spec: ModelSpec, data: ModelData, patterns: Patterns
+) -> tuple[Patterns, tuple[NDArray[np.float64], ...], tuple[str, ...]]:
+    """Return the patterns split by residual class, Sigma of each class, and the levels of the classes."""
+    variance, n_traits = spec.residual, len(spec.traits)
+    if variance.by is None:
+        return patterns, (sigma_of(variance, n_traits),), ("",)
+    column = seen_levels(class_column(data, variance.by), patterns.any_of(list(range(n_traits))))
+    levels = tuple(column.labels.text())
+    known = dict(variance.classes)
+    sigmas = [replace(variance, sigma=known.get(level, variance.sigma)) for level in levels]
+    split = by_class(patterns, np.maximum(column.codes, 0), len(levels))
+    return split, tuple(sigma_of(s, n_traits) for s in sigmas), levels
 
 
 def sigma_of(variance: VarianceSpec, size: int) -> NDArray[np.float64]:
@@ -143,7 +163,7 @@ def group_plans(spec: ModelSpec) -> list[GroupPlan]:
         plans.append(
             GroupPlan(
                 draft.name,
-                tuple(dict.fromkeys(_level_key(use.term) for use in uses)),
+                tuple(variable for variable, _ in dict.fromkeys(_slot_key(use.term) for use in uses)),
                 len(variance.sigma or ()) if variance else sum(len(m.positions) for m in draft.members),
                 variance.gamma.kind if variance else "identity",
                 variance.gamma.name if variance else None,
@@ -164,14 +184,14 @@ def _drafts(spec: ModelSpec) -> list[_Draft]:
                 raise NotSupportedError(f"group regression ({term.variable!r} in the equation of {equation.trait!r})")
             uses.setdefault(term.subfactor, []).append(_Use(trait, order, term))
             order += 1
-    drafts: dict[tuple[str, str], _Draft] = {}
+    drafts: dict[tuple[str, str | SlotKey], _Draft] = {}
     for name, mine in uses.items():
         subfactor = spec.subfactor(name)
         if subfactor.variance is not None:
             continue
         first = mine[0].term
         factor = FIXED_COVARIATES if first.kind == "covariate" else FIXED_CLASSES
-        key = (factor, _level_key(first)) if len(mine) == 1 else ("shared", name)
+        key: tuple[str, str | SlotKey] = (factor, _slot_key(first)) if len(mine) == 1 else ("shared", name)
         draft = drafts.setdefault(key, _Draft(factor))
         width = sum(len(m.positions) for m in draft.members)
         draft.members.append(_Member(subfactor, mine, list(range(width, width + max(1, len(first.polynomials))))))
@@ -187,15 +207,15 @@ def _drafts(spec: ModelSpec) -> list[_Draft]:
     return [*drafts.values(), *random]
 
 
-def _level_key(term: Term) -> str:
-    return term.level_variable or NO_LEVEL
+def _slot_key(term: Term) -> SlotKey:
+    return term.level_variable or NO_LEVEL, term.where
 
 
 def _levels(
     draft: _Draft, number: int, data: ModelData, patterns: Patterns, slots: list[Slot]
-) -> tuple[Group, dict[str, int]]:
+) -> tuple[Group, dict[SlotKey, int]]:
     """Return the group, and the slot of each of its level variables; the slots are appended to `slots`."""
-    variables = list(dict.fromkeys(_level_key(use.term) for use in draft.uses()))
+    keys = list(dict.fromkeys(_slot_key(use.term) for use in draft.uses()))
     labels: Labels
     covariance = None
     if draft.variance is not None:
@@ -204,27 +224,43 @@ def _levels(
         assert covariance.name is not None
         owner = (data.pedigrees if covariance.kind == "pedigree" else data.matrices)[covariance.name]
         labels = owner.labels
-        missing = [v for v in variables if (v, covariance.name) not in data.records.related]
+        missing = [v for v, _ in keys if (v, covariance.name) not in data.records.related]
         if missing:
             raise ModelError(f"{missing[0]!r} does not hold individuals of {covariance.kind} {covariance.name!r}")
-        codes = [data.records.related[v, covariance.name] for v in variables]
+        codes = [_with(where, data.records.related[v, covariance.name], data) for v, where in keys]
     else:
-        columns = [_seen(draft, variable, data, patterns) for variable in variables]
+        columns = [_seen(draft, key, data, patterns) for key in keys]
         labels, codes = union(columns)
     first = len(slots)
     slots += [Slot(number, c) for c in codes]
     group = Group(draft.name, labels, tuple(_positions(draft, covariance)), covariance)
-    return group, {variable: first + k for k, variable in enumerate(variables)}
+    return group, {key: first + k for k, key in enumerate(keys)}
 
 
-def _seen(draft: _Draft, variable: str, data: ModelData, patterns: Patterns) -> ClassColumn:
+def _seen(draft: _Draft, key: SlotKey, data: ModelData, patterns: Patterns) -> ClassColumn:
     """Return the class column with the levels seen where a trait that meets it in this group is observed."""
+    variable, where = key
     if variable == NO_LEVEL:
-        n = len(data.records)
-        return ClassColumn(np.zeros(n, np.int32), Labels.from_text([NO_LEVEL]))
-    traits = sorted({use.trait for use in draft.uses() if _level_key(use.term) == variable})
+        codes = np.zeros(len(data.records), np.int32)
+        return ClassColumn(_with(where, codes, data), Labels.from_text([NO_LEVEL]))
+    traits = sorted({use.trait for use in draft.uses() if _slot_key(use.term) == key})
     complete = len(patterns.observed) == 1 and bool(patterns.observed[:, traits].any())
-    return seen_levels(class_column(data, variable), None if complete else patterns.any_of(traits))
+    column = class_column(data, variable)
+    if where:
+        column, complete = replace(column, codes=_with(where, column.codes, data)), False
+    return seen_levels(column, None if complete else patterns.any_of(traits))
+
+
+def _with(where: tuple[tuple[str, str], ...], codes: NDArray[np.int32], data: ModelData) -> NDArray[np.int32]:
+    """Return `codes`, UNKNOWN on records that do not have all the levels of `where`."""
+    for name, level in where:
+        column = class_column(data, name)
+        labels = column.labels.text()
+        if level not in labels:
+            near = unknown("level", level, labels)
+            raise ModelError(f"{near} of column {name!r}")
+        codes = np.where(column.codes == labels.index(level), codes, np.int32(UNKNOWN))
+    return codes
 
 
 def _positions(draft: _Draft, covariance: Covariance | None) -> Sequence[Position | None]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from henderson.equations.design import build_design
-from henderson.equations.model import Design, Patterns, Slot
+from henderson.equations.model import Design, Slot
 from henderson.equations.partition import Partition, build_partition, cut, level_uses
 from henderson.equations.rank import full_rank
 from henderson.language.spec import ModelSpec
@@ -76,7 +76,7 @@ def take_share(spec: ModelSpec, store: Path, communicator: Communicator) -> Shar
         design,
         slots=tuple(Slot(s.group, s.codes[here]) for s in design.slots),
         coefficients=tuple(c[here] for c in design.coefficients),
-        patterns=Patterns(design.patterns.codes[here], design.patterns.observed),
+        patterns=replace(design.patterns, codes=design.patterns.codes[here]),
         responses=tuple(y[here] for y in design.responses),
         weights=None if design.weights is None else design.weights[here],
     )

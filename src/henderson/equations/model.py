@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from henderson.errors import ModelError
 from henderson.store.model_data import Labels
 
 
@@ -100,10 +101,14 @@ class Bundles:
 
 @dataclass(frozen=True)
 class Patterns:
-    """Which traits a record has: `codes` (n_records,) into `observed`, bool (n_patterns, n_traits)."""
+    """Which traits a record has and which residual Sigma: `codes` (n_records,) into the rows of both tables.
+
+    observed: bool (n_patterns, n_traits); residual: int64 (n_patterns,), number of the residual class.
+    """
 
     codes: NDArray[np.uint16]
     observed: NDArray[np.bool_]
+    residual: NDArray[np.int64]
 
     def any_of(self, traits: list[int]) -> NDArray[np.bool_]:
         """Return, per record, whether at least one of `traits` is observed."""
@@ -121,6 +126,7 @@ class Design:
     coefficients: float64 arrays (n_records,), shared by terms; never NaN.
     kept: per fixed group a bool (n_levels, width), False where the column is empty or was left out; None for random
     groups. dropped: the dependent columns that were left out, as (group, level, position).
+    residuals: Sigma of every residual class; residual_classes: their levels, one empty text if there are no classes.
     """
 
     traits: tuple[str, ...]
@@ -131,7 +137,8 @@ class Design:
     patterns: Patterns
     responses: tuple[NDArray[np.float64], ...]
     weights: NDArray[np.float64] | None
-    residual: NDArray[np.float64]
+    residuals: tuple[NDArray[np.float64], ...]
+    residual_classes: tuple[str, ...] = ("",)
     kept: tuple[NDArray[np.bool_] | None, ...] = ()
     dropped: tuple[tuple[int, int, int], ...] = field(default=())
 
@@ -193,4 +200,18 @@ def observed_patterns(responses: tuple[NDArray[np.float64], ...]) -> Patterns:
             present = np.bincount(codes, minlength=len(table)) > 0
             codes = (np.cumsum(present) - 1)[codes]
             table = table[present]
-    return Patterns(codes.astype(np.uint16), table)
+    return Patterns(codes.astype(np.uint16), table, np.zeros(len(table), np.int64))
+
+
+def by_class(patterns: Patterns, codes: NDArray[np.int32], n_classes: int) -> Patterns:
+    """Return the patterns split by the residual class of each record: int32 codes (n_records,), all of 0..n_classes-1.
+
+    Raises `ModelError` if there are more than 65,536 of them.
+    """
+    joint = patterns.codes.astype(np.int64) * n_classes + codes
+    present = np.flatnonzero(np.bincount(joint, minlength=len(patterns.observed) * n_classes))
+    if len(present) > np.iinfo(np.uint16).max + 1:
+        raise ModelError(f"{len(present)} combinations of residual class and missing traits, more than 65,536")
+    number = np.zeros(len(patterns.observed) * n_classes, np.uint16)
+    number[present] = np.arange(len(present))
+    return Patterns(number[joint], patterns.observed[present // n_classes], present % n_classes)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from henderson.equations.model import Design
+from henderson.equations.model import Design, Patterns
 from henderson.equations.partition import LocalMatrix, LocalPedigree, Partition, build_partition, cut, level_uses
 from henderson.errors import ModelError
 from henderson.kernels import records as record_kernels
@@ -42,14 +42,15 @@ def inverse_of(sigma: Floats, name: str) -> Floats:
     return np.asarray(factor.T @ factor, np.float64)
 
 
-def residual_inverses(residual: Floats, observed: NDArray[np.bool_]) -> Floats:
+def residual_inverses(residuals: Sequence[Floats], patterns: Patterns) -> Floats:
     """Return one R^-1 per pattern of observed traits, zero where missing: float64 (n_patterns, n_traits**2)."""
+    observed = patterns.observed
     n_patterns, n_traits = observed.shape
     table = np.zeros((n_patterns, n_traits, n_traits))
     for k in range(n_patterns):
         seen = np.flatnonzero(observed[k])
         if len(seen):
-            table[k][np.ix_(seen, seen)] = inverse_of(residual[np.ix_(seen, seen)], "res")
+            table[k][np.ix_(seen, seen)] = inverse_of(residuals[patterns.residual[k]][np.ix_(seen, seen)], "res")
     return table.reshape(n_patterns, n_traits * n_traits)
 
 
@@ -79,7 +80,7 @@ class Operator:
         self.n_partitions = len(self.partitions)
         self.exchange = exchange
         self.terms = design.term_table()
-        self.residual = residual_inverses(design.residual, design.patterns.observed)
+        self.residual = residual_inverses(design.residuals, design.patterns)
         self.sigma_inverse = [
             None if g.covariance is None else inverse_of(g.covariance.sigma, g.name) for g in design.groups
         ]

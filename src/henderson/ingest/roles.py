@@ -63,14 +63,16 @@ def roles_of(spec: ModelSpec, names: tuple[str, ...], file: str) -> Roles:
         for term in equation.terms:
             if term.kind == "covariate" and term.variable != ONE:
                 covariates[term.variable] = None
-                required[Required(equation.trait, term.variable, "covariate")] = None
+                if not term.where:  # the equations look at the records of the level
+                    required[Required(equation.trait, term.variable, "covariate")] = None
             relation = _relation(spec, term)
             levels = [c for c in (term.level_variable or ONE).split(":") if c != ONE]
             if relation is not None and len(levels) == 1:
                 relations[Relation(levels[0], *relation)] = None
             else:
                 classes.update(dict.fromkeys(levels))
-            if spec.subfactor(term.subfactor).variance is None:
+            classes.update(dict.fromkeys(column for column, _ in term.where))
+            if spec.subfactor(term.subfactor).variance is None and not term.where:
                 required.update({Required(equation.trait, c, "class"): None for c in levels})
                 locality.update(dict.fromkeys(levels))
     if spec.residual.by is not None:

@@ -44,9 +44,6 @@ def _terms(spec: ModelSpec) -> Iterator[str]:
         for term in equation.terms:
             if term.kind == "group":
                 yield f"sub-factor {term.subfactor!r}: regression on genetic groups, t(gg({term.pedigree})), is"
-            if term.where:
-                column, level = term.where[0]
-                yield f"sub-factor {term.subfactor!r}: a term for level {level!r} of {column!r} alone is"
 
 
 def _pedigrees(spec: ModelSpec) -> Iterator[str]:
@@ -80,5 +77,4 @@ def _parts(variance: VarianceSpec) -> Iterator[str]:
         yield "a Sigma for each record (type: block) is"
     elif variance.type is not None:
         yield f"type {variance.type!r} is"
-    if variance.by is not None:
-        yield f"a residual variance for each class of {variance.by!r} is"
+
