@@ -44,7 +44,6 @@ def test_an_animal_model_is_supported() -> None:
         ({"variances": (replace(G, sigma=None), RES)}, "without sigma of variance 'g'"),
         ({"variances": (G, replace(RES, type="block", sigma=None))}, "block"),
         ({"variances": (replace(G, gamma=GammaSpec("H", "ped")), RES)}, "kind H"),
-        ({"pedigrees": (PedigreeSpec("ped", "p.csv", phantomparents=2),)}, "genetic groups"),
         ({"pedigrees": (PedigreeSpec("ped", "p.csv", probabilistic=True),)}, "probabilistic"),
         ({"pedigrees": (PedigreeSpec("ped", "p.csv", metafile="m.csv"),)}, "metafounders"),
         ({"equations": (Equation("y", (Term("id", "q", "group", pedigree="ped"),)),)}, "t(gg(ped))"),

@@ -55,8 +55,6 @@ def _pedigrees(spec: ModelSpec) -> Iterator[str]:
 def _switches(pedigree: PedigreeSpec) -> Iterator[str]:
     if pedigree.probabilistic:
         yield "probabilistic parentage is"
-    if pedigree.phantomparents:
-        yield "genetic groups (phantomparents) are"
     if pedigree.metafile or pedigree.metamatrix:
         yield "metafounders are"
     if pedigree.qfile:

@@ -29,6 +29,29 @@ def _rest(n: int, what: str, file: str) -> list[Problem]:
     return [Problem(f"{n - MAX_PRINTED} more {what}", file=file)] if n > MAX_PRINTED else []
 
 
+def group_problems(
+    labels: Labels,
+    sire: NDArray[np.int32],
+    dam: NDArray[np.int32],
+    *,
+    spec: PedigreeSpec,
+    file: str,
+    line: NDArray[np.int64],
+) -> list[Problem]:
+    """Return the mistakes in the rows of phantom parents: too few rows, or rows with parents."""
+    n = spec.phantomparents
+    if n >= len(sire) and n:
+        remedy = "phantom parents are the first rows of the file; change 'phantomparents'"
+        return [Problem(f"{n} phantom parents, but {len(sire)} rows", file=file, remedy=remedy)]
+    found = np.flatnonzero((sire[:n] >= 0) | (dam[:n] >= 0))
+    remedy = f"the first {n} rows are phantom parents: leave their parents unknown, or change 'phantomparents'"
+    problems = [
+        Problem(f"phantom parent {_label(labels, row)} has a parent", file=file, line=_line(line, row), remedy=remedy)
+        for row in found[:MAX_PRINTED].tolist()
+    ]
+    return problems + _rest(len(found), "phantom parents have parents", file)
+
+
 def parent_problems(
     labels: Labels,
     sire: NDArray[np.int32],

@@ -1,0 +1,35 @@
+"""Fractions of genetic groups: what part of its genes every animal has from each group."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from henderson.kernels.jit import jit
+
+
+@jit
+def group_fractions(
+    rows: NDArray[np.int64],
+    sire: NDArray[np.int32],
+    dam: NDArray[np.int32],
+    number: NDArray[np.int32],
+    first: int,
+    Q: NDArray[np.float64],
+) -> None:
+    """Set Q[i, k] to the fraction of group first + k in animal i, with parents before progeny in `rows`.
+
+    number: the group that a row stands for, or -1. q_i = (q_sire + q_dam) / 2 (Quaas 1988); an unknown parent that is
+    no group gives nothing.
+    """
+    for i in rows:
+        for k in range(Q.shape[1]):
+            q = 0.0
+            if sire[i] >= 0:
+                q += 0.5 * Q[sire[i], k]
+            if dam[i] >= 0:
+                q += 0.5 * Q[dam[i], k]
+            Q[i, k] = q
+        own = number[i] - first
+        if 0 <= own < Q.shape[1]:
+            Q[i, own] = 1.0
