@@ -144,3 +144,45 @@ def descend_blocks_wide(
             z[own + t] = total
             product += total * r[own + t]
     return squares, product
+
+
+@jit
+def apply_blocks(
+    zero: tuple[float, ...],
+    first: int,
+    packed: NDArray[np.float64],
+    r: NDArray[np.float64],
+    z: NDArray[np.float64],
+) -> None:
+    """Set z = M^-1 r, level by level from element `first`; `zero` has one 0.0 per position."""
+    width = len(zero)
+    for i in range(packed.shape[0]):
+        own = np.uint32(first + i * width)
+        residual = zero
+        for t in range(width):
+            residual = set_item(residual, t, r[own + t])
+        for t in range(width):
+            total = 0.0
+            for u in range(width):
+                k = t * (t + 1) // 2 + u if u <= t else u * (u + 1) // 2 + t
+                total += packed[i, k] * residual[u]
+            z[own + t] = total
+
+
+@jit
+def apply_blocks_wide(
+    width: int,
+    first: int,
+    packed: NDArray[np.float64],
+    r: NDArray[np.float64],
+    z: NDArray[np.float64],
+) -> None:
+    """Set z = M^-1 r: `apply_blocks` for many positions."""
+    for i in range(packed.shape[0]):
+        own = np.uint32(first + i * width)
+        for t in range(width):
+            total = 0.0
+            for u in range(width):
+                k = t * (t + 1) // 2 + u if u <= t else u * (u + 1) // 2 + t
+                total += packed[i, k] * r[own + u]
+            z[own + t] = total

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
+
+import numpy as np
 
 from henderson.kernels import vectors as kernels
 from henderson.partitions.exchange import Exchange, Vectors
 from henderson.partitions.threads import Team
-from henderson.solvers.preconditioner import Preconditioner
+from henderson.solvers.checkpoint import Checkpointing, State, fingerprint_of, require
+from henderson.solvers.preconditioner import BlockPreconditioner, Preconditioner
 from henderson.solvers.report import SolveReport, StopReason
 
 RESTARTS = 5
@@ -45,6 +48,7 @@ def pcg(
     max_it: int = 5000,
     x0: Vectors | None = None,
     callback: Callback | None = None,
+    checkpointing: Checkpointing | None = None,
 ) -> SolveReport[Vectors]:
     """Return the solution of C x = b with ||b - C x|| / ||b|| <= `rtol`, or the reason why it failed. **Collective**.
 
@@ -70,6 +74,8 @@ def pcg(
         Where to start; it is overwritten and returned as the solution.
     callback
         Called as callback(iteration, relative_residual) after each iteration.
+    checkpointing
+        Where the state is kept from time to time; a solve that was cut off goes on from there, to the same bits.
 
     """
     run = _Run(operator)
@@ -90,17 +96,27 @@ def pcg(
     largest = 0.0
     iterations = 0
     best = math.inf
+    keeper = _Keeper(run, preconditioner, rhs, rtol, checkpointing)
+    if (saved := keeper.load({"x": x, "r": r, "p": p})) is not None:
+        rz, pp, xx, best = (saved.numbers[name] for name in ("rz", "pp", "xx", "best"))
+        norms = list(saved.history)
+        iterations = len(norms) - 1
     for _ in range(RESTARTS + 1):
-        if true <= rtol:
-            return SolveReport(x, StopReason.CONVERGED, iterations, true, tuple(norms), largest)
-        if not math.isfinite(true):
-            return SolveReport(x, StopReason.NOT_FINITE, iterations, true, tuple(norms), largest)
-        if true > 0.5 * best:
-            break
-        best = true
-        _, rz = preconditioner.descend(0.0, q, r, q)
-        pp, xx = run.advance(0.0, 0.0, q, p, x)  # p = M^-1 r
+        if saved is None:
+            if true <= rtol:
+                return keeper.end(SolveReport(x, StopReason.CONVERGED, iterations, true, tuple(norms), largest))
+            if not math.isfinite(true):
+                return SolveReport(x, StopReason.NOT_FINITE, iterations, true, tuple(norms), largest)
+            if true > 0.5 * best:
+                break
+            best = true
+            _, rz = preconditioner.descend(0.0, q, r, q)
+            pp, xx = run.advance(0.0, 0.0, q, p, x)  # p = M^-1 r
+        saved = None
         while True:
+            numbers = {"rz": rz, "pp": pp, "xx": xx, "best": best}
+            if keeper.stops(iterations, {"x": x, "r": r, "p": p}, numbers, norms):
+                return SolveReport(x, StopReason.INTERRUPTED, iterations, norms[-1], tuple(norms), largest)
             operator.apply(p, q)
             curvature = run.dot(p, q)
             if not (math.isfinite(curvature) and curvature > 0.0):
@@ -125,12 +141,62 @@ def pcg(
     return SolveReport(x, StopReason.STAGNATED, iterations, true, tuple(norms), largest)
 
 
+class _Keeper:
+    """The checkpoints of one solve; does nothing without `checkpointing`."""
+
+    def __init__(
+        self,
+        run: _Run,
+        preconditioner: Preconditioner,
+        rhs: Vectors,
+        rtol: float,
+        checkpointing: Checkpointing | None,
+    ) -> None:
+        self._run, self._checkpointing = run, checkpointing
+        if checkpointing is not None:
+            blocks = preconditioner.arrays() if isinstance(preconditioner, BlockPreconditioner) else []
+            of = [*run.owned(rhs), *blocks]
+            self._fingerprint = fingerprint_of(of, checkpointing.communicator, method="pcg", rtol=rtol)
+
+    def load(self, vectors: Mapping[str, Vectors]) -> State | None:
+        """Fill `vectors` from the checkpoint and return it, if there is one. **Collective**."""
+        if self._checkpointing is None or (state := self._checkpointing.load(self._fingerprint)) is None:
+            return None
+        for name, parts in vectors.items():
+            for part, values in zip(self._run.owned(parts), state.arrays[name], strict=True):
+                part[:] = values
+        return state
+
+    def stops(
+        self, iteration: int, vectors: Mapping[str, Vectors], numbers: Mapping[str, float], norms: Sequence[float]
+    ) -> bool:
+        """Write a checkpoint if it is time; return whether the solve is to stop. **Collective**."""
+        if self._checkpointing is None:
+            return False
+        decision = self._checkpointing.decide(iteration)
+        if decision.save:
+            state = State({name: self._run.owned(parts) for name, parts in vectors.items()}, numbers, norms)
+            saved = self._checkpointing.save(state, self._fingerprint)
+            if decision.stop:
+                require(saved, self._checkpointing.folder)
+        return decision.stop
+
+    def end(self, report: SolveReport[Vectors]) -> SolveReport[Vectors]:
+        """Return `report`, the checkpoint removed. **Collective**."""
+        if self._checkpointing is not None:
+            self._checkpointing.finished()
+        return report
+
+
 class _Run:
     """The vector passes, each over all partitions by the team."""
 
     def __init__(self, operator: LinearOperator) -> None:
         self._team, self._n, self._parts = operator.team, operator.n_owned, operator.n_partitions
-        self._sum = operator.exchange.sum
+        self._sum, self._sum_arrays = operator.exchange.sum, operator.exchange.sum_arrays
+
+    def owned(self, a: Vectors) -> Vectors:
+        return [part[:n] for part, n in zip(a, self._n, strict=True)]
 
     def dot(self, a: Vectors, b: Vectors) -> float:
         return self._sum(self._team.run(lambda i: kernels.dot(self._n[i], a[i], b[i]), self._parts))
@@ -144,7 +210,8 @@ class _Run:
 
     def advance(self, alpha: float, beta: float, z: Vectors, p: Vectors, x: Vectors) -> tuple[float, float]:
         pairs = self._team.run(lambda i: kernels.advance(self._n[i], alpha, beta, z[i], p[i], x[i]), self._parts)
-        return self._sum([a for a, _ in pairs]), self._sum([b for _, b in pairs])
+        pp, xx = self._sum_arrays([np.array(pair) for pair in pairs]).tolist()
+        return pp, xx
 
     def step(self, alpha: float, p: Vectors, x: Vectors) -> float:
         return max(self._team.run(lambda i: kernels.step(self._n[i], alpha, p[i], x[i]), self._parts))

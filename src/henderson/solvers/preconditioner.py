@@ -35,7 +35,10 @@ class BlockPreconditioner:
     def __init__(self, operator: Operator, kind: Kind = "border", border_limit: int = BORDER_LIMIT) -> None:
         self._operator = operator
         self._border = border_of(operator, border_limit) if kind == "border" else None
-        self._inverse = None if self._border is None else inverse_of_border(self._border.matrix)
+        self._rows: list[NDArray[np.float64]] = []  # of the border's inverse, those that a partition owns
+        if self._border is not None:
+            inverse = inverse_of_border(self._border.matrix)
+            self._rows = [inverse[rows] for rows in self._border.rows]
         self._packed = _columns(operator, kind)
 
         def invert(p: int) -> None:
@@ -53,6 +56,13 @@ class BlockPreconditioner:
                     )
 
         operator.team.run(invert, operator.n_partitions)
+
+    def arrays(self) -> list[NDArray[np.float64]]:
+        """Return the arrays it consists of here: the blocks, and the inverse of the border."""
+        return [
+            *(packed for parts in self._packed for packed in parts),
+            *self._rows,
+        ]
 
     def descend(self, alpha: float, q: Vectors, r: Vectors, z: Vectors) -> tuple[float, float]:
         """Set r -= alpha q and z = M^-1 r; return (r'r, r'z). **Collective**."""
@@ -72,25 +82,44 @@ class BlockPreconditioner:
             return squares, product
 
         partials = self._operator.team.run(part, self._operator.n_partitions)
-        total = self._operator.exchange.sum
-        return total([s for s, _ in partials]), total([s for _, s in partials]) + self._solve_border(r, z)
+        more = self._solve_border(r, z)
+        sums = [np.array([rr, rz + add]) for (rr, rz), add in zip(partials, more, strict=True)]
+        squares, product = self._operator.exchange.sum_arrays(sums).tolist()
+        return squares, product
 
-    def _solve_border(self, r: Vectors, z: Vectors) -> float:
-        """Set z = (block of C)^-1 r in the border; return what that adds to r'z, beyond what its level blocks gave."""
-        border, inverse = self._border, self._inverse
-        if border is None or inverse is None:
-            return 0.0
+    def apply(self, r: Vectors, z: Vectors) -> None:
+        """Set z = M^-1 r; `z` must not be `r`. **Collective**."""
+
+        def part(p: int) -> None:
+            for local, packed in zip(self._operator.partitions[p].layout.groups, self._packed[p], strict=True):
+                if local.width <= UNROLLED:
+                    kernels.apply_blocks((0.0,) * local.width, local.first_owned, packed, r[p], z[p])
+                else:
+                    kernels.apply_blocks_wide(local.width, local.first_owned, packed, r[p], z[p])
+
+        self._operator.team.run(part, self._operator.n_partitions)
+        self._solve_border(r, z)
+
+    def _solve_border(self, r: Vectors, z: Vectors) -> list[float]:
+        """Set z = (block of C)^-1 r in the border; return what each partition adds to r'z beyond its level blocks.
+
+        Every partition computes the rows that it owns.
+        """
+        border = self._border
+        if border is None:
+            return [0.0] * self._operator.n_partitions
         partials = []
         for p, (elements, rows) in enumerate(zip(border.elements, border.rows, strict=True)):
-            mine = np.zeros((2, len(inverse)))
-            mine[0, rows] = r[p][elements]
-            mine[1, rows] = z[p][elements]
+            mine = np.zeros(len(border.matrix))
+            mine[rows] = r[p][elements]
             partials.append(mine)
-        residual, blocks = self._operator.exchange.sum_arrays(partials)
-        solution = inverse @ residual
+        residual = self._operator.exchange.sum_arrays(partials)
+        more = []
         for p, (elements, rows) in enumerate(zip(border.elements, border.rows, strict=True)):
-            z[p][elements] = solution[rows]
-        return float(residual @ (solution - blocks))
+            solution = self._rows[p] @ residual
+            more.append(float(residual[rows] @ (solution - z[p][elements])))
+            z[p][elements] = solution
+        return more
 
 
 def _columns(operator: Operator, kind: Kind) -> list[list[NDArray[np.float64]]]:

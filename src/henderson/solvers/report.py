@@ -18,6 +18,7 @@ class StopReason(Enum):
     MAX_ITERATIONS = "not converged within max_it iterations: raise max_it, or look at the model's smallest variances"
     STAGNATED = "rounding keeps the residual above rtol: raise rtol, or rescale covariates and variances"
     BREAKDOWN = "the equations are not positive definite: check the variances and the relationship matrices"
+    INTERRUPTED = "told to stop: a checkpoint was written, and the same command continues from it"
     NOT_FINITE = "an infinite or undefined number appeared: check responses, covariates, weights and variances"
 
     @property
