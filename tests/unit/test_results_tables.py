@@ -14,7 +14,7 @@ from henderson.results.report import Report, write_report
 from henderson.results.run_record import describe_inputs, effective_config
 from henderson.results.solution_tables import labels_to_arrow, write_lmt_results, write_solutions
 from henderson.results.stages import Stages, available_bytes, peak_bytes
-from henderson.results.summary import summarise_effects, top_levels
+from henderson.results.summary import digest_effects, summarise_effects, top_levels
 from henderson.solvers.solutions import SubfactorSolutions
 from henderson.store.model_data import Labels
 
@@ -99,7 +99,7 @@ def test_summary_and_best_levels() -> None:
 def test_report_is_one_whole_page(tmp_path: Path) -> None:
     with (stages := Stages()).stage("solve"):
         pass
-    report = Report("A <run>", (("engine", "embedded"),), "y = x*b", PARTS, stages.done, history=[1.0, 0.1, 1e-9])
+    report = Report("A <run>", (("engine", "embedded"),), "y = x*b", digest_effects(PARTS), stages.done, history=[1.0, 0.1, 1e-9])
     text = write_report(report, tmp_path).read_text()
     assert "A &lt;run&gt;" in text
     assert "Mähre" not in text  # left out

@@ -92,10 +92,11 @@ def _only_embedded(engine: str) -> None:
 
 
 def _print_outcome(outcome: Outcome) -> None:
-    from henderson.results.summary import is_random, summarise_effects, top_levels
+    from henderson.results.summary import digest_effects
 
     console = Console(highlight=False, file=sys.stdout)
-    effects = summarise_effects(outcome.parts)
+    digests = digest_effects(outcome.parts)
+    effects = [d.summary for d in digests]
     with_accuracy = any(e.mean_reliability is not None for e in effects)
     names = ("factor", "sub-factor", "levels", "mean", "sd", "min", "max", "reliability")
     table = _table(*names[: 7 + with_accuracy], texts=2)
@@ -104,10 +105,10 @@ def _print_outcome(outcome: Outcome) -> None:
         cells = (e.factor, e.subfactor, f"{e.levels:,}", *numbers, _number(e.mean_reliability, 3))
         table.add_row(*cells[: 7 + with_accuracy])
     console.print(table)
-    for part in [p for p in outcome.parts if is_random(p)][:4]:
-        accuracy = ("se", "reliability") if part.reliability is not None else ()
-        best = _table(f"best by {part.subfactor}", "solution", *accuracy)
-        for t in top_levels(part, 5):
+    for digest in [d for d in digests if d.is_random][:4]:
+        accuracy = ("se", "reliability") if digest.summary.mean_reliability is not None else ()
+        best = _table(f"best by {digest.summary.subfactor}", "solution", *accuracy)
+        for t in digest.best[:5]:
             cells = (t.level, f"{t.value:.4f}", _number(t.se, 4), _number(t.reliability, 3))
             best.add_row(*cells[: 2 + len(accuracy)])
         console.print(best)

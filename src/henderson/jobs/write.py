@@ -15,6 +15,7 @@ from henderson.language.spec import JobSpec, ModelSpec
 from henderson.results.report import Report, write_report
 from henderson.results.solution_tables import write_lmt_results, write_solutions
 from henderson.results.stages import Stage
+from henderson.results.summary import digest_effects
 from henderson.solvers.solutions import Solutions
 from henderson.store.model_data import ModelData
 
@@ -61,7 +62,7 @@ def write_results(
         title=spec.source.name if spec.source else "henderson",
         facts=_facts(done, last),
         equations=equations_text(spec),
-        parts=last.subfactors,
+        effects=digest_effects(last.subfactors),
         stages=stages,
         history=iterated.report.residual_norms if iterated else (),
         rtol=rtol_of(done[0][0]),

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from henderson.solvers.solutions import SubfactorSolutions
+from henderson.results.summary import Digest
 
 INK, ACCENT, LIGHT = "#1f2933", "#22668c", "#d9e2ec"
 
@@ -27,17 +27,17 @@ def convergence(history: Sequence[float], rtol: float) -> str:
     return _svg(figure)
 
 
-def distributions(parts: Sequence[SubfactorSolutions]) -> str:
-    """Return a histogram of the solutions of each sub-factor given (at most nine)."""
-    parts = parts[:9]
-    columns = min(3, len(parts))
-    rows = -(-len(parts) // columns)
+def distributions(digests: Sequence[Digest]) -> str:
+    """Return the histogram of each sub-factor given that has one (at most nine)."""
+    shown = [(d.summary, d.histogram) for d in digests if d.histogram is not None][:9]
+    columns = min(3, len(shown))
+    rows = -(-len(shown) // columns)
     figure = Figure(figsize=(3.2 * columns, 2.3 * rows))
     figure.subplots_adjust(0.18 / columns, 0.2 / rows, 0.99, 1 - 0.12 / rows, wspace=0.3, hspace=0.5)
-    for k, part in enumerate(parts):
+    for k, (summary, histogram) in enumerate(shown):
         axes = figure.add_subplot(rows, columns, k + 1)
-        axes.hist(part.values, bins=min(60, max(5, int(np.sqrt(len(part.values))))), color=ACCENT)
-        axes.set_title(f"{part.factor}: {part.subfactor}", fontsize=9, color=INK)
+        axes.stairs(histogram.counts, histogram.edges, fill=True, color=ACCENT)
+        axes.set_title(f"{summary.factor}: {summary.subfactor}", fontsize=9, color=INK)
         axes.tick_params(labelsize=8)
         axes.set_ylabel("levels", fontsize=8)
     return _svg(figure)

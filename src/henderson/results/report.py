@@ -9,8 +9,7 @@ from pathlib import Path
 
 from henderson.results.files import replacing
 from henderson.results.stages import Stage
-from henderson.results.summary import is_random, summarise_effects, top_levels
-from henderson.solvers.solutions import SubfactorSolutions
+from henderson.results.summary import Digest
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1f2933; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
@@ -29,7 +28,7 @@ class Report:
     title: str
     facts: Sequence[tuple[str, str]]
     equations: str
-    parts: Sequence[SubfactorSolutions]
+    effects: Sequence[Digest]
     stages: Sequence[Stage]
     history: Sequence[float] = ()
     rtol: float = 1e-8
@@ -47,14 +46,14 @@ def write_report(report: Report, out: Path) -> Path:
 def _page(report: Report) -> str:
     from henderson.results import figures  # loads Matplotlib, which the solver's peak memory must not pay for
 
-    random = [p for p in report.parts if is_random(p)]
+    random = [d for d in report.effects if d.is_random]
     sections = [
         f"<h1>{escape(report.title)}</h1>",
         _table(("", ""), report.facts, texts=2),
         *(f"<p>{escape(note)}</p>" for note in report.notes),
         f"<h2>Model</h2><pre>{escape(report.equations)}</pre>",
         "<h2>Effects</h2>",
-        _effects(report.parts),
+        _effects(report.effects),
     ]
     if random:
         sections += ["<h2>Largest solutions</h2><div class='columns'>", *map(_best, random[:12]), "</div>"]
@@ -68,7 +67,7 @@ def _page(report: Report) -> str:
     return f"<!doctype html>\n<html lang='en'><head>{head}</head>\n<body>\n{body}\n</body></html>\n"
 
 
-def _effects(parts: Sequence[SubfactorSolutions]) -> str:
+def _effects(effects: Sequence[Digest]) -> str:
     rows = [
         (
             e.factor,
@@ -78,18 +77,18 @@ def _effects(parts: Sequence[SubfactorSolutions]) -> str:
             *(f"{v:.5g}" if e.levels else "" for v in (e.mean, e.sd, e.minimum, e.maximum)),
             "" if e.mean_reliability is None else f"{e.mean_reliability:.3f}",
         )
-        for e in summarise_effects(parts)
+        for e in (d.summary for d in effects)
     ]
     header = ("factor", "sub-factor", "levels", "left out", "mean", "sd", "minimum", "maximum", "mean reliability")
     return _table(header, rows, texts=2)
 
 
-def _best(part: SubfactorSolutions) -> str:
+def _best(effect: Digest) -> str:
     rows = [
         (t.level, f"{t.value:.5g}", "" if t.se is None else f"{t.se:.4g}", _share(t.reliability))
-        for t in top_levels(part)
+        for t in effect.best
     ]
-    title = escape(f"{part.factor}: {part.subfactor}")
+    title = escape(f"{effect.summary.factor}: {effect.summary.subfactor}")
     return f"<div><b>{title}</b>{_table(('level', 'solution', 'se', 'reliability'), rows, texts=1)}</div>"
 
 

@@ -1,11 +1,13 @@
-"""Solutions in a few numbers: one row per sub-factor, and the best levels of a random one."""
+"""Solutions in a few numbers: one summary per sub-factor, and best levels and a histogram of a random one."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from henderson.language.spec import FIXED_CLASSES, FIXED_COVARIATES
 from henderson.solvers.solutions import SubfactorSolutions
@@ -36,6 +38,50 @@ class TopLevel:
     reliability: float | None
 
 
+@dataclass(frozen=True)
+class Histogram:
+    """How many levels have a solution between each two `edges`."""
+
+    edges: NDArray[np.float64]
+    counts: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Digest:
+    """What a page tells of one sub-factor; of fixed ones only the summary."""
+
+    summary: EffectSummary
+    best: tuple[TopLevel, ...] = ()
+    histogram: Histogram | None = None
+
+    @property
+    def is_random(self) -> bool:
+        """Return whether the sub-factor belongs to a random factor."""
+        return is_random(self.summary.factor)
+
+
+def digest_effects(parts: Sequence[SubfactorSolutions]) -> tuple[Digest, ...]:
+    """Return one digest per sub-factor, in order."""
+    found = []
+    for part, summary in zip(parts, summarise_effects(parts), strict=True):
+        if not is_random(part.factor):
+            found.append(Digest(summary))
+            continue
+        edges = histogram_edges(summary)
+        counts = np.histogram(part.values, edges)[0].astype(np.int64)
+        found.append(Digest(summary, tuple(top_levels(part)), Histogram(edges, counts)))
+    return tuple(found)
+
+
+def histogram_edges(summary: EffectSummary) -> NDArray[np.float64]:
+    """Return the edges of 5 to 60 bins, about the root of the number of levels, from smallest to largest solution."""
+    bins = min(60, max(5, math.isqrt(summary.levels)))
+    low, high = (summary.minimum, summary.maximum) if summary.levels else (0.0, 1.0)
+    if not high > low:
+        low, high = low - 0.5, high + 0.5
+    return np.linspace(low, high, bins + 1)
+
+
 def summarise_effects(parts: Sequence[SubfactorSolutions]) -> list[EffectSummary]:
     """Return one summary per sub-factor, in order."""
     rows = []
@@ -60,9 +106,9 @@ def summarise_effects(parts: Sequence[SubfactorSolutions]) -> list[EffectSummary
     return rows
 
 
-def is_random(part: SubfactorSolutions) -> bool:
-    """Return whether the sub-factor belongs to a random factor."""
-    return part.factor not in (FIXED_CLASSES, FIXED_COVARIATES)
+def is_random(factor: str) -> bool:
+    """Return whether a factor is random."""
+    return factor not in (FIXED_CLASSES, FIXED_COVARIATES)
 
 
 def top_levels(part: SubfactorSolutions, count: int = 10) -> list[TopLevel]:
