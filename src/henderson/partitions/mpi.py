@@ -23,6 +23,7 @@ class MpiCommunicator:
         self.comm = comm
         self.rank = comm.rank
         self.size = comm.size
+        self._endings = comm.Dup()  # a rank that fails may be anywhere: its words must not meet those of the run
 
     def sum(self, values: Array) -> Array:
         """Return the sum over the ranks, added in their order. Memory: `size` times that of `values`."""
@@ -73,6 +74,24 @@ class MpiCommunicator:
         request = self.comm.Ibarrier()
         while not request.Test():
             time.sleep(NAP)
+
+    def together(self, seconds: float) -> bool:
+        """Return whether all ranks call this within `seconds` or so of each other; call it once, at the end."""
+        request = self._endings.Ibarrier()
+        deadline = time.monotonic() + seconds
+        while not request.Test():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(NAP)
+        return True
+
+    def on_this_node(self) -> list[int]:
+        """Return the ranks that share this rank's memory. **Collective**."""
+        node = self.comm.Split_type(MPI.COMM_TYPE_SHARED)
+        try:
+            return list(node.allgather(self.rank))
+        finally:
+            node.Free()
 
     def abort(self, exit_code: int) -> None:
         """End all processes of the job at once with `exit_code`. Not collective."""
