@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from henderson.equations.design import GroupPlan, group_plans
 from henderson.equations.rank import CHUNK
 from henderson.language.spec import ModelSpec
 from henderson.store.model_data import ModelData
+from henderson.store.schema import group_path
+from henderson.store.slices import StoreParts
 
 N_VECTORS = 5  # right-hand side, solution, residual, direction, product
 PEDIGREE_BYTES = 3 * 4 + 2 * 8 + 8  # sire, dam, generation; F, d; label
 TRIPLET = 16
+RANK_OF_X = "rank of X"
+LABEL_BYTES = 24  # of a level of a fixed effect, while levels are united
+GHOSTS = 0.5  # elements of other processes that one reads, relative to those it owns
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,26 @@ def counts_of(data: ModelData) -> Counts:
     )
 
 
+def counts_of_store(path: Path) -> Counts:
+    """Return the counts of the store at `path` from its metadata: no array is read.
+
+    Raises `StoreError`: see `store.reader.store_attributes`.
+    """
+    parts = StoreParts(path)
+    individuals = {name: parts.length(group_path("pedigree", name), "id") for name in parts.pedigrees}
+    individuals |= {name: parts.length(group_path("matrix", name), "id") for name in parts.matrices}
+    levels = {name: parts.length(group_path("levels", name), "id") for name in parts.columns.classes}
+    for column, name in parts.columns.related:
+        levels.setdefault(column, individuals[name] + 1)
+    return Counts(
+        parts.n_records,
+        levels,
+        individuals,
+        {name: parts.length(group_path("matrix", name), "data") for name in parts.matrices},
+        parts.columns.weights is not None,
+    )
+
+
 def estimate(spec: ModelSpec, counts: Counts) -> tuple[MemoryItem, ...]:
     """Return what a matrix-free solve of `spec` allocates, item by item, in bytes; upper bounds where data decide.
 
@@ -83,11 +109,29 @@ def estimate(spec: ModelSpec, counts: Counts) -> tuple[MemoryItem, ...]:
         MemoryItem("level codes of records", n * (8 * n_slots + 2)),
         MemoryItem("coefficients of covariates", n * 16 * n_coefficients),
         MemoryItem("relationships", relationship),
-        MemoryItem("rank of X", rank),
+        MemoryItem(RANK_OF_X, rank),
         MemoryItem("preconditioner", blocks),
         MemoryItem(f"{N_VECTORS} vectors", N_VECTORS * 8 * equations),
         MemoryItem("solutions", 8 * equations),
     )
+
+
+def estimate_per_rank(spec: ModelSpec, counts: Counts, n_ranks: int) -> tuple[MemoryItem, ...]:
+    """Return what one of `n_ranks` processes allocates for the same solve, item by item, in bytes.
+
+    Everything is cut evenly but the columns of X: each process knows for all of them whether they are kept and what
+    their levels are called, and the first one finds those that depend on others. Ghosts are reckoned as `GHOSTS` of
+    the vectors; how many there are depends on the pedigree.
+    """
+    if n_ranks == 1:
+        return estimate(spec, counts)
+    fixed = [plan for plan in group_plans(spec) if plan.n_fixed_terms]
+    known = sum(_n_levels(plan, counts) * (plan.width + LABEL_BYTES) for plan in fixed)
+    items = [
+        MemoryItem(i.what, i.bytes if i.what == RANK_OF_X else -(-i.bytes // n_ranks)) for i in estimate(spec, counts)
+    ]
+    vectors = next(i.bytes for i in items if i.what.endswith("vectors"))
+    return (*items, MemoryItem("ghosts", int(GHOSTS * vectors)), MemoryItem("levels of fixed effects", known))
 
 
 def _n_levels(plan: GroupPlan, counts: Counts) -> int:

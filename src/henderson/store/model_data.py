@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,8 @@ ZERO = -2  # the value 0 in a related column: unknown to the pedigree, an ordina
 class Labels:
     """The user's own names of levels.
 
-    `values` is int64 (n,) for integer columns, or uint8 (n, width): UTF-8, padded with zeros.
+    `values` is int64 (n,) for integer columns, or uint8 (n, width): UTF-8, padded with zeros. Where no process has
+    all labels it is an object that is indexed like that array: `zarr_io.StoredArray`, or `KnownRows`.
     """
 
     values: NDArray[np.int64] | NDArray[np.uint8]
@@ -60,9 +61,38 @@ class Labels:
         return cls(raw.view(np.uint8).reshape(len(labels), width))
 
 
+class KnownRows:
+    """Some rows of an array of `n` rows that is nowhere whole: it is indexed like that array, where rows are known.
+
+    at: int64, the known rows, ascending; rows: their values. Any other row raises IndexError.
+    """
+
+    def __init__(self, n: int, at: NDArray[np.int64], rows: NDArray[Any]) -> None:
+        self.shape = (n, *rows.shape[1:])
+        self.dtype = rows.dtype
+        self.ndim = rows.ndim
+        self._at = at
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice | NDArray[np.integer[Any]]) -> NDArray[Any]:
+        wanted = np.arange(*rows.indices(len(self))) if isinstance(rows, slice) else np.asarray(rows, np.int64)
+        place = np.searchsorted(self._at, wanted)
+        known = place < len(self._at)
+        known[known] = self._at[place[known]] == wanted[known]
+        if not known.all():
+            raise IndexError(f"row {int(wanted[~known][0])} of {len(self)} is not known to this process")
+        found: NDArray[Any] = self._rows[place]
+        return found
+
+
 @dataclass(frozen=True)
 class Pedigree:
     """A checked pedigree in store order; all arrays have shape (n_animals,).
+
+    Of a slice `start` is its first animal, and the arrays have the rows of the slice, but the labels are those of all.
 
     sire, dam: int32 store index or -1; generation: int32, 0 for founders, else 1 + the larger of the parents';
     inbreeding: float64 F; mendelian_variance: float64 d_i of A^-1 = (T^-1)' D^-1 T^-1, in units of the additive
@@ -77,6 +107,7 @@ class Pedigree:
     inbreeding: NDArray[np.float64]
     mendelian_variance: NDArray[np.float64]
     row: NDArray[np.int64] | None = None  # row of the pedigree file, counted from 0; results are written in this order
+    start: int = 0
 
     def __len__(self) -> int:
         return len(self.sire)
@@ -84,12 +115,16 @@ class Pedigree:
 
 @dataclass(frozen=True)
 class RelationshipMatrix:
-    """A user relationship matrix K: its inverse (CSR, n by n, symmetric, both triangles) and its diagonal."""
+    """A user relationship matrix K: its inverse (CSR, n by n, symmetric, both triangles) and its diagonal.
+
+    Of a slice `start` is the first individual, inverse and diagonal have its rows (and n columns), labels are of all.
+    """
 
     name: str
     labels: Labels
     inverse: csr_array
     diagonal: NDArray[np.float64]
+    start: int = 0
 
     def __len__(self) -> int:
         return len(self.diagonal)

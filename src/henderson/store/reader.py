@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,6 +97,12 @@ def verify_store(path: Path) -> int:
     return len(declared)
 
 
+def missing_files(path: Path, names: Iterable[str]) -> list[Problem]:
+    """Return a problem for each of the files `names` that is not in the store: zarr would read zeros in its place."""
+    missing = [path / name for name in names if not (path / name).is_file()]
+    return [Problem("a file of the store is missing", file=str(f), remedy=REMEDY) for f in missing]
+
+
 def open_store(path: Path, *, verify: bool = False, threads: int | None = None) -> ModelData:
     """Return everything the equations need of the store at `path`, in memory.
 
@@ -111,8 +117,8 @@ def open_store(path: Path, *, verify: bool = False, threads: int | None = None) 
     attributes = store_attributes(path)
     if verify:
         verify_store(path)
-    elif missing := [path / name for name in attributes["checksums"] if not (path / name).is_file()]:
-        raise StoreError([Problem("a file of the store is missing", file=str(f), remedy=REMEDY) for f in missing])
+    elif missing := missing_files(path, attributes["checksums"]):
+        raise StoreError(missing)
     try:
         with ThreadPoolExecutor(threads or len(os.sched_getaffinity(0))) as pool:
             return _read(attributes["model"], lambda name: zarr_io.read_array(path, name, pool))

@@ -78,6 +78,80 @@ def read_array(root: Path, path: str, pool: ThreadPoolExecutor) -> NDArray[Any]:
     return out
 
 
+class StoredArray:
+    """An array of a store that is read where it is indexed, and only there: a slice or indices of rows.
+
+    Only the chunks that are asked for are read; the last one used is kept. Stands for a NumPy array where that is
+    indexed, asked for its shape, or converted (which reads all of it). Not for several threads at once.
+    """
+
+    def __init__(self, root: Path, path: str) -> None:
+        self._array = zarr.open_array(root, path=path, mode="r")
+        self.shape: tuple[int, ...] = tuple(self._array.shape)
+        self.dtype: np.dtype[Any] = np.dtype(self._array.dtype)
+        self._last: tuple[int, NDArray[Any]] | None = None
+
+    @property
+    def ndim(self) -> int:
+        """Return the number of dimensions."""
+        return len(self.shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice | NDArray[np.integer[Any]]) -> NDArray[Any]:
+        if isinstance(rows, slice):
+            start, stop, step = rows.indices(len(self))
+            return (
+                self._slice(start, max(start, stop))[::step] if step > 0 else self[np.arange(*rows.indices(len(self)))]
+            )
+        at = np.asarray(rows, np.int64)
+        out: NDArray[Any] = np.empty((len(at), *self.shape[1:]), self.dtype)
+        chunk = at // self._array.chunks[0]
+        order = np.argsort(chunk, kind="stable")
+        numbers, first = np.unique(chunk[order], return_index=True)
+        for number, part in zip(numbers.tolist(), np.split(order, first[1:]), strict=True):
+            out[part] = self._chunk(number)[at[part] - number * self._array.chunks[0]]
+        return out
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self._slice(0, len(self)), dtype)
+
+    def first_not_below(self, value: int, low: int, high: int) -> int:
+        """Return the first row of low..high whose value is not below `value`, `high` if none: the rows are sorted.
+
+        Cost: log2 of the number of chunks between, in chunks read.
+        """
+        size = self._array.chunks[0]
+        while low < high:
+            middle = (low + high) // 2
+            number = middle // size
+            begin, end = max(low, number * size), min(high, (number + 1) * size)
+            block = self._chunk(number)[begin - number * size : end - number * size]
+            at = int(np.searchsorted(block, value))
+            if at == 0:
+                high = begin
+            elif at == len(block):
+                low = end
+            else:
+                return begin + at
+        return low
+
+    def _slice(self, start: int, stop: int) -> NDArray[Any]:
+        out: NDArray[Any] = np.empty((stop - start, *self.shape[1:]), self.dtype)
+        rows = (self._array.shards or self._array.chunks)[0]
+        for lo in range(start - start % rows, stop, rows):
+            first, last = max(lo, start), min(lo + rows, stop)
+            out[first - start : last - start] = self._array[first:last]
+        return out
+
+    def _chunk(self, number: int) -> NDArray[Any]:
+        if self._last is None or self._last[0] != number:
+            size = self._array.chunks[0]
+            self._last = (number, self._slice(number * size, min((number + 1) * size, len(self))))
+        return self._last[1]
+
+
 def read_attributes(root: Path) -> dict[str, Any]:
     """Return the attributes of the root group."""
     return dict(zarr.open_group(root, mode="r").attrs)

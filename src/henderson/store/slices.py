@@ -1,0 +1,104 @@
+"""Slices of a store: what one of several processes reads of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from henderson.store.model_data import Labels, ModelData, Pedigree, Records, RelationshipMatrix
+from henderson.store.reader import record_columns, store_attributes
+from henderson.store.schema import group_path, records_path
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from henderson.store.zarr_io import StoredArray
+
+Range = tuple[int, int]
+
+
+class StoreParts:
+    """The arrays of a complete store, none of them read yet. Raises `StoreError`: see `store_attributes`."""
+
+    def __init__(self, path: Path) -> None:
+        attributes = store_attributes(path)
+        self.path = path
+        self.files: tuple[str, ...] = tuple(attributes["checksums"])
+        self.columns = record_columns(attributes["model"])
+        self.pedigrees: tuple[str, ...] = tuple(attributes["model"]["pedigrees"])
+        self.matrices: tuple[str, ...] = tuple(attributes["model"]["matrices"])
+
+    @property
+    def n_records(self) -> int:
+        """Return the number of records."""
+        return len(self.array("records/row"))
+
+    def array(self, path: str) -> StoredArray:
+        """Return an array that is read where it is indexed."""
+        from henderson.store.zarr_io import StoredArray
+
+        return StoredArray(self.path, path)
+
+    def length(self, group: str, name: str) -> int:
+        """Return the number of rows of array `name` of `group`."""
+        return len(self.array(f"{group}/{name}"))
+
+    def sizes(self) -> dict[str, int]:
+        """Return the number of individuals by pedigree and matrix."""
+        found = {name: self.length(group_path("pedigree", name), "id") for name in self.pedigrees}
+        return found | {name: self.length(group_path("matrix", name), "id") for name in self.matrices}
+
+    def home(self) -> StoredArray | None:
+        """Return the column along which the records are sorted, None if they are not: the first related one."""
+        return self.array(records_path("related", *self.columns.related[0])) if self.columns.related else None
+
+    def labels(self, group: str) -> Labels:
+        """Return the labels of a group, read where they are asked for."""
+        return Labels(cast("NDArray[Any]", self.array(f"{group}/id")))
+
+    def read(self, records: Range, individuals: Mapping[str, Range]) -> ModelData:
+        """Return the `records`, and of every pedigree and matrix its `individuals`; labels are read when asked for.
+
+        Indices of individuals are those of the whole store. Memory: what is returned and one shard.
+        """
+        lo, hi = records
+        columns = self.columns
+
+        def read(path: str) -> NDArray[Any]:
+            return self.array(path)[lo:hi]
+
+        return ModelData(
+            Records(
+                row=read("records/row"),
+                responses={c: read(records_path("response", c)) for c in columns.responses},
+                covariates={c: read(records_path("covariate", c)) for c in columns.covariates},
+                classes={c: read(records_path("class", c)) for c in columns.classes},
+                related={(c, n): read(records_path("related", c, n)) for c, n in columns.related},
+                weights=read("records/weight") if columns.weights is not None else None,
+            ),
+            levels={c: self.labels(group_path("levels", c)) for c in columns.classes},
+            pedigrees={name: self._pedigree(name, *individuals[name]) for name in self.pedigrees},
+            matrices={name: self._matrix(name, *individuals[name]) for name in self.matrices},
+        )
+
+    def _pedigree(self, name: str, lo: int, hi: int) -> Pedigree:
+        group = group_path("pedigree", name)
+        columns = ("sire", "dam", "generation", "inbreeding", "mendelian_variance", "row")
+        arrays = {c: self.array(f"{group}/{c}")[lo:hi] for c in columns}
+        return Pedigree(name=name, labels=self.labels(group), start=lo, **arrays)
+
+    def _matrix(self, name: str, lo: int, hi: int) -> RelationshipMatrix:
+        from scipy.sparse import csr_array
+
+        group = group_path("matrix", name)
+        indptr = self.array(f"{group}/indptr")[lo : hi + 1]
+        first, last = int(indptr[0]), int(indptr[-1])
+        parts = (self.array(f"{group}/data")[first:last], self.array(f"{group}/indices")[first:last], indptr - first)
+        return RelationshipMatrix(
+            name=name,
+            labels=self.labels(group),
+            inverse=csr_array(parts, shape=(hi - lo, self.length(group, "id"))),
+            diagonal=self.array(f"{group}/diagonal")[lo:hi],
+            start=lo,
+        )
