@@ -155,6 +155,8 @@ def test_sigma_has_the_pattern_of_its_structure(tmp_path: Path, structure: str, 
 
 def test_sigma_may_be_left_out_only_where_it_is_estimated(tmp_path: Path) -> None:
     text = FULL.replace("sigma = [[30.0, 5], [5, 10.0]]\n", "").replace("sigma = [[60.0, 8.0], [8.0, 30.0]]\n", "")
+    assert "holds elements of a sigma that is not given" in fault(tmp_path, text)
+    text = text.replace("fix = [[false, false], [false, true]]\n", "")
     assert load(tmp_path, text).variance("g").sigma is None
     message = fault(tmp_path, text.replace('["reml", "solve"]', '"solve"').replace('reml = { method = "ai" }', ""))
     assert "'g' has no sigma" in message

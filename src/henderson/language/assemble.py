@@ -61,6 +61,7 @@ def _variance(v: DraftVariance) -> VarianceSpec:
         gamma=v.gamma or GammaSpec(),
         fix=v.fix,
         equal=v.equal,
+        classes=v.classes,
         by=v.by,
         type=v.type,
         options=v.options,
@@ -178,8 +179,24 @@ def _check_size(draft: Draft, name: str, subfactors: SubFactors, problems: Probl
             )
     if sound and n_sigma != n:
         problems.add(f"sigma of variance {name!r} is {n_sigma} by {n_sigma}, but {what}", variance.sigma_at)
+    _check_classes(variance, n, what, problems)
     check_constraints(variance, n, sound, problems)
     return n
+
+
+def _check_classes(variance: DraftVariance, n: int, what: str, problems: Problems) -> None:
+    """Check Sigma of single residual classes as that of all."""
+    if variance.classes and variance.by is None:
+        problems.add(
+            f"variance {variance.name!r} has a sigma for class {variance.classes[0][0]!r}, but no 'by'",
+            variance.sigma_at or variance.at,
+            'name the column of the classes, by = "sex"',
+        )
+    for level, sigma in variance.classes:
+        title = f"{variance.name}, class {level}"
+        one = DraftVariance(title, variance.at, sigma, variance.sigma_at or variance.at, variance.structure)
+        if check_sigma(one, problems) and len(sigma) != n:
+            problems.add(f"sigma of variance {title!r} is {len(sigma)} by {len(sigma)}, but {what}", one.sigma_at)
 
 
 def _owners(name: str, subfactors: SubFactors, problems: Problems) -> dict[int, str]:
@@ -207,7 +224,7 @@ def _check_missing_sigma(
         variance = draft.variances.get(name)
         if variance is None and name != RESIDUAL:
             continue  # unknown, and reported as such
-        if variance is None or (variance.sigma is None and variance.sigma_at is None and variance.type is None):
+        if variance is None or not (variance.sigma or variance.sigma_at or variance.type or variance.classes):
             problems.add(
                 f"variance {name!r} has no sigma, and no job estimates it",
                 variance.at if variance else None,

@@ -12,7 +12,7 @@ from typing import Literal
 
 from henderson.language.equations import ParsedEquation
 from henderson.language.source import Place, Source
-from henderson.language.spec import DataSpec, GammaSpec, JobSpec, MatrixSpec, Option, PedigreeSpec
+from henderson.language.spec import DataSpec, GammaSpec, JobSpec, Matrix, MatrixSpec, Option, PedigreeSpec
 
 ColumnType = Literal["integer", "real", "text"]
 Schema = Mapping[str, ColumnType]
@@ -33,6 +33,7 @@ class DraftVariance:
     fix_at: Place | None = None
     equal: tuple[tuple[tuple[int, int], ...], ...] = ()
     equal_at: Place | None = None
+    classes: tuple[tuple[str, Matrix], ...] = ()
     by: str | None = None
     by_at: Place | None = None
     type: str | None = None

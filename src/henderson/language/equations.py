@@ -2,7 +2,9 @@
 
 One equation stands on a line, ``response = variable*subfactor + ...``; a variable may carry a specifier ``t(cl)``,
 ``t(co(t(r);p(1,2);n(herd);c(n)))`` or ``t(gg(pedigree))``, a sub-factor ``v(variance(1,2))``. ``c(n)`` switches off the
-centring of a fixed covariate (lmt says that there is such a switch, but nowhere how it is written).
+centring of a fixed covariate (lmt says that there is such a switch, but nowhere how it is written). Beyond lmt, a name
+in backticks may hold any characters, as formulas give them, ``1*`(Intercept)```; a class variable with ``:`` in it is
+an interaction, ``` `rep:block`*b ```.
 """
 
 from __future__ import annotations
@@ -51,7 +53,7 @@ CENTRED.2: /c(?=\s*\()/
 VARIANCE.2: /v(?=\s*\()/
 KIND.2: /[ri](?=\s*\))/
 SWITCH.2: /[yn](?=\s*\))/
-NAME: /[^\W\d][\w.]*/
+NAME: /[^\W\d][\w.]*|`[^`\n]+`/
 ONE.2: /1(?![\w.])/
 INTEGER: /\d+(?![\w.])/
 EQUALS: "="
@@ -137,7 +139,7 @@ class _Build(Transformer):  # type: ignore[misc]
 
     def start(self, children: list[Any]) -> ParsedEquation:
         terms = tuple(c for c in children if isinstance(c, ParsedTerm))
-        return ParsedEquation(str(children[0]), self._at(children[0]), terms)
+        return ParsedEquation(_plain(children[0]), self._at(children[0]), terms)
 
     def term(self, children: list[Any]) -> ParsedTerm:
         return ParsedTerm(children[0], children[2])
@@ -145,7 +147,7 @@ class _Build(Transformer):  # type: ignore[misc]
     def variable(self, children: list[Any]) -> ParsedVariable:
         name, specifier = children
         fields = dict(specifier.fields) if specifier else {}
-        return ParsedVariable(str(name), self._at(name), **fields)
+        return ParsedVariable(_plain(name), self._at(name), **fields)
 
     def variable_specifier(self, children: list[Any]) -> _Items:
         return next(c for c in children if isinstance(c, _Items))
@@ -163,7 +165,7 @@ class _Build(Transformer):  # type: ignore[misc]
         return _Items(tuple(fields.items()))
 
     def group_type(self, children: list[Any]) -> _Items:
-        return _Items((("kind", "group"), ("pedigree", str(children[2]))))
+        return _Items((("kind", "group"), ("pedigree", _plain(children[2]))))
 
     def number_kind(self, children: list[Any]) -> tuple[Token, str, bool]:
         return children[0], "integer", str(children[2]) == "i"
@@ -172,17 +174,17 @@ class _Build(Transformer):  # type: ignore[misc]
         return children[0], "polynomials", children[2]
 
     def nesting(self, children: list[Any]) -> tuple[Token, str, str]:
-        return children[0], "nested_in", str(children[2])
+        return children[0], "nested_in", _plain(children[2])
 
     def centring(self, children: list[Any]) -> tuple[Token, str, bool]:
         return children[0], "centred", str(children[2]) == "y"
 
     def subfactor(self, children: list[Any]) -> ParsedSubFactor:
         name, specifier = children
-        return ParsedSubFactor(str(name), self._at(name), *(specifier or (None, ())))
+        return ParsedSubFactor(_plain(name), self._at(name), *(specifier or (None, ())))
 
     def subfactor_specifier(self, children: list[Any]) -> tuple[str, tuple[int, ...]]:
-        return str(children[3]), children[5]
+        return _plain(children[3]), children[5]
 
     def integers(self, children: list[Token]) -> tuple[int, ...]:
         numbers = [c for c in children if c.type != "COMMA"]
@@ -190,6 +192,11 @@ class _Build(Transformer):  # type: ignore[misc]
             if int(number) < 1 or len(number) > 9:
                 raise Misfit(f"{str(number)!r} is not a number from 1 on", number.start_pos or 0)
         return tuple(int(n) for n in numbers)
+
+
+def _plain(token: Token) -> str:
+    """Return a name without the backticks around it."""
+    return str(token).strip("`")
 
 
 @cache

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 from henderson.language.draft import Draft, Schema
 from henderson.language.equations import ParsedEquation
-from henderson.language.formula_algebra import expand, is_bar
+from henderson.language.formula_algebra import FormulaTerm, expand, is_bar
 from henderson.language.formula_context import Context, column_of
 from henderson.language.formula_fixed import Terms, add_fixed
 from henderson.language.formula_grammar import Node, parse_formula, print_node, unwrap, walk
@@ -64,7 +64,9 @@ def compile_formulas(
         add_random([t for t in terms if is_bar(t)], context, equations, taken, problems)
 
     def random() -> None:
-        terms = expand(nodes["random"].arguments[0], intercept=False)
+        right = nodes["random"].arguments[0]
+        bare = right.kind == "operator" and right.value in ("|", "||")  # nlme's ~ x | g
+        terms = [FormulaTerm((right,))] if bare else expand(right, intercept=False)
         add_random(terms, context, equations, taken, problems)
 
     def residual() -> None:

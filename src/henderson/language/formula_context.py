@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,7 @@ from henderson.errors import unknown
 from henderson.language import polynomials as poly
 from henderson.language.draft import Draft, Schema
 from henderson.language.expressions import FUNCTIONS
+from henderson.language.formula_algebra import MAX_TERMS
 from henderson.language.formula_grammar import Node, print_node, unwrap, walk
 from henderson.language.source import Place, Source
 from henderson.language.syntax import Misfit
@@ -17,11 +18,24 @@ from henderson.language.syntax import Misfit
 FACTOR = ("factor", "as.factor")
 TRAIT = "trait"
 UNITS = "units"
-# ASReml's and our names of a covariance structure, and ours.
+# ASReml's and our names of a covariance structure, and ours; corh and corgv are corgh with equal elements.
 STRUCTURES = {
     "us": "us", "diag": "diag", "idh": "diag", "corgh": "corgh", "cs": "cs", "corv": "cs", "coruv": "cs", "id": "id",
-    "idv": "id",
+    "idv": "id", "corh": "corh", "coruh": "corh", "corgv": "corgv",
 }  # fmt: skip
+# Words of ASReml and lme4 that are no structure here, and what to write instead.
+FOREIGN = {
+    "fa": "us(x)", "rr": "us(x)", "sfa": "us(x)", "facv": "us(x)", "chol": "us(x)", "cholc": "us(x)", "ante": "us(x)",
+    "cor": "corgh(x)", "corg": "corgh(x)", "corb": "corgh(x)",
+    "str": "one variance with equations such as id*u(v(g(1))) + dam*m(v(g(2)))",
+    "and": "equations with one sub-factor twice, mate1*s(v(g(1))) + mate2*s(v(g(1)))",
+    "grp": "columns of their own", "mbf": "columns of their own", "lin": "the column itself", "C": "the column itself",
+    "scale": "a column that is scaled", "poly": "I(x^2)", "pol": "I(x^2)", "leg": "polynomials and equations",
+    "offset": "a response less the offset", "dev": "factor(x)", "fac": "factor(x)", "as.integer": "the column itself",
+    "interaction": "a:b", "dummy": "at(x, 'level')", "mv": "nothing: missing responses are left out by themselves",
+    "con": "factor(x)",
+}  # fmt: skip
+_SPATIAL = ("ar1", "ar1v", "ar1h", "ar2", "ar3", "sar", "ma1", "arma", "exp", "gau", "iexp", "aexp", "spl", "tps")
 
 
 @dataclass
@@ -54,11 +68,38 @@ class Context:
         self.polynomials.append(Source.plain(canonical, self.at(node)))
         return len(self.polynomials)
 
+    @property
+    def trait_is_column(self) -> bool:
+        """Return whether ``trait`` is a column: there is one response, and the records have that column."""
+        return len(self.traits) == 1 and TRAIT in self.schema
+
     def levels_of(self, column: str, node: Node) -> list[str]:
         """Return the sorted levels of a class column."""
-        if self.levels is None or column not in self.schema:
+        if column not in self.schema:
+            raise Misfit(f"{print_node(node)}: {unknown('column', column, list(self.schema))}", node.index)
+        if self.levels is None:
             raise Misfit(f"{print_node(node)}: a term for each level of {column!r} is not supported yet", node.index)
         return list(self.levels(column))
+
+    def levels_in(self, column: str, nodes: Sequence[Node], node: Node) -> list[str]:
+        """Return the levels of a class column that an ``at(column, ...)`` names, all of them if it names none.
+
+        A number that is no level counts the levels from 1.
+        """
+        if not nodes:
+            return self.levels_of(column, node)
+        chosen = values_of(nodes)
+        if self.levels is None:
+            return chosen
+        levels = self.levels_of(column, node)
+        found = []
+        for value in chosen:
+            if value not in levels and value.isdecimal() and 1 <= int(value) <= len(levels):
+                value = levels[int(value) - 1]
+            if value not in levels:
+                raise Misfit(f"column {column!r}: {unknown('level', value, levels)}", node.index)
+            found.append(value)
+        return list(dict.fromkeys(found))
 
     def unique(self, name: str, taken: set[str]) -> str:
         """Return `name`, or `name_2`, `name_3`, ... if it is taken; it is taken from now on."""
@@ -137,12 +178,15 @@ def _arithmetic(node: Node, column: str) -> str:
 
 
 def values_of(nodes: Any) -> list[str]:
-    """Return the levels in the arguments of a call: texts, numbers or names, also within ``c(...)``."""
+    """Return the levels in the arguments of a call: texts, numbers, names, ``1:3``, also within ``c(...)``."""
     values: list[str] = []
     for node in nodes:
         inner = unwrap(node)
         if inner.is_call("c"):
             values += values_of(inner.arguments)
+        elif inner.kind == "operator" and inner.value == ":" and all(n.value.isdecimal() for n in inner.arguments):
+            first, last = (int(n.value) for n in inner.arguments)
+            values += map(str, range(first, min(last, first + MAX_TERMS) + 1))
         elif inner.kind in ("string", "number", "name"):
             values.append(inner.value)
         else:
@@ -168,10 +212,20 @@ def traits_at(node: Node, context: Context) -> tuple[str, ...]:
     return tuple(t for t in context.traits if t in names)
 
 
-def is_trait(node: Node) -> bool:
-    """Return whether a factor is ``trait`` or ``at(trait, ...)``."""
+def is_trait(node: Node, context: Context) -> bool:
+    """Return whether a factor is ``trait`` or ``at(trait, ...)``, and that means the responses."""
     at_trait = node.is_call("at") and bool(node.arguments) and unwrap(node.arguments[0]).is_name(TRAIT)
-    return node.is_name(TRAIT) or at_trait
+    return (node.is_name(TRAIT) or at_trait) and not context.trait_is_column
+
+
+def stranger(node: Node, known: Sequence[str]) -> Misfit:
+    """Return the mistake of a call that means nothing here: what to write instead, or which word is nearest."""
+    name = node.value
+    if name in FOREIGN:
+        return Misfit(f"{print_node(node)!r}: {name}() is not supported; write {FOREIGN[name]}", node.index)
+    if name in _SPATIAL:
+        return Misfit(f"{print_node(node)!r}: autoregressive, spatial and spline terms are not supported", node.index)
+    return Misfit(unknown("function", name, known), node.index)
 
 
 def only_argument(node: Node) -> Node:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from henderson.errors import unknown
 from henderson.language.equations import ParsedSubFactor, ParsedTerm, ParsedVariable
 from henderson.language.expressions import FUNCTIONS
 from henderson.language.formula_algebra import INTERCEPT, FormulaTerm
 from henderson.language.formula_context import (
     FACTOR,
+    TRAIT,
     UNITS,
     Context,
     class_of,
     column_of,
     covariate_of,
     is_trait,
+    stranger,
     traits_at,
-    values_of,
 )
 from henderson.language.formula_grammar import Node, print_node
 from henderson.language.spec import ONE
@@ -45,11 +45,12 @@ def add_fixed(terms: list[FormulaTerm], context: Context, equations: Terms) -> N
     ``trait`` and the intercept both are one mean for each trait; a term without ``trait`` is one effect that all traits
     share, as in ASReml.
     """
-    per_trait = any(len(t.factors) == 1 and t.factors[0].is_name("trait") for t in terms)
+    traits = [t for t in terms if len(t.factors) == 1 and t.factors[0].is_name(TRAIT) and not context.trait_is_column]
+    per_trait = bool(traits)
     if INTERCEPT in terms or per_trait:
         _add_intercepts(context, equations)
     for term in terms:
-        if term == INTERCEPT or (len(term.factors) == 1 and term.factors[0].is_name("trait")):
+        if term == INTERCEPT or term in traits:
             continue
         parts = _parts(term, context)
         for where in parts.where:
@@ -71,7 +72,7 @@ def _parts(term: FormulaTerm, context: Context) -> _Parts:
     conditions: list[list[tuple[str, str]]] = []
     names: list[str] = []
     for factor in term.factors:
-        if is_trait(factor):
+        if is_trait(factor, context):
             traits = traits_at(factor, context)
             continue
         names.append(print_node(factor))
@@ -87,7 +88,7 @@ def _parts(term: FormulaTerm, context: Context) -> _Parts:
                 raise Misfit(f"{text!r} is a product of two covariates: add it as a column to the data", factor.index)
             covariate = (factor.value, ()) if factor.kind == "name" else covariate_of(factor, context)
             if covariate is None:
-                raise Misfit(unknown("function", factor.value, KNOWN), factor.index)
+                raise stranger(factor, KNOWN)
     where: list[tuple[tuple[str, str], ...]] = [()]
     for condition in conditions:
         where = [(*old, pair) for old in where for pair in condition]
@@ -98,7 +99,7 @@ def _condition(factor: Node, context: Context) -> list[tuple[str, str]]:
     if not factor.arguments:
         raise Misfit("at() needs a column", factor.index)
     column = column_of(factor.arguments[0])
-    levels = values_of(factor.arguments[1:]) or context.levels_of(column, factor)
+    levels = context.levels_in(column, factor.arguments[1:], factor)
     return [(column, level) for level in levels]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from henderson.errors import unknown
 from henderson.language.equations import ParsedSubFactor, ParsedTerm, ParsedVariable
@@ -19,8 +19,8 @@ from henderson.language.formula_context import (
     covariate_of,
     is_trait,
     only_argument,
+    stranger,
     traits_at,
-    values_of,
 )
 from henderson.language.formula_fixed import INTERCEPT_NAME, Terms
 from henderson.language.formula_grammar import Node, print_node
@@ -48,6 +48,7 @@ class _Levels:
 
     column: str
     name: str
+    node: Node
     gamma: GammaSpec | None = None
 
 
@@ -66,7 +67,7 @@ def add_random(
 
 def _add_term(term: FormulaTerm, context: Context, equations: Terms, taken: set[str], problems: Problems) -> None:
     text = ":".join(map(print_node, term.factors))
-    structured = [f for f in term.factors if f.is_call(*STRUCTURES) or is_trait(f) or f.is_call("at")]
+    structured = [f for f in term.factors if f.is_call(*STRUCTURES, "at") or is_trait(f, context)]
     others = [f for f in term.factors if f not in structured]
     if not others:
         # ASReml's idv(Block) is Block: the structure is then of the levels.
@@ -78,13 +79,41 @@ def _add_term(term: FormulaTerm, context: Context, equations: Terms, taken: set[
     if related and len(others) == 2:  # Env:vm(id, ped) is id(Env):vm(id, ped)
         structured += [f for f in others if f not in related]
         name = ":".join(_levels([f], context).name for f in others)
-        levels = _Levels(_levels(related, context).column, name, _levels(related, context).gamma)
+        levels = replace(_levels(related, context), name=name)
     else:
         levels = _levels(others, context)
+    conditions = [f for f in structured if f.is_call("at") and not is_trait(f, context)]
+    structured = [f for f in structured if f not in conditions]
     if len(structured) > 1:
         raise Misfit(f"{text!r} has more than one covariance structure: that is not supported", structured[1].index)
-    structure, positions, init = _positions(structured[0] if structured else None, levels, term.factors[0], context)
-    _add_variance(levels, structure, positions, init, term.factors[0], context, equations, taken, problems)
+    places = _places(conditions, context)
+    first = term.factors[0]
+    if not structured:  # at(site):Block is one variance for each site
+        plain = _Position(context.traits, ParsedVariable(levels.column, context.at(first)))
+        positions = [_at_place(plain, place) for place in places]
+        _add_variance(levels, "diag", positions, None, first, context, equations, taken, problems)
+        return
+    structure, positions, init = _positions(structured[0], levels, first, context)
+    for place in places:  # at(site):us(trait):Block is one matrix for each site
+        mine = [_at_place(p, place) if place else p for p in positions]
+        _add_variance(levels, structure, mine, init, first, context, equations, taken, problems)
+
+
+def _places(conditions: Sequence[Node], context: Context) -> list[tuple[tuple[str, str], ...]]:
+    """Return the combinations of levels that the ``at(...)`` of a term name; one without any if there are none."""
+    places: list[tuple[tuple[str, str], ...]] = [()]
+    for factor in conditions:
+        if not factor.arguments:
+            raise Misfit("at() needs a column", factor.index)
+        column = column_of(factor.arguments[0])
+        levels = context.levels_in(column, factor.arguments[1:], factor)
+        places = [(*place, (column, level)) for place in places for level in levels]
+    return places
+
+
+def _at_place(position: _Position, place: tuple[tuple[str, str], ...]) -> _Position:
+    variable = replace(position.variable, where=(*position.variable.where, *place))
+    return _Position(position.traits, variable, "".join(f"_{level}" for _, level in place) + position.suffix)
 
 
 def _levels(factors: Sequence[Node], context: Context) -> _Levels:
@@ -102,8 +131,8 @@ def _levels(factors: Sequence[Node], context: Context) -> _Levels:
         elif (column := class_of(factor)) is not None:
             columns.append(column)
         else:
-            raise Misfit(unknown("function", factor.value, KNOWN), factor.index)
-    return _Levels(":".join(columns), ":".join(columns), gamma)
+            raise stranger(factor, KNOWN)
+    return _Levels(":".join(columns), ":".join(columns), factors[0], gamma)
 
 
 def _gamma(factor: Node, context: Context) -> GammaSpec | None:
@@ -125,55 +154,34 @@ def _gamma(factor: Node, context: Context) -> GammaSpec | None:
 
 
 def _positions(
-    factor: Node | None, levels: _Levels, first: Node, context: Context
+    factor: Node, levels: _Levels, first: Node, context: Context
 ) -> tuple[str, list[_Position], Node | None]:
     """Return the structure, the positions, and the node of the start values, of a term over its traits or a class."""
     at = context.at(first)
     plain = ParsedVariable(levels.column, at)
-    if factor is None:
-        return "us", [_Position(context.traits, plain)], None
     init = dict(factor.named).pop("init", None)
     for name, node in factor.named:
         if name != "init":
             raise Misfit(unknown(f"argument of {factor.value}():", name, ("init",)), node.index)
-    if is_trait(factor):
-        structure = "id" if factor.kind == "name" else "diag"
-        traits = traits_at(factor, context)
-    elif factor.is_call("at"):
-        structure, traits = "diag", ()
-    else:
-        structure, traits = STRUCTURES.get(factor.value, "id") if factor.kind == "call" else "id", ()
-        over = only_argument(factor) if factor.is_call(*STRUCTURES) else factor
-        if over.is_name(TRAIT):
-            traits = context.traits
-    if traits:
+    structured = factor.is_call(*STRUCTURES)
+    over = only_argument(factor) if structured else factor
+    if is_trait(over, context):
+        # at(trait):Block is a variance for each trait, trait:Block the same one for all
+        structure = STRUCTURES[factor.value] if structured else "id" if factor.kind == "name" else "diag"
         if len(context.traits) == 1:
-            return "us", [_Position(traits, plain)], init
-        return structure, [_Position((t,), plain, f"_{t}") for t in traits], init
-    column, chosen = _class_levels(factor, context)
+            return "us", [_Position(context.traits, plain)], init
+        return structure, [_Position((t,), plain, f"_{t}") for t in traits_at(over, context)], init
+    column = class_of(over)
+    if column is None:
+        raise Misfit(f"{print_node(factor)!r}: a structure is over the trait or a class column", factor.index)
     positions = [
         _Position(context.traits, ParsedVariable(levels.column, at, where=((column, level),)), f"_{level}")
-        for level in chosen
+        for level in context.levels_of(column, factor)
     ]
-    return structure, positions, init
-
-
-def _class_levels(factor: Node, context: Context) -> tuple[str, list[str]]:
-    if factor.is_call("at"):
-        if not factor.arguments:
-            raise Misfit("at() needs a column", factor.index)
-        column = column_of(factor.arguments[0])
-        return column, values_of(factor.arguments[1:]) or context.levels_of(column, factor)
-    over = only_argument(factor) if factor.is_call(*STRUCTURES) else factor
-    name = class_of(over)
-    if name is None:
-        raise Misfit(f"{print_node(factor)!r}: a structure is over the trait or a class column", factor.index)
-    return name, context.levels_of(name, factor)
+    return STRUCTURES[factor.value] if structured else "id", positions, init
 
 
 def _add_bar(bar: Node, context: Context, equations: Terms, taken: set[str], problems: Problems) -> None:
-    if len(context.traits) > 1:
-        raise Misfit("(x | g) is for one trait; with several write us(trait):g", bar.index)
     left, right = bar.arguments
     groups = expand(right, intercept=False)
     for group in groups:
@@ -181,39 +189,53 @@ def _add_bar(bar: Node, context: Context, equations: Terms, taken: set[str], pro
             raise Misfit(f"{print_node(right)!r} names no groups", right.index)
         levels = _levels(group.factors, context)
         positions = _coefficients(left, levels, context)
-        if bar.value == "||":
+        if bar.value == "|":
+            _add_variance(levels, "us", positions, None, bar, context, equations, taken, problems)
+        elif all(len(p.traits) < len(context.traits) for p in positions):  # (0 + trait || g) is diag(trait):g
+            _add_variance(levels, "diag", positions, None, bar, context, equations, taken, problems)
+        else:
             for position in positions:
                 _add_variance(levels, "us", [position], None, bar, context, equations, taken, problems)
-        else:
-            _add_variance(levels, "us", positions, None, bar, context, equations, taken, problems)
 
 
 def _coefficients(left: Node, levels: _Levels, context: Context) -> list[_Position]:
-    at = context.at(left)
-    positions = []
+    """Return the positions of the left side of ``(x | g)``: R's columns, with treatment contrasts where it has them."""
+    positions: list[_Position] = []
     terms = expand(left, intercept=True)
     for term in terms:
-        if term == INTERCEPT:
-            positions.append(_Position(context.traits, ParsedVariable(levels.column, at), f"_{INTERCEPT_NAME}"))
+        traits = [f for f in term.factors if is_trait(f, context)]
+        rest = FormulaTerm(tuple(f for f in term.factors if f not in traits))
+        if not traits:
+            positions += _columns(rest, INTERCEPT in terms, levels, context)
             continue
-        factor = term.factors[0]
-        if len(term.factors) > 1 or factor.kind == "operator":
-            raise Misfit("an interaction on the left of | is not supported", factor.index)
-        column = class_of(factor)
-        if column is not None and (factor.kind == "call" or context.is_class(column)):
-            chosen = context.levels_of(column, factor)[int(INTERCEPT in terms) :]  # treatment contrasts, as in R
-            for level in chosen:
-                variable = ParsedVariable(levels.column, at, where=((column, level),))
-                positions.append(_Position(context.traits, variable, f"_{column}{level}"))
-            continue
-        covariate = (column, ()) if column is not None else covariate_of(factor, context)
-        if covariate is None:
-            raise Misfit(unknown("function", factor.value, KNOWN), factor.index)
-        variable = ParsedVariable(covariate[0], at, "covariate", polynomials=covariate[1], nested_in=levels.column)
-        positions.append(_Position(context.traits, variable, f"_{print_node(factor)}"))
+        chosen = traits_at(traits[0], context)[int(rest in terms) :]
+        for position in _columns(rest, False, levels, context):
+            stem = "" if rest == INTERCEPT else position.suffix
+            positions += [_Position((t,), position.variable, f"{stem}_{t}") for t in chosen]
     if not positions:
         raise Misfit(f"{print_node(left)!r} leaves no coefficient", left.index)
     return positions
+
+
+def _columns(term: FormulaTerm, contrasts: bool, levels: _Levels, context: Context) -> list[_Position]:
+    """Return the positions of one term on the left of a bar; `contrasts`: without the first level of a class."""
+    if term == INTERCEPT:
+        at = context.at(levels.node)
+        return [_Position(context.traits, ParsedVariable(levels.column, at), f"_{INTERCEPT_NAME}")]
+    factor = term.factors[0]
+    at = context.at(factor)
+    if len(term.factors) > 1 or factor.kind == "operator":
+        raise Misfit("an interaction on the left of | is not supported", factor.index)
+    column = class_of(factor)
+    if column is not None and (factor.kind == "call" or context.is_class(column)):
+        chosen = context.levels_of(column, factor)[int(contrasts) :]
+        variables = [ParsedVariable(levels.column, at, where=((column, level),)) for level in chosen]
+        return [_Position(context.traits, v, f"_{column}{level}") for v, level in zip(variables, chosen, strict=True)]
+    covariate = (column, ()) if column is not None else covariate_of(factor, context)
+    if covariate is None:
+        raise stranger(factor, KNOWN)
+    variable = ParsedVariable(covariate[0], at, "covariate", polynomials=covariate[1], nested_in=levels.column)
+    return [_Position(context.traits, variable, f"_{print_node(factor)}")]
 
 
 def _add_variance(

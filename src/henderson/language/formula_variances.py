@@ -12,6 +12,7 @@ from henderson.language.formula_context import (
     UNITS,
     Context,
     column_of,
+    is_trait,
     only,
     only_argument,
     values_of,
@@ -33,6 +34,11 @@ def merge_variance(
 ) -> None:
     """Add what a formula says of a variance to what its table says; where both speak they must agree."""
     variance = context.draft.variances.setdefault(name, DraftVariance(name))
+    start = _start_values(init, structure, size) if init is not None else None
+    if structure in ("corh", "corgv"):
+        equal = _same_correlations(size) if structure == "corh" else _same_variances(size)
+        structure, variance.equal = "corgh", tuple(sorted({*variance.equal, *equal}))
+        variance.equal_at = variance.equal_at or context.source.at(0)
     if variance.structure not in (None, structure):
         message = f"variance {name!r} has structure {variance.structure!r}, but {structure!r} in its formula"
         problems.add(message, variance.at)
@@ -41,8 +47,16 @@ def merge_variance(
         problems.add(f"gamma of variance {name!r} is not that of its formula", variance.gamma_at, "leave it out")
     variance.gamma = gamma or variance.gamma
     if init is not None and variance.sigma is None:
-        variance.sigma = _start_values(init, structure, size)
+        variance.sigma = start
         variance.sigma_at = context.at(init)
+
+
+def _same_correlations(n: int) -> list[tuple[tuple[int, int], ...]]:
+    return [tuple((i, j) for i in range(2, n + 1) for j in range(1, i))] if n > 2 else []
+
+
+def _same_variances(n: int) -> list[tuple[tuple[int, int], ...]]:
+    return [tuple((i, i) for i in range(1, n + 1))] if n > 1 else []
 
 
 def _start_values(node: Node, structure: str, n: int) -> Matrix:
@@ -52,7 +66,9 @@ def _start_values(node: Node, structure: str, n: int) -> Matrix:
     except ValueError:
         raise Misfit(f"init={print_node(node)} must be numbers", node.index) from None
     pairs = [(i, j) for i in range(n) for j in range(i)]
-    wanted = {"us": n * (n + 1) // 2, "diag": n, "id": 1, "cs": 2, "corgh": n + len(pairs)}[structure]
+    few, one = structure in ("cs", "corh"), structure in ("cs", "corgv")  # one correlation, one variance
+    counts = {"us": n + len(pairs), "diag": n, "id": 1}
+    wanted = counts.get(structure, (1 if few else len(pairs)) + (1 if one else n))
     if len(values) != wanted:
         raise Misfit(f"init has {len(values)} numbers; {structure} of {n} positions has {wanted}", node.index)
     entries: Mapping[tuple[int, int], float]
@@ -61,8 +77,9 @@ def _start_values(node: Node, structure: str, n: int) -> Matrix:
     elif structure in ("diag", "id"):
         entries = {(i, i): values[i % len(values)] for i in range(n)}
     else:
-        correlations = values[:1] * len(pairs) if structure == "cs" else values[: len(pairs)]
-        variances = values[1:] * n if structure == "cs" else values[len(pairs) :]
+        n_correlations = 1 if few else len(pairs)
+        correlations = values[:1] * len(pairs) if few else values[:n_correlations]
+        variances = values[n_correlations:] * (n if one else 1)
         entries = {(i, i): variances[i] for i in range(n)}
         for (i, j), r in zip(pairs, correlations, strict=True):
             entries[i, j] = r * (variances[i] * variances[j]) ** 0.5
@@ -86,14 +103,18 @@ def add_residual(node: Node, context: Context, problems: Problems) -> None:
     for factor in terms[0].factors:
         if factor.is_name(UNITS) or (factor.is_call("id", "idv") and only_argument(factor).is_name(UNITS)):
             units = True
-        elif factor.is_name(TRAIT):
+        elif factor.is_name(TRAIT) and not context.trait_is_column:
             structure = "id"
-        elif factor.is_call(*STRUCTURES) and only_argument(factor).is_name(TRAIT):
+        elif factor.is_call(*STRUCTURES) and is_trait(only_argument(factor), context):
             structure, init = STRUCTURES[factor.value], dict(factor.named).get("init")
         elif factor.is_call("at", "diag", "idh") and len(factor.arguments) == 1 and by is None:
             by = column_of(factor.arguments[0])
+        elif factor.is_call(*STRUCTURES) and only_argument(factor).is_name(TRAIT):
+            message = f"{print_node(factor)!r}: residuals of different rows are independent; for several traits of one "
+            raise Misfit(message + "individual make them columns, and write cbind(y1, y2) ~ ...", factor.index)
         else:
-            raise Misfit(f"{print_node(factor)!r} is not supported in the residual", factor.index)
+            remedy = "known: units, units:us(trait), at(class):units, dsum(~ units | class)"
+            raise Misfit(f"{print_node(factor)!r} is not supported in the residual; {remedy}", factor.index)
     if not units:
         raise Misfit("the residual formula lacks 'units'", node.index)
     size = len(context.traits)

@@ -16,8 +16,8 @@ def print_equations(spec: ModelSpec) -> str:
     Raises
     ------
     ModelError
-        The model came from formulas and has what equations cannot say: an interaction, a term of one level, or a name
-        that is not one of the language.
+        The model came from formulas and has what equations cannot say: a term of one level, or a name with a backtick,
+        a # or a line break in it.
 
     """
     subfactors = {s.name: s for s in spec.subfactors}
@@ -29,9 +29,11 @@ def print_equations(spec: ModelSpec) -> str:
 
 
 def _name(name: str) -> str:
-    if not _PLAIN.fullmatch(name):
+    if _PLAIN.fullmatch(name):
+        return name
+    if not name.strip() or set("`#\n") & set(name):
         raise ModelError(f"{name!r} cannot be written in an equation")
-    return name
+    return f"`{name}`"
 
 
 def _subfactor(s: SubFactor) -> str:

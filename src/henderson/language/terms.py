@@ -125,6 +125,8 @@ def _check_polynomials(
     term: ParsedTerm, polynomials: Sequence[str | None], written: Sequence[Source], problems: Problems
 ) -> None:
     v, fixed = term.variable, term.subfactor.variance is None
+    if v.kind != "class" and ":" in v.name:
+        problems.add(f"variable {v.name!r} is a product, and no class", v.at, "add it as a column to the data")
     if v.centred and not fixed:
         problems.add(f"variable {v.name!r}: c(y), but a random covariate is not centred", v.at, "leave out c(y)")
     if len(set(v.polynomials)) < len(v.polynomials):

@@ -11,7 +11,7 @@ from henderson.language.draft import Draft, DraftVariance
 from henderson.language.equations import parse_equations
 from henderson.language.jobs import NAMES, make_job
 from henderson.language.source import Problems
-from henderson.language.spec import DataSpec, GammaSpec, JobSpec, MatrixSpec, PedigreeSpec
+from henderson.language.spec import RESIDUAL, DataSpec, GammaSpec, JobSpec, MatrixSpec, PedigreeSpec
 from henderson.language.toml_places import find_places
 from henderson.language.values import Table, read_equal, say
 from henderson.language.variances import STRUCTURES
@@ -152,7 +152,7 @@ def _read_model(root: Table, draft: Draft) -> None:
 
 
 def _read_variance(name: str, table: Table, draft: Draft) -> None:
-    table.check_keys(("sigma", "structure", "gamma", "fix", "equal", "by"))
+    table.check_keys(("sigma", "structure", "gamma", "fix", "equal", "by", "classes"))
     variance = DraftVariance(
         name,
         at=table.at(),
@@ -170,8 +170,12 @@ def _read_variance(name: str, table: Table, draft: Draft) -> None:
     )
     if variance.structure is not None and variance.structure not in STRUCTURES:
         table.fault(f"{unknown('structure', variance.structure, STRUCTURES)} ({', '.join(STRUCTURES)})", "structure")
-    if variance.by is not None and name != "res":
-        table.fault("'by' is for the residual variance 'res' only", "by")
+    for key in ("by", "classes"):
+        if key in table.values and name != RESIDUAL:
+            table.fault(f"{key!r} is for the residual variance 'res' only", key)
+    if (classes := table.table("classes")) is not None:
+        sigmas = ((level, classes.matrix(level)) for level in sorted(classes.values))
+        variance.classes = tuple((level, sigma) for level, sigma in sigmas if sigma is not None)
     if variance.gamma is not None and name == "res":
         table.fault("the residual variance 'res' takes no gamma; see 'weights' in [data]", "gamma")
     draft.variances[name] = variance
