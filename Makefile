@@ -8,7 +8,8 @@ BIN := .venv/bin
 demo: .venv/installed
 	$(BIN)/henderson run examples/salmon/salmon.toml --out examples/salmon/salmon.out
 
-test: lint
+test: lint .venv/installed-mpi
+	cluster/mini-slurm/install.sh
 	$(BIN)/pytest
 
 lint: .venv/installed-test
@@ -26,8 +27,13 @@ lint: .venv/installed-test
 	touch $@
 
 .venv/installed-test: .venv/bin/python pyproject.toml
-	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[test,lint]"
+	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[test,lint,slurm]"
 	touch $@ .venv/installed
+
+# MPI and PETSc for the tests of the distributed engine: built once, about ten minutes, then kept in ~/.cache/henderson
+.venv/installed-mpi: .venv/installed-test cluster/env/install-mpi.sh cluster/env/check_mpi.py
+	cluster/env/install-mpi.sh .venv
+	touch $@
 
 clean:
 	rm -rf .venv examples/*/*.out
