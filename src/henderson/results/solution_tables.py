@@ -12,12 +12,14 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from henderson.results.files import replacing
+from henderson.results.files import remove, replacing
 from henderson.solvers.solutions import SubfactorSolutions
 from henderson.store.model_data import Labels
 
 PARQUET_ABOVE = 1_000_000
 BLOCK = 1 << 18
+
+SCHEMA = pa.schema([(n, pa.string()) for n in ("factor", "subfactor", "level")] + [("value", pa.float64())])
 
 Orders = Mapping[str, NDArray[np.int64]]
 
@@ -44,7 +46,7 @@ def write_solutions(
     """
     rows = sum(p.n_rows for p in parts)
     with_accuracy = any(p.se is not None for p in parts)
-    schema = pa.schema([(n, pa.string()) for n in ("factor", "subfactor", "level")] + [("value", pa.float64())])
+    schema = SCHEMA
     if with_accuracy:
         schema = schema.append(pa.field("se", pa.float64())).append(pa.field("reliability", pa.float64()))
     csv_path, parquet_path = out / "solutions.csv", out / "solutions.parquet"
@@ -58,26 +60,32 @@ def write_solutions(
             with pa_csv.CSVWriter(part, schema, write_options=_csv_options(parts, header=True)) as csv:
                 for batch in _batches(parts, schema, orders or {}):
                     csv.write_batch(batch)
-    other.unlink(missing_ok=True)
+    remove(other)
     return path
 
 
 def write_lmt_results(parts: Sequence[SubfactorSolutions], out: Path, *, orders: Orders | None = None) -> Path:
     """Return the path of lmt's ``results.csv``: factor, sub-factor, original level, solution; no header."""
     path = out / "results.csv"
-    schema = pa.schema([(n, pa.string()) for n in ("factor", "subfactor", "level")] + [("value", pa.float64())])
     options = _csv_options(parts, header=False)
-    with replacing(path) as part, pa_csv.CSVWriter(part, schema, write_options=options) as csv:
-        for batch in _batches(parts, schema, orders or {}):
+    with replacing(path) as part, pa_csv.CSVWriter(part, SCHEMA, write_options=options) as csv:
+        for batch in _batches(parts, SCHEMA, orders or {}):
             csv.write_batch(batch)
     return path
 
 
 def _csv_options(parts: Sequence[SubfactorSolutions], *, header: bool) -> pa_csv.WriteOptions:
-    """Return options that quote texts only if a level has a comma, a quote or a line break in it."""
-    texts = [p.labels.values for p in parts if not p.labels.is_integer]
-    special = any(np.isin(t, np.frombuffer(b',"\r\n', np.uint8)).any() for t in texts)
-    style = "needed" if special else "none"
+    return csv_options(any(needs_quotes(p.labels) for p in parts), header=header)
+
+
+def needs_quotes(labels: Labels) -> bool:
+    """Return whether a label has a comma, a quote or a line break in it."""
+    return not labels.is_integer and bool(np.isin(labels.values, np.frombuffer(b',"\r\n', np.uint8)).any())
+
+
+def csv_options(quotes: bool, *, header: bool) -> pa_csv.WriteOptions:
+    """Return options that quote texts only if there are `quotes`."""
+    style = "needed" if quotes else "none"
     return pa_csv.WriteOptions(include_header=header, quoting_style=style, quoting_header="none")
 
 
@@ -90,10 +98,11 @@ def _batches(parts: Sequence[SubfactorSolutions], schema: pa.Schema, orders: Ord
             if part.kept is not None:
                 rows = rows[part.kept[rows]]
             if len(rows):
-                yield _batch(part, rows, schema)
+                yield batch(part, rows, schema)
 
 
-def _batch(part: SubfactorSolutions, rows: NDArray[np.int64], schema: pa.Schema) -> pa.RecordBatch:
+def batch(part: SubfactorSolutions, rows: NDArray[np.int64], schema: pa.Schema) -> pa.RecordBatch:
+    """Return the levels `rows` of a sub-factor as rows of the table."""
     n = len(rows)
     columns = [
         pa.repeat(part.factor, n),

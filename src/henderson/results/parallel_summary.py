@@ -1,0 +1,57 @@
+"""The digests of `summary` from what each rank owns: only a few numbers and the best levels travel."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from henderson.partitions.communicator import Communicator
+from henderson.results.summary import (
+    Digest,
+    EffectSummary,
+    Histogram,
+    TopLevel,
+    histogram_edges,
+    is_random,
+    top_levels,
+)
+from henderson.solvers.solutions import SubfactorSolutions
+
+BEST = 10
+
+
+def digest_together(parts: Sequence[SubfactorSolutions], communicator: Communicator) -> tuple[Digest, ...]:
+    """Return one digest per sub-factor; `parts` have the levels that this rank owns. **Collective**."""
+    return tuple(_digest(part, communicator) for part in parts)
+
+
+def _digest(part: SubfactorSolutions, communicator: Communicator) -> Digest:
+    values = part.values if part.kept is None else part.values[part.kept]
+    mine = np.array([len(values), len(part.values) - len(values), values.sum()])
+    n, left_out, total = communicator.sum(mine).tolist()
+    extremes = [np.min(values, initial=np.inf), np.min(-values, initial=np.inf)]
+    low, high = communicator.minimum(np.array(extremes)).tolist()
+    mean = total / n if n else math.nan
+    squares = float(communicator.sum(np.array([np.square(values - mean).sum()]))[0])
+    summary = EffectSummary(
+        part.factor,
+        part.subfactor,
+        int(n),
+        int(left_out),
+        mean,
+        math.sqrt(squares / n) if n else math.nan,
+        low if n else math.nan,
+        -high if n else math.nan,
+        None,
+    )
+    if not is_random(part.factor):
+        return Digest(summary)
+    edges = histogram_edges(summary)
+    counts = communicator.sum(np.histogram(values, edges)[0].astype(np.int64))
+    best: list[TopLevel] = []
+    for theirs in communicator.gather_all(top_levels(part, BEST)):
+        best += theirs
+    best.sort(key=lambda t: -t.value)
+    return Digest(summary, tuple(best[:BEST]), Histogram(edges, counts))

@@ -1,0 +1,131 @@
+"""The tables of `solution_tables`, written by all ranks at once: no rank holds more than its share of the rows.
+
+The rows of the whole table are cut into one contiguous range per rank. Owners send each row (where it stands, its
+label, its value) to the rank of its range, which sorts and formats it; so the files are those of one process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from henderson.partitions.communicator import Communicator
+from henderson.results.files import remove
+from henderson.results.parallel_files import SharedFile, replacing_together
+from henderson.results.solution_tables import BLOCK, PARQUET_ABOVE, SCHEMA, batch, csv_options, needs_quotes
+from henderson.solvers.solutions import SubfactorSolutions
+from henderson.store.model_data import Labels
+
+
+@dataclass(frozen=True)
+class OwnedRows:
+    """The rows of one sub-factor that this rank owns.
+
+    part: with the levels owned here alone; keys: int64 (n_levels,), where each level stands among those of all ranks,
+    0 <= key < `stop`, evenly spread (equal keys stand in the order of the ranks); n_rows: printed rows of all ranks.
+    """
+
+    part: SubfactorSolutions
+    keys: NDArray[np.int64]
+    stop: int
+    n_rows: int
+
+
+def write_tables_together(
+    rows: Sequence[OwnedRows], out: Path, communicator: Communicator, *, lmt: bool, parquet_above: int = PARQUET_ABOVE
+) -> tuple[Path, ...]:
+    """Return the paths of ``solutions.csv``, or of the folder ``solutions.parquet``, and with `lmt` of ``results.csv``.
+
+    **Collective**. More than `parquet_above` rows go to a folder of one Parquet file per rank, which readers take for
+    one table. What an earlier run left of the other format is removed. Memory: the rows of one sub-factor in the
+    range of this rank, about three times as text.
+    """
+    csv_path, parquet_path = out / "solutions.csv", out / "solutions.parquet"
+    if sum(each.n_rows for each in rows) > parquet_above:
+        path, other = parquet_path, csv_path
+        _write_parquet(rows, path, communicator)
+    else:
+        path, other = csv_path, parquet_path
+        _write_csv(rows, path, communicator, header=True)
+    if communicator.rank == 0:
+        remove(other)
+    if not lmt:
+        return (path,)
+    _write_csv(rows, out / "results.csv", communicator, header=False)
+    return path, out / "results.csv"
+
+
+def _write_csv(rows: Sequence[OwnedRows], path: Path, communicator: Communicator, *, header: bool) -> None:
+    quotes = any(communicator.gather_all(any(needs_quotes(each.part.labels) for each in rows)))
+    with replacing_together(path, communicator) as temporary:
+        file = SharedFile(temporary, communicator)
+        first = communicator.rank == 0 and header
+        file.append(_text([], csv_options(quotes, header=first)))
+        for batches in _routed(rows, communicator):
+            file.append(_text(batches, csv_options(quotes, header=False)))
+        file.close()
+
+
+def _write_parquet(rows: Sequence[OwnedRows], path: Path, communicator: Communicator) -> None:
+    with replacing_together(path, communicator, folder=True) as temporary:
+        file = temporary / f"part-{communicator.rank:05d}.parquet"
+        with pq.ParquetWriter(file, SCHEMA, compression="zstd", use_dictionary=["factor", "subfactor"]) as parquet:
+            for batches in _routed(rows, communicator):
+                for each in batches:
+                    parquet.write_batch(each)
+
+
+def _text(batches: Sequence[pa.RecordBatch], options: pa_csv.WriteOptions) -> memoryview:
+    """Return the rows as CSV."""
+    sink = pa.BufferOutputStream()
+    with pa_csv.CSVWriter(sink, SCHEMA, write_options=options) as csv:
+        for each in batches:
+            csv.write_batch(each)
+    return memoryview(sink.getvalue()).cast("B")
+
+
+def _routed(rows: Sequence[OwnedRows], communicator: Communicator) -> Iterator[list[pa.RecordBatch]]:
+    """Yield, sub-factor by sub-factor, the rows in the range of this rank, in order. **Collective**."""
+    total = sum(each.n_rows for each in rows)
+    first = 0
+    for each in rows:
+        mine = _exchange(each, first, total, communicator)
+        counts = communicator.gather_all(len(mine.labels))
+        if sum(counts) != each.n_rows:
+            raise AssertionError(f"{sum(counts)} of {each.n_rows} rows of {each.part.subfactor!r} are there")
+        first += each.n_rows
+        cuts = range(0, len(mine.labels), BLOCK)
+        yield [batch(mine, np.arange(k, min(k + BLOCK, len(mine.labels))), SCHEMA) for k in cuts]
+
+
+def _exchange(rows: OwnedRows, first: int, total: int, communicator: Communicator) -> SubfactorSolutions:
+    """Return the rows of the sub-factor in the range of this rank, sorted; its rows begin at `first` of `total`."""
+    part, keys = rows.part, rows.keys
+    labels = part.labels.values
+    if not part.labels.is_integer:
+        width = max(communicator.gather_all(labels.shape[1]))
+        labels = np.pad(labels, ((0, 0), (0, width - labels.shape[1])))
+    values = part.values
+    if part.kept is not None:
+        keys, labels, values = keys[part.kept], labels[part.kept], values[part.kept]
+    # grows with the key, so that the ranges are contiguous; about even, so that no rank has much more than others
+    at = first + np.minimum(keys * (rows.n_rows / max(1, rows.stop)), rows.n_rows)
+    to = np.minimum((at * (communicator.size / max(1, total))).astype(np.int64), communicator.size - 1)
+    row = np.dtype([("key", np.int64), ("value", np.float64), ("label", labels.dtype, labels.shape[1:])])
+    packed = np.empty(len(keys), row)
+    packed["key"], packed["value"], packed["label"] = keys, values, labels
+    order = np.argsort(to, kind="stable")
+    ends = np.cumsum(np.bincount(to, minlength=communicator.size))
+    raw = packed[order].view(np.uint8).reshape(len(keys), row.itemsize)
+    del packed, labels, order
+    received = np.concatenate(communicator.all_to_all(np.split(raw, ends[:-1]))).view(row).ravel()
+    received = received[np.argsort(received["key"], kind="stable")]
+    names = Labels(np.ascontiguousarray(received["label"]))
+    return SubfactorSolutions(part.factor, part.subfactor, names, np.ascontiguousarray(received["value"]))
