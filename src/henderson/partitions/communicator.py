@@ -28,6 +28,15 @@ class Communicator(Protocol):
     def minimum(self, values: Array) -> Array:
         """Return the smallest over the ranks, elementwise."""
 
+    def logical_or(self, values: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return whether it is true on any rank, elementwise."""
+
+    def gather_rows(self, values: Array) -> Array:
+        """Return the rows of all ranks, on every rank: those of rank 0, then of rank 1...
+
+        Rows of one type and row shape on all ranks, any number of them.
+        """
+
     def gather_all(self, value: T) -> list[T]:
         """Return the (small, picklable) value of every rank, on every rank."""
 
@@ -55,6 +64,14 @@ class Alone:
         return np.asarray(values)
 
     def minimum(self, values: Array) -> Array:
+        """Return `values`."""
+        return np.asarray(values)
+
+    def logical_or(self, values: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return `values`."""
+        return np.asarray(values)
+
+    def gather_rows(self, values: Array) -> Array:
         """Return `values`."""
         return np.asarray(values)
 

@@ -110,7 +110,7 @@ class StoredArray:
         chunk = at // self._array.chunks[0]
         order = np.argsort(chunk, kind="stable")
         numbers, first = np.unique(chunk[order], return_index=True)
-        for number, part in zip(numbers.tolist(), np.split(order, first[1:]), strict=True):
+        for number, part in zip(numbers.tolist(), np.split(order, first[1:]), strict=False):
             out[part] = self._chunk(number)[at[part] - number * self._array.chunks[0]]
         return out
 
