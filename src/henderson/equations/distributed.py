@@ -54,13 +54,14 @@ def take_share(spec: ModelSpec, store: Path, communicator: Communicator) -> Shar
     design = full_rank(build_design(spec, data))
     n, rank = communicator.size, communicator.rank
     cuts = cut(design, n)
-    uses = [level_uses(design, data, cuts, p) for p in range(n)]
+    uses = [level_uses(design, data, cuts.piece(p)) for p in range(n)]
     owner = [
         None if cuts.levels[g] is not None else owners(group.n_levels, [uses[p][g].used for p in range(n)])
         for g, group in enumerate(design.groups)
     ]
-    layouts = [lay_out(p, uses[p], owner) for p in range(n)]
-    partition = build_partition(design, data, cuts, rank, layouts[rank])
+    mine_of = [[None if o is None else o[u.used] for o, u in zip(owner, uses[p], strict=True)] for p in range(n)]
+    layouts = [lay_out(p, uses[p], mine_of[p]) for p in range(n)]
+    partition = build_partition(design, data, cuts.piece(rank), layouts[rank])
     mine = [link for link in links(layouts, owner) if link.user == rank]
     sizes = [layout.n_owned for layout in layouts]
     halo = Halo(

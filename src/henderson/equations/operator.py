@@ -213,11 +213,15 @@ def build_operator(design: Design, data: ModelData, team: Team, n_partitions: in
     """Return the operator of a design on all data in one process; one partition per thread unless told otherwise."""
     n = team.n_threads if n_partitions is None else n_partitions
     cuts = cut(design, n)
-    uses = team.run(lambda p: level_uses(design, data, cuts, p), n)
+    uses = team.run(lambda p: level_uses(design, data, cuts.piece(p)), n)
     owner = [
         None if cuts.levels[g] is not None else owners(group.n_levels, [uses[p][g].used for p in range(n)])
         for g, group in enumerate(design.groups)
     ]
-    layouts = [lay_out(p, uses[p], owner) for p in range(n)]
-    partitions = team.run(lambda p: build_partition(design, data, cuts, p, layouts[p]), n)
+
+    def owners_of_used(p: int) -> list[NDArray[np.int32] | None]:
+        return [None if of is None else of[use.used] for of, use in zip(owner, uses[p], strict=True)]
+
+    layouts = [lay_out(p, uses[p], owners_of_used(p)) for p in range(n)]
+    partitions = team.run(lambda p: build_partition(design, data, cuts.piece(p), layouts[p]), n)
     return Operator(design, partitions, SharedMemoryExchange(links(layouts, owner), n, team), team)

@@ -66,11 +66,24 @@ class Partition:
 
 
 @dataclass(frozen=True)
+class Piece:
+    """The ranges of one partition: of the records at hand, and per group of individuals (None if cut by first use)."""
+
+    records: tuple[int, int]
+    levels: tuple[tuple[int, int] | None, ...]
+
+
+@dataclass(frozen=True)
 class Cuts:
     """Bounds of every partition: of records, and per group of individuals (None for groups cut by first use)."""
 
     records: Sequence[int]
     levels: tuple[Sequence[int] | None, ...]
+
+    def piece(self, part: int) -> Piece:
+        """Return the ranges of partition `part`."""
+        levels = tuple(None if c is None else (c[part], c[part + 1]) for c in self.levels)
+        return Piece((self.records[part], self.records[part + 1]), levels)
 
 
 def cut(design: Design, n_parts: int) -> Cuts:
@@ -98,32 +111,34 @@ def cut(design: Design, n_parts: int) -> Cuts:
     return Cuts(records, tuple(levels))
 
 
-def level_uses(design: Design, data: ModelData, cuts: Cuts, part: int) -> list[GroupUse]:
-    """Return which levels of every group partition `part` uses."""
-    start, stop = cuts.records[part], cuts.records[part + 1]
+def level_uses(design: Design, data: ModelData, piece: Piece) -> list[GroupUse]:
+    """Return which levels of every group the partition `piece` uses."""
+    start, stop = piece.records
     uses = []
     for g, group in enumerate(design.groups):
         codes = [s.codes[start:stop] for s in design.slots if s.group == g]
-        cut_ = cuts.levels[g]
-        if cut_ is None:
+        bounds = piece.levels[g]
+        if bounds is None:
             uses.append(GroupUse(group.n_levels, group.width, first_use(group.n_levels, codes), None))
             continue
-        low, high = cut_[part], cut_[part + 1]
+        low, high = bounds
         assert group.covariance is not None
         assert group.covariance.name is not None
         if group.covariance.kind == "pedigree":
             pedigree = data.pedigrees[group.covariance.name]
-            codes += [pedigree.sire[low:high], pedigree.dam[low:high]]
+            rows = slice(low - pedigree.start, high - pedigree.start)
+            codes += [pedigree.sire[rows], pedigree.dam[rows]]
         else:
-            inverse = data.matrices[group.covariance.name].inverse
-            codes.append(inverse.indices[inverse.indptr[low] : inverse.indptr[high]].astype(np.int32))
-        uses.append(GroupUse(group.n_levels, group.width, outside(codes, low, high), (low, high)))
+            matrix = data.matrices[group.covariance.name]
+            first, last = (int(matrix.inverse.indptr[k - matrix.start]) for k in bounds)
+            codes.append(matrix.inverse.indices[first:last].astype(np.int32))
+        uses.append(GroupUse(group.n_levels, group.width, outside(codes, low, high), bounds))
     return uses
 
 
-def build_partition(design: Design, data: ModelData, cuts: Cuts, part: int, layout: Layout) -> Partition:
-    """Return partition `part`: everything its kernels need, in local offsets."""
-    start, stop = cuts.records[part], cuts.records[part + 1]
+def build_partition(design: Design, data: ModelData, piece: Piece, layout: Layout) -> Partition:
+    """Return the partition `piece`: everything its kernels need, in local offsets."""
+    start, stop = piece.records
     slots = np.empty((stop - start, len(design.slots)), np.uint32)
     for s, slot in enumerate(design.slots):
         slots[:, s] = layout.groups[slot.group].offsets(slot.codes[start:stop], layout.null)
@@ -148,21 +163,22 @@ def _relationship(design: Design, data: ModelData, layout: Layout, g: int) -> Lo
         return None
     assert covariance.name is not None
     local = layout.groups[g]
-    rows = slice(local.start, local.stop)
     if covariance.kind == "pedigree":
         pedigree = data.pedigrees[covariance.name]
+        rows = slice(local.start - pedigree.start, local.stop - pedigree.start)
         return LocalPedigree(
             local.offsets(pedigree.sire[rows], layout.null),
             local.offsets(pedigree.dam[rows], layout.null),
             1.0 / pedigree.mendelian_variance[rows],
         )
-    inverse = data.matrices[covariance.name].inverse
-    first, last = int(inverse.indptr[local.start]), int(inverse.indptr[local.stop])
+    matrix = data.matrices[covariance.name]
+    low, high = local.start - matrix.start, local.stop - matrix.start
+    first, last = int(matrix.inverse.indptr[low]), int(matrix.inverse.indptr[high])
     return LocalMatrix(
-        (inverse.indptr[local.start : local.stop + 1] - first).astype(np.int64),
-        local.offsets(inverse.indices[first:last].astype(np.int32), layout.null),
-        np.ascontiguousarray(inverse.data[first:last], np.float64),
-        inverse.diagonal()[rows],
+        (matrix.inverse.indptr[low : high + 1] - first).astype(np.int64),
+        local.offsets(matrix.inverse.indices[first:last].astype(np.int32), layout.null),
+        np.ascontiguousarray(matrix.inverse.data[first:last], np.float64),
+        matrix.inverse.diagonal(matrix.start)[low:high],
     )
 
 

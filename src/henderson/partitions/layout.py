@@ -13,10 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from henderson.kernels import level_table
 from henderson.kernels import vectors as kernels
+from henderson.kernels.hashing import table_size
 from henderson.partitions.exchange import Link
 
 Codes = NDArray[np.int32]
+FEW = 8  # levels for each code above which tables are over the codes
 
 
 @dataclass(frozen=True)
@@ -61,9 +64,18 @@ class GroupLayout:
                 out,
             )
             return out
+        own = self.first_owned + np.arange(len(self.owned)) * self.width
+        theirs = self.first_ghost + np.arange(len(self.ghosts)) * self.width
+        if _few(codes.size, self.n_levels):
+            levels = np.concatenate([self.owned, self.ghosts])
+            slots = np.zeros(table_size(len(levels)), np.int32)
+            level_table.first_use(levels, slots, np.empty_like(levels), 0)
+            elements = np.concatenate([own, theirs]).astype(np.uint32)
+            level_table.offsets(codes.ravel(), slots, levels, elements, np.uint32(null), out.reshape(-1))
+            return out
         table = np.full(self.n_levels, null, np.uint32)
-        table[self.owned] = self.first_owned + np.arange(len(self.owned)) * self.width
-        table[self.ghosts] = self.first_ghost + np.arange(len(self.ghosts)) * self.width
+        table[self.owned] = own
+        table[self.ghosts] = theirs
         kernels.offsets_by_table(codes, table, np.uint32(null), out)
         return out
 
@@ -107,13 +119,27 @@ class GroupUse:
 
 
 def first_use(n_levels: int, codes: Sequence[Codes]) -> Codes:
-    """Return the levels that occur in `codes` (negative ones skipped) in order of first use. Cost: one byte a level."""
+    """Return the levels that occur in `codes` (negative ones skipped) in order of first use.
+
+    Memory: five bytes a level, or, where they are many more than the codes, some ten bytes a code.
+    """
+    n_codes = sum(each.size for each in codes)
+    n_used = 0
+    if _few(n_codes, n_levels):
+        slots, order = np.zeros(table_size(n_codes), np.int32), np.empty(n_codes, np.int32)
+        for each in codes:
+            n_used = level_table.first_use(each, slots, order, n_used)
+        return order[:n_used].copy()
     seen = np.zeros(n_levels, np.bool_)
     order = np.empty(n_levels, np.int32)
-    n_used = 0
     for each in codes:
         n_used = kernels.first_use(each, seen, order, n_used)
     return order[:n_used].copy()
+
+
+def _few(n_codes: int, n_levels: int) -> bool:
+    """Return whether a table over all levels would be much larger than one over those that `n_codes` codes can use."""
+    return n_levels > FEW * (n_codes + 1)
 
 
 def outside(codes: Sequence[Codes], start: int, stop: int) -> Codes:
@@ -123,7 +149,7 @@ def outside(codes: Sequence[Codes], start: int, stop: int) -> Codes:
 
 
 def owners(n_levels: int, used: Sequence[Codes]) -> NDArray[np.int32]:
-    """Return the first partition that uses each level, len(used) if none does (over processes: a minimum reduction)."""
+    """Return the first partition that uses each level, len(used) if none does (`directory.lowest_users` of ranks)."""
     owner = np.full(n_levels, len(used), np.int32)
     for partition in range(len(used) - 1, -1, -1):
         owner[used[partition]] = partition
@@ -131,7 +157,7 @@ def owners(n_levels: int, used: Sequence[Codes]) -> NDArray[np.int32]:
 
 
 def lay_out(partition: int, uses: Sequence[GroupUse], owner: Sequence[NDArray[np.int32] | None]) -> Layout:
-    """Return the layout of `partition`; `owner` gives, per group cut by first use, the owner of each level."""
+    """Return the layout of `partition`; `owner` gives, per group cut by first use, the owner of each of `used`."""
     widths = [use.width for use in uses]
     owned: list[Codes | None] = []
     ghosts: list[Codes] = []
@@ -143,7 +169,7 @@ def lay_out(partition: int, uses: Sequence[GroupUse], owner: Sequence[NDArray[np
             counts.append(use.bounds[1] - use.bounds[0])
             continue
         assert of is not None
-        mine = of[use.used] == partition
+        mine = of == partition
         owned.append(use.used[mine])
         ghosts.append(np.sort(use.used[~mine]))
         counts.append(int(mine.sum()))
