@@ -47,6 +47,9 @@ class HendersonError(Exception):
         self.problems: tuple[Problem, ...] = tuple(problems)
         super().__init__(self._text())
 
+    def __reduce__(self) -> tuple[type[HendersonError], tuple[tuple[Problem, ...]]]:
+        return type(self), (self.problems,)  # an error of another process comes with its problems
+
     def _text(self) -> str:
         lines = [str(p) for p in self.problems[:MAX_PRINTED]]
         if (rest := len(self.problems) - MAX_PRINTED) > 0:

@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from henderson.errors import HendersonError, InputFileError, Problem, StoreError
+from henderson.ingest.cluster import Cluster
 from henderson.ingest.plan import Plan, make_plan
 from henderson.language.spec import ModelSpec
 from henderson.store.reader import may_be_replaced, store_attributes
@@ -35,17 +36,21 @@ def ingest(
     workers: int | None = None,
     block_bytes: int = BLOCK_BYTES,
     progress: Progress | None = None,
+    cluster: Cluster | None = None,
 ) -> None:
     """Read, check, recode, order and write the files of a model as the store at `store`.
 
     Returns at once if the store is complete and of the same inputs. Its content depends on neither `workers` (default:
     the cores) nor `block_bytes`. At most `workers` blocks are in memory, about ten times `block_bytes` each, besides
     the table of the animals (about 40 bytes an animal with ids of up to 16 bytes). `progress` is told (stage, done,
-    total).
+    total). With a `cluster` its workers run the tasks, and the same store comes of it.
 
     Raises `InputFileError` for what is wrong in the files, `ModelError` for columns they do not have, `StoreError` if
-    another process is making the same store, or if `store` is a folder of something else.
+    another process is making the same store, or if `store` is a folder of something else, `ResourceError` if the
+    workers of the cluster are lost.
     """
+    from henderson.ingest.tasks import on_cluster
+
     store = Path(store)
     plan = make_plan(spec, block_bytes)
     wip = wip_of(store)
@@ -57,7 +62,8 @@ def ingest(
         if not is_current(store, plan.fingerprint):
             plan = _resumed(plan, wip)
             try:
-                _make(plan, wip, workers or len(os.sched_getaffinity(0)), progress)
+                with on_cluster(cluster):
+                    _make(plan, wip, workers or len(os.sched_getaffinity(0)), progress)
             except InputFileError:
                 shutil.rmtree(wip)  # files that are mended are other inputs: nothing here can be used again
                 raise
