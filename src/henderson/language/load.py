@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from henderson.errors import InputFileError, UsageError
@@ -11,7 +11,7 @@ from henderson.language.draft import Draft, Schema
 from henderson.language.formula import compile_formulas, parse_formulas
 from henderson.language.source import Problems
 from henderson.language.spec import DataSpec, ModelSpec
-from henderson.language.toml_file import read_toml
+from henderson.language.toml_file import read_tables, read_toml
 from henderson.language.xml_file import read_xml
 
 ReadSchema = Callable[[DataSpec, Path], Schema]
@@ -50,12 +50,30 @@ def load_model(path: str | Path, read_schema: ReadSchema, read_levels: ReadLevel
     if not path.is_file():
         raise UsageError(f"there is no parameter file {path}")
     problems = Problems(str(path))
-    draft = reader(path, problems)
+    return _finish(reader(path, problems), problems, read_schema, read_levels)
+
+
+def load_tables(
+    tables: Mapping[str, object],
+    folder: Path,
+    read_schema: ReadSchema,
+    read_levels: ReadLevels | None = None,
+    name: str = "model",
+) -> ModelSpec:
+    """Return the model of what a TOML file would hold, as tables; paths are relative to `folder`.
+
+    `name` is what messages call it. Otherwise as `load_model`.
+    """
+    problems = Problems(name)
+    return _finish(read_tables(tables, folder / "model.toml", problems), problems, read_schema, read_levels)
+
+
+def _finish(draft: Draft, problems: Problems, read_schema: ReadSchema, read_levels: ReadLevels | None) -> ModelSpec:
     formulas = parse_formulas(draft.formulas, problems)
     schema, unreadable = _schema(draft, read_schema)
     if formulas and schema is not None and draft.data is not None:
         data = draft.data
-        levels = None if read_levels is None else (lambda column: list(read_levels(data, path.parent, column)))
+        levels = None if read_levels is None else (lambda column: list(read_levels(data, draft.source.parent, column)))
         compile_formulas(formulas, draft, schema, levels, problems)
     model = None
     if not formulas or schema is not None:

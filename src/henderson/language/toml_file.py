@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 
 from henderson.errors import ModelError, Problem, unknown
@@ -12,7 +13,7 @@ from henderson.language.equations import parse_equations
 from henderson.language.jobs import NAMES, make_job
 from henderson.language.source import Problems
 from henderson.language.spec import RESIDUAL, DataSpec, GammaSpec, JobSpec, MatrixSpec, PedigreeSpec
-from henderson.language.toml_places import find_places
+from henderson.language.toml_places import Places, find_places
 from henderson.language.values import Table, read_equal, say
 from henderson.language.variances import STRUCTURES
 
@@ -30,7 +31,12 @@ def read_toml(path: Path, problems: Problems) -> Draft:
 
     """
     text = _decode(path)
-    root = Table(_load(text, path), (), find_places(text), problems)
+    return read_tables(_load(text, path), path, problems, find_places(text))
+
+
+def read_tables(values: Mapping[str, object], path: Path, problems: Problems, places: Places | None = None) -> Draft:
+    """Return the draft of the content of a TOML file; `path` is the file, or one that could be in its place."""
+    root = Table(values, (), places or Places(), problems)
     root.check_keys(("data", "pedigree", "matrix", "model", "variance", "jobs", "functions"), "table")
     draft = Draft(path)
     _read_data(root, draft)
