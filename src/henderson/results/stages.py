@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 PROCESS = Path("/proc/self")
+CONTROL_GROUPS = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
@@ -54,12 +55,35 @@ def available_bytes() -> int:
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):
                 available = int(line.split()[1]) * 1024
-    with contextlib.suppress(OSError, ValueError):
-        group = Path("/sys/fs/cgroup")
-        limit, used = ((group / f"memory.{name}").read_text().strip() for name in ("max", "current"))
-        if limit != "max":
-            available = min(available, max(0, int(limit) - int(used)))
-    return available
+    return min(available, *_left_in_groups(PROCESS / "cgroup", CONTROL_GROUPS), 1 << 62)
+
+
+def _left_in_groups(membership: Path, root: Path) -> Iterator[int]:
+    """Yield what is left of the limit of each control group (version 1 or 2) that the process is in, up to the root."""
+    lines = []
+    with contextlib.suppress(OSError):
+        lines = membership.read_text().splitlines()
+    for line in lines:
+        _, controllers, name = line.split(":", 2)
+        if not controllers:
+            top, files, prefix = root, ("memory.max", "memory.current"), ""
+        elif "memory" in controllers.split(","):
+            top, files, prefix = root / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes"), "total_"
+        else:
+            continue
+        group = top / name.lstrip("/")
+        for folder in (group, *group.parents):
+            with contextlib.suppress(OSError, ValueError):  # "max" is no number
+                limit, used = (int((folder / file).read_text()) for file in files)
+                yield max(0, limit - used + _cached(folder / "memory.stat", prefix))
+            if folder == top:
+                break
+
+
+def _cached(statistics: Path, prefix: str) -> int:
+    """Return the bytes of files that a control group has in memory and would give up."""
+    rows = dict(line.split() for line in statistics.read_text().splitlines())
+    return sum(int(rows.get(f"{prefix}{kind}_file", 0)) for kind in ("active", "inactive"))
 
 
 def _reset_peak() -> None:
