@@ -24,7 +24,8 @@ MAY_IMPORT = {
     "equations": BELOW_EQUATIONS,
     "solvers": BELOW_EQUATIONS | {"equations"},
     "accuracy": BELOW_EQUATIONS | {"equations", "solvers"},
-    "results": BELOW_EQUATIONS | {"equations", "solvers", "accuracy"},
+    "reml": BELOW_EQUATIONS | {"equations", "solvers"},
+    "results": BELOW_EQUATIONS | {"equations", "solvers", "accuracy", "reml"},
     "ingest": {"kernels", "pedigree", "store", "language"},
     "simulate": {"kernels", "pedigree", "store", "language"},
 }

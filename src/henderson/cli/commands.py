@@ -77,12 +77,14 @@ def report_pedigree(file: Path, *, as_json: bool, **options: Any) -> None:
     print(f"reports in {out}")
 
 
-def run_simulation(out: Path, **options: Any) -> None:
+def run_simulation(out: Path, *, kind: str, **options: Any) -> None:
     """Write simulated data with a model beside them."""
-    from henderson.jobs.simulate import simulate_from_options
+    from henderson.jobs.simulate import simulate_from_options, simulate_testday_from_options
+
+    write = simulate_testday_from_options if kind == "testday" else simulate_from_options
 
     with progress_bars(quiet=False) as progress:
-        simulate_from_options(out, progress=progress, **options)
+        write(out, progress=progress, **options)
     print(f"{out}: next, henderson run {out / 'model.toml'}")
 
 

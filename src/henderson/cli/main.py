@@ -103,6 +103,7 @@ def pedigree(file: Path, **options: Any) -> None:
 
 
 @cli.command()
+@click.argument("kind", type=click.Choice(["animal", "testday"]), default="animal")
 @click.option("--out", type=FOLDER, required=True, help="Folder of the data and the model.")
 @click.option("--animals", type=click.IntRange(min=2), default=10_000, show_default=True)
 @click.option("--pedigree", type=click.Choice(["dairy", "random"]), default="dairy", show_default=True)
@@ -112,9 +113,14 @@ def pedigree(file: Path, **options: Any) -> None:
 @click.option("--missing", type=click.FloatRange(0, 0.99), default=0.1, show_default=True, help="Share of missing.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
 @click.option("--format", "file_format", type=click.Choice(["csv", "parquet"]), default="csv", show_default=True)
+@click.option("--scale", type=click.FloatRange(min=0, min_open=True), help="Of testday: 1 is 90 M test days.")
 @click.option("--integer-ids", is_flag=True, help="Number the animals instead of naming them.")
 def simulate(**options: Any) -> None:
-    """Write pedigree and records of an animal model with known truth, and a model.toml to solve them."""
+    """Write pedigree and records with known truth, and a model.toml to solve them.
+
+    KIND is animal (default): an animal model as the options say; or testday: random regressions on test days of three
+    parities, of which only --scale, --seed and --format are chosen (1 is a national evaluation of 220 M equations).
+    """
     from henderson.cli.commands import run_simulation
 
     run_simulation(**options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,6 +28,16 @@ def simulate(config: SimulationConfig, out: Path, progress: Progress | None = No
     Raises `UsageError` if `out` holds something already, or if more animals would be recorded than there are.
     Cost: about 60 + 8 n_effects bytes an animal, and a block's texts; time is that of writing.
     """
+    with whole_folder(out) as work:
+        _write_all(config, work, progress or (lambda stage, done, total: None))
+
+
+@contextlib.contextmanager
+def whole_folder(out: Path) -> Iterator[Path]:
+    """Yield a folder beside `out` that takes its name when the block ends without an error; else it is removed.
+
+    Raises `UsageError` if `out` holds something already.
+    """
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"simulate: {out} exists and is not an empty folder; remove it or choose another one")
@@ -34,7 +45,7 @@ def simulate(config: SimulationConfig, out: Path, progress: Progress | None = No
     shutil.rmtree(work, ignore_errors=True)  # of a run that was killed
     work.mkdir(parents=True)
     try:
-        _write_all(config, work, progress or (lambda stage, done, total: None))
+        yield work
         work.rename(out)
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)

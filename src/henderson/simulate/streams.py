@@ -28,6 +28,10 @@ class Stream(IntEnum):
     RESIDUAL = 8  # row of the record file
     PEDIGREE_ORDER = 9  # animal
     RECORD_ORDER = 10  # record
+    TEST_DAY = 11  # recorded cow
+    HERD_PHASE = 12  # herd
+    HERD_YEAR = 13  # herd-year
+    TEST = 14  # test day of a herd
 
 
 def uniforms(seed: int, stream: Stream, width: int, start: int, stop: int) -> NDArray[np.float64]:

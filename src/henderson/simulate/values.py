@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from henderson.simulate.mating import FEMALE, SimulatedPedigree
 from henderson.simulate.streams import Stream, correlated, normals, uniforms
 
 INTERCEPT = 100.0
+DOUBLE = np.dtype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ def draw_truth(config: SimulationConfig, pedigree: SimulatedPedigree, progress: 
         factor = np.linalg.cholesky(config.permanent())
         permanent = correlated(factor, normals(config.seed, Stream.PERMANENT, config.n_traits, 0, len(recorded)))
     return Truth(
-        u=_breeding_values(config, pedigree, F, progress),
+        u=breeding_values(config, pedigree, F, config.genetic(), progress),
         inbreeding=F,
         herd=normals(config.seed, Stream.HERD_EFFECT, config.n_traits, 0, config.n_herds) * herd_sd,
         recorded=recorded,
@@ -57,17 +59,22 @@ def draw_truth(config: SimulationConfig, pedigree: SimulatedPedigree, progress: 
     )
 
 
-def _breeding_values(
-    config: SimulationConfig, pedigree: SimulatedPedigree, F: NDArray[np.float64], progress: Callable[[int], None]
-) -> NDArray[np.float64]:
-    """Return u_i = (u_sire + u_dam) / 2 + m_i with Var(m_i) = d_i Sigma_g, (n_animals, n_effects).
+def breeding_values(
+    config: SimulationConfig,
+    pedigree: SimulatedPedigree,
+    F: NDArray[np.float64],
+    sigma: NDArray[np.float64],
+    progress: Callable[[int], None],
+    dtype: np.dtype[Any] = DOUBLE,
+) -> NDArray[Any]:
+    """Return u_i = (u_sire + u_dam) / 2 + m_i with Var(m_i) = d_i `sigma`, (n_animals, n_effects).
 
     An unknown parent's breeding value counts as zero; d_i is then larger. Source: Quaas (1976), Biometrics 32:949.
     """
     d = mendelian_variance(pedigree.sire, pedigree.dam, F)
-    factor = np.linalg.cholesky(config.genetic())
+    factor = np.linalg.cholesky(sigma)
     n_effects = len(factor)
-    u = np.empty((len(pedigree), n_effects))
+    u = np.empty((len(pedigree), n_effects), dtype)
     for first, last in pedigree.cohorts():
         for start in range(first, last, config.block):
             stop = min(start + config.block, last)
