@@ -2,17 +2,111 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from henderson.equations.model import Design
+from henderson.errors import ModelError
 from henderson.language.spec import ModelSpec
-from henderson.reml.result import RemlFit, RemlOptions, Round
+from henderson.reml.inference import infer
+from henderson.reml.likelihood import Likelihood, Point
+from henderson.reml.optimise import Callback, Climb, climb, read_checkpoint
+from henderson.reml.result import Ordering, RemlFit, RemlOptions, RemlStop
+from henderson.reml.setup import Problem, estimates, set_up
+from henderson.solvers.solutions import SubfactorSolutions, by_subfactor, dropped_columns
 from henderson.store.model_data import ModelData
 
-Callback = Callable[[int, Round], None]
+Floats = NDArray[np.float64]
+
+__all__ = ["Callback", "RemlFit", "RemlOptions", "RemlStop", "fit_reml"]
 
 
 def fit_reml(
     spec: ModelSpec, data: ModelData, *, options: RemlOptions = RemlOptions(), callback: Callback | None = None
 ) -> RemlFit:
-    """Return the estimates of every parameter that is not held."""
-    raise NotImplementedError
+    """Return the estimates of every parameter that is not held, by average information REML (or ML).
+
+    The caller has to look at `stop_reason`: rounds that did not converge return where they are, and say so.
+
+    Parameters
+    ----------
+    spec
+        The model; its variances are start values, and the values of elements that are held.
+    data
+        Its records, pedigrees and matrices.
+    options
+        How to fit.
+    callback
+        Called as callback(number of the round, round).
+
+    Raises
+    ------
+    ModelError
+        There is nothing to estimate from, or the likelihood cannot be computed at the start values.
+
+    """
+    problem = set_up(spec, data, reml=options.reml, from_data=options.start != "given")
+    starts: Sequence[Floats] = problem.starts
+    if options.checkpoint:
+        starts = read_checkpoint(Path(options.checkpoint), [s.size for s in problem.structures]) or starts
+    found = climb(problem.likelihood, problem.structures, starts, options, callback)
+    if found.stop is RemlStop.NOT_FINITE:
+        raise ModelError(
+            "the likelihood cannot be computed at the start values: the equations are not positive definite there; "
+            "check the variances and the relationship matrices, or leave sigma out"
+        )
+    return _fit(spec, data, problem, found, options)
+
+
+def _fit(spec: ModelSpec, data: ModelData, problem: Problem, found: Climb, options: RemlOptions) -> RemlFit:
+    likelihood, point = problem.likelihood, found.point
+    inference = infer(spec, likelihood, problem.keys, problem.structures, found.phis, point)
+    design = _with_estimates(problem.design, point.sigmas)
+    free = [p for p in inference.parameters if p.constraint in ("free", "boundary")]
+    return RemlFit(
+        spec=estimates(spec, problem.keys, point.sigmas),
+        parameters=inference.parameters,
+        covariance=inference.covariance,
+        sigma=inference.sigma,
+        loglik=point.loglik,
+        loglik_full=point.loglik + likelihood.constant(),
+        n_parameters=len(free),
+        rounds=max(0, len(found.history) - 1),
+        stop_reason=found.stop,
+        history=tuple(found.history),
+        functions=inference.functions,
+        design=design,
+        data=data,
+        solutions=_solutions(design, likelihood, point),
+        dropped=dropped_columns(design),
+        number=likelihood.pattern.number,
+        n_observations=likelihood.n_observations,
+        rank=likelihood.n_fixed,
+        method="REML" if options.reml else "ML",
+        ordering=Ordering("natural", likelihood.pattern.n, likelihood.factor.nnz, 0, 0.0),
+        factor=likelihood.factor,
+    )
+
+
+def _with_estimates(design: Design, sigmas: Sequence[Floats]) -> Design:
+    """Return the design with the estimates as its covariance matrices."""
+    groups, rest = [], iter(sigmas)
+    for group in design.groups:
+        covariance = group.covariance
+        groups.append(
+            group if covariance is None else replace(group, covariance=replace(covariance, sigma=next(rest)))
+        )
+    return replace(design, groups=tuple(groups), residuals=tuple(rest))
+
+
+def _solutions(design: Design, likelihood: Likelihood, point: Point) -> tuple[SubfactorSolutions, ...]:
+    """Return the solutions at the estimates with their standard errors, the roots of the diagonal of C^-1."""
+    pattern = likelihood.pattern
+    variances = likelihood.factor.inverse()[pattern.indptr[:-1]]
+    extended = np.append(np.sqrt(np.maximum(variances, 0.0)), 0.0)
+    values = np.append(point.solution, 0.0)
+    return by_subfactor(design, [values[n] for n in pattern.number], [extended[n] for n in pattern.number])

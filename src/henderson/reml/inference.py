@@ -1,0 +1,199 @@
+"""Standard errors: the inverse average information, carried to elements, correlations and functions by the delta method.
+
+At a singular Sigma only directions that keep its rank have standard errors; what lies across is named boundary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from henderson.errors import ModelError
+from henderson.language.functions import evaluate_function
+from henderson.language.spec import RESIDUAL, ModelSpec
+from henderson.reml.likelihood import Likelihood, Point
+from henderson.reml.result import FunctionValue, Parameter, SigmaEstimate
+from henderson.reml.structures import Structure
+
+Floats = NDArray[np.float64]
+Key = tuple[str, str | None]
+
+CONFOUNDED = 1e-9  # eigenvalue of the scaled average information below which a direction has no information
+
+
+@dataclass(frozen=True)
+class Inference:
+    """What is known about the estimates; `covariance` is that of `parameters`."""
+
+    parameters: tuple[Parameter, ...]
+    covariance: Floats
+    sigma: dict[Key, SigmaEstimate]
+    functions: dict[str, FunctionValue]
+
+
+class _Delta:
+    """Directions of every Sigma with the covariance of the steps along them."""
+
+    def __init__(self, likelihood: Likelihood, structures: Sequence[Structure], phis: Sequence[Floats], point: Point):
+        self.directions = [s.tangents(phi) for s, phi in zip(structures, phis, strict=True)]
+        self.first = np.cumsum([0, *(len(d) for d in self.directions)])
+        information = likelihood.average_information(point, self.directions)
+        diagonal = np.diag(information)
+        root = np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0))
+        values, vectors = np.linalg.eigh(information / np.outer(root, root)) if len(root) else (root, information)
+        kept = values > CONFOUNDED * max(1.0, float(values.max(initial=0.0)))
+        half = vectors[:, kept] / np.sqrt(values[kept]) / root[:, None]
+        self.covariance = half @ half.T
+        self._lost = vectors[:, ~kept] / root[:, None]
+        self._root = root
+
+    def slopes(self, block: int, gradient: Floats) -> Floats:
+        """Return the derivatives along all directions of a value with this gradient by Sigma of `block`."""
+        found = np.zeros(self.first[-1])
+        here = slice(self.first[block], self.first[block + 1])
+        found[here] = np.tensordot(self.directions[block], gradient, 2)
+        return found
+
+    def error(self, slopes: Floats) -> float:
+        """Return the standard error of a value, NaN if it depends on directions without information."""
+        scaled = slopes / self._root
+        lost = (self._lost * self._root[:, None]).T @ scaled
+        if not np.any(slopes) or float(np.sum(lost**2)) > 1e-6 * float(np.sum(scaled**2)):
+            return float("nan")
+        return float(np.sqrt(max(0.0, slopes @ self.covariance @ slopes)))
+
+
+def infer(
+    spec: ModelSpec,
+    likelihood: Likelihood,
+    keys: Sequence[Key],
+    structures: Sequence[Structure],
+    phis: Sequence[Floats],
+    point: Point,
+) -> Inference:
+    """Return parameters, matrices and functions with their standard errors at `point`, evaluated last."""
+    delta = _Delta(likelihood, structures, phis, point)
+    parameters: list[Parameter] = []
+    slopes: list[Floats] = []
+    sigma: dict[Key, SigmaEstimate] = {}
+    for block, (key, structure) in enumerate(zip(keys, structures, strict=True)):
+        value = point.sigmas[block]
+        singular = _boundary(structure, value)
+        errors, correlation, correlation_errors = _matrices(delta, block, structure, value, singular)
+        sigma[key] = SigmaEstimate(_positions(spec, key[0], structure.size), value, errors, correlation, correlation_errors)
+        for e in structure.elements():
+            held = e.fixed or singular[e.row, e.col]
+            slope = delta.slopes(block, _gradient(value, e.row, e.col, e.kind == "correlation"))
+            error = float("nan") if held else delta.error(slope)
+            parameters.append(
+                Parameter(
+                    key[0],
+                    e.row + 1,
+                    e.col + 1,
+                    e.kind,
+                    _name(key, e.row, e.col, structure, e.kind),
+                    float((correlation if e.kind == "correlation" else value)[e.row, e.col]),
+                    None if np.isnan(error) else error,
+                    "fixed" if e.fixed else "boundary" if singular[e.row, e.col] else "equal" if e.equal else "free",
+                    key[1],
+                )
+            )
+            slopes.append(slope if not np.isnan(error) else 0.0 * slope)
+    joint = np.array(slopes).reshape(len(parameters), -1)
+    functions = {name: _function(text, name, delta, keys, point.sigmas) for name, text in spec.functions}
+    return Inference(tuple(parameters), joint @ delta.covariance @ joint.T, sigma, functions)
+
+
+def _boundary(structure: Structure, sigma: Floats) -> NDArray[np.bool_]:
+    """Return which elements lie on the boundary: variances that vanish, and covariances of a singular Sigma."""
+    null = structure.null_directions(sigma)
+    if structure.n_free == 0 or null.shape[1] == 0:
+        return np.zeros(sigma.shape, np.bool_)
+    weight = np.sum(null**2, axis=1)
+    zero, involved = weight > 0.999, weight > 0.01
+    across = np.outer(involved, involved) & ~np.eye(len(sigma), dtype=np.bool_)
+    return np.asarray(across | zero[:, None] | zero)
+
+
+def _gradient(sigma: Floats, i: int, j: int, correlation: bool) -> Floats:
+    """Return the gradient of an element, or of a correlation, by Sigma."""
+    found = np.zeros_like(sigma)
+    if not correlation or i == j:
+        found[i, j] += 0.5
+        found[j, i] += 0.5
+        return found
+    root = np.sqrt(sigma[i, i] * sigma[j, j])
+    r = sigma[i, j] / root
+    found[i, j] = found[j, i] = 0.5 / root
+    found[i, i], found[j, j] = -0.5 * r / sigma[i, i], -0.5 * r / sigma[j, j]
+    return found
+
+
+def _matrices(
+    delta: _Delta, block: int, structure: Structure, sigma: Floats, singular: NDArray[np.bool_]
+) -> tuple[Floats, Floats, Floats]:
+    """Return standard errors of the elements, the correlations and their standard errors."""
+    n = structure.size
+    deviation = np.sqrt(np.diag(sigma))
+    correlation = np.clip(sigma / np.outer(deviation, deviation), -1.0, 1.0)
+    errors, correlation_errors = np.full((n, n), np.nan), np.full((n, n), np.nan)
+    for i in range(n):
+        for j in range(i + 1):
+            if singular[i, j]:
+                continue
+            errors[i, j] = errors[j, i] = delta.error(delta.slopes(block, _gradient(sigma, i, j, False)))
+            if i != j:
+                slope = delta.slopes(block, _gradient(sigma, i, j, True))
+                correlation_errors[i, j] = correlation_errors[j, i] = delta.error(slope)
+    return errors, correlation, correlation_errors
+
+
+def _function(text: str, name: str, delta: _Delta, keys: Sequence[Key], sigmas: Sequence[Floats]) -> FunctionValue:
+    """Return a function of the components; its slopes are central differences along the directions."""
+
+    def value(moved: Sequence[Floats]) -> float:
+        known = {key[0]: s for key, s in zip(keys, moved, strict=True) if key[1] is None}
+        try:
+            return evaluate_function(text, known)
+        except KeyError:
+            message = f"function {name!r} refers to {RESIDUAL!r}, which has one Sigma per class; leave the function out"
+            raise ModelError(message) from None
+
+    slopes = np.zeros(delta.first[-1])
+    for block, directions in enumerate(delta.directions):
+        for k, d in enumerate(directions):
+            size = float(np.max(np.abs(d)))
+            h = 1e-5 * float(np.max(np.abs(np.diag(sigmas[block])))) / size if size else 0.0
+            if h == 0.0:
+                continue
+            up, down = list(sigmas), list(sigmas)
+            up[block], down[block] = sigmas[block] + h * d, sigmas[block] - h * d
+            slopes[delta.first[block] + k] = (value(up) - value(down)) / (2.0 * h)
+    at = value(sigmas)
+    return FunctionValue(at, delta.error(slopes) if np.all(np.isfinite(slopes)) else float("nan"))
+
+
+def _positions(spec: ModelSpec, variance: str, size: int) -> tuple[str, ...]:
+    """Return the name of every position of a variance: its sub-factors, or the traits."""
+    if variance == RESIDUAL:
+        return spec.traits
+    names = [str(k + 1) for k in range(size)]
+    polynomials = {t.subfactor: t.polynomials for e in spec.equations for t in e.terms}
+    for s in spec.subfactors:
+        if s.variance != variance:
+            continue
+        expanded = polynomials.get(s.name) or ()
+        for k, p in enumerate(s.positions):
+            names[p - 1] = f"{s.name}_{expanded[k]}" if k < len(expanded) else s.name
+    return tuple(names)
+
+
+def _name(key: Key, i: int, j: int, structure: Structure, kind: str) -> str:
+    """Return how a parameter is called: ``g[2,1]``, ``cor(g[2,1])``, with the class of the residual behind."""
+    text = key[0] if structure.size == 1 else f"{key[0]}[{i + 1},{j + 1}]"
+    if kind == "correlation":
+        text = f"cor({text})"
+    return text if key[1] is None else f"{text} {key[1]}"

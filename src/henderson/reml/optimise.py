@@ -1,0 +1,228 @@
+"""The rounds: Newton steps with the average information, damped towards EM steps until the log-likelihood rises.
+
+In working parameters phi the Hessian is J'AI J minus the curvature of Sigma(phi); the damped step solves (H + lambda M)
+d = g with M the complete-data information, so that it goes from the AI step (lambda = 0) to a scaled EM step (lambda
+large), which raises the log-likelihood (Dempster, Laird & Rubin 1977; Levenberg 1944). Rounds end when the distance to
+the maximum that the gradient promises, the last rise and the last change of the parameters are all small.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from henderson.reml.likelihood import Likelihood, Point
+from henderson.reml.result import RemlOptions, RemlStop, Round
+from henderson.reml.structures import Structure
+
+Floats = NDArray[np.float64]
+Callback = Callable[[int, Round], None]
+
+TRIALS = 25  # damped steps tried in a round
+SMALL_CHANGE = 1e-3  # relative change of the parameters of the last round
+SMALL_RISE = 1e-4  # rise of the log-likelihood in the last round
+ROUNDING = 1e-10  # relative rounding error of the log-likelihood
+
+
+@dataclass
+class Climb:
+    """Where the rounds ended."""
+
+    point: Point
+    phis: list[Floats]
+    stop: RemlStop
+    history: list[Round]
+
+
+def climb(
+    likelihood: Likelihood,
+    structures: Sequence[Structure],
+    start: Sequence[Floats],
+    options: RemlOptions,
+    callback: Callback | None = None,
+) -> Climb:
+    """Return the maximum of the likelihood from `start`, one Sigma per structure.
+
+    Cost of a round: a factorisation for each step tried, one selected inverse, one multiple solve.
+    """
+    phis = [s.pack(v) for s, v in zip(structures, start, strict=True)]
+    phis = [_inside(s, phi) for s, phi in zip(structures, phis, strict=True)]
+    history: list[Round] = []
+    clock = time.perf_counter()
+    point = likelihood.evaluate(_sigmas(structures, phis))
+    if point is None:
+        empty = Point([], [], np.zeros((0, 0, 0)), float("nan"), np.zeros(0), np.zeros((0, 0)), [], np.zeros(0), 0.0)
+        return Climb(empty, phis, RemlStop.NOT_FINITE, history)
+    if sum(len(p) for p in phis) == 0:
+        return Climb(point, phis, RemlStop.ALL_FIXED, history)
+    step, damping, rise, change = "start", 0.0, np.inf, np.inf
+    if (rescaled := _rescale(likelihood, structures, phis, point)) is not None:
+        phis, point = rescaled
+        step = "scale"
+    stop = RemlStop.MAX_ROUNDS
+    for number in range(options.max_rounds + 1):
+        likelihood.differentiate(point)
+        system = _System(likelihood, structures, phis, point)
+        target = system.step(phis, 1.0 if options.method == "em" else 0.0, em=options.method == "em")
+        decrement = 0.5 * float(system.gradient @ (target - np.concatenate(phis)))
+        now = time.perf_counter()
+        history.append(Round(point.loglik, _free(structures, point.sigmas), step, decrement, now - clock))
+        clock = now
+        if callback is not None:
+            callback(number, history[-1])
+        if options.checkpoint:
+            write_checkpoint(Path(options.checkpoint), point.sigmas, number, point.loglik)
+        noise = ROUNDING * max(1.0, abs(point.loglik))
+        if abs(decrement) < options.tolerance and (number == 0 or (rise < SMALL_RISE and change < SMALL_CHANGE)):
+            stop = RemlStop.CONVERGED
+            break
+        if number == options.max_rounds:
+            break
+        before, best = point, None
+        for _ in range(TRIALS):
+            target = system.step(phis, damping, em=options.method == "em")
+            ahead = target - np.concatenate(phis)
+            promised = float(system.gradient @ ahead - 0.5 * ahead @ system.hessian @ ahead)
+            trial = likelihood.evaluate(_sigmas(structures, _split(structures, target)))
+            gain = -np.inf if trial is None else trial.loglik - before.loglik
+            level = abs(promised) < 10.0 * noise and gain > -noise  # nothing left but rounding
+            if trial is not None and (gain > max(1e-4 * promised, 0.0) or level):
+                best = trial
+                break
+            damping = max(4.0 * damping, 0.05)
+        if best is None:
+            point = before
+            if abs(decrement) < 1e3 * noise:
+                stop = RemlStop.CONVERGED
+            else:
+                stop = RemlStop.NO_ASCENT
+            likelihood.evaluate(before.sigmas)
+            break
+        step = "EM" if options.method == "em" else "AI" if damping == 0.0 else f"AI+EM {damping:.2g}"
+        if gain < 0.25 * promised and promised > 10 * noise:
+            damping = max(2.0 * damping, 0.02)
+        elif gain > 0.75 * promised or promised < 10 * noise:
+            damping = damping / 5.0 if damping > 0.02 else 0.0
+        point, rise = best, abs(gain)
+        phis = _split(structures, target)
+        reference = np.abs(target) + 1e-3 * max(1e-300, float(np.abs(target).max()))
+        change = float(np.max(np.abs(ahead) / reference))
+    if stop is RemlStop.CONVERGED and _singular(structures, point.sigmas):
+        stop = RemlStop.BOUNDARY
+    return Climb(point, phis, stop, history)
+
+
+class _System:
+    """Gradient and Hessians in working parameters at a point."""
+
+    def __init__(
+        self, likelihood: Likelihood, structures: Sequence[Structure], phis: Sequence[Floats], point: Point
+    ) -> None:
+        self._structures = structures
+        directions = [s.derivatives(phi) for s, phi in zip(structures, phis, strict=True)]
+        self.gradient = np.concatenate(
+            [np.tensordot(d, g, 2) for d, g in zip(directions, point.gradients, strict=True)]
+        )
+        self.information = likelihood.average_information(point, directions)
+        self.hessian = self.information.copy()
+        first = 0
+        for s, phi, g in zip(structures, phis, point.gradients, strict=True):
+            here = slice(first, first + len(phi))
+            self.hessian[here, here] -= s.curvature(phi, g)
+            first += len(phi)
+        complete = likelihood.complete_information(point, directions)
+        complete += 1e-12 * np.diag(np.diag(complete)) + 1e-300 * np.eye(len(complete))
+        values, vectors = np.linalg.eigh(complete)
+        self._half = vectors / np.sqrt(np.maximum(values, 1e-12 * values.max()))  # M^-1 = half half'
+        inner = self._half.T @ self.hessian @ self._half
+        self._values, rotation = np.linalg.eigh((inner + inner.T) / 2.0)
+        self._half = self._half @ rotation
+        self._gradient = self._half.T @ self.gradient
+
+    def step(self, phis: Sequence[Floats], damping: float, *, em: bool = False) -> Floats:
+        """Return the working parameters after a step, kept in the parameter space."""
+        start = np.concatenate(phis)
+        weight = 1.0 + 0.0 * self._values if em and damping <= 1.0 else np.maximum(np.abs(self._values), 1e-8) + damping
+        ahead = self._half @ (self._gradient / weight)
+        for _ in range(40):
+            found = []
+            first = 0
+            for s, phi in zip(self._structures, phis, strict=True):
+                found.append(s.confine(phi + ahead[first : first + len(phi)], phi))
+                first += len(phi)
+            if all(f is not None for f in found):
+                return np.concatenate([f for f in found if f is not None])
+            ahead = ahead / 2.0
+        return start
+
+
+def _inside(structure: Structure, phi: Floats) -> Floats:
+    found = structure.confine(phi, phi)
+    return phi if found is None else found
+
+
+def _split(structures: Sequence[Structure], joint: Floats) -> list[Floats]:
+    ends = np.cumsum([s.n_free for s in structures])[:-1]
+    return np.split(joint, ends)
+
+
+def _sigmas(structures: Sequence[Structure], phis: Sequence[Floats]) -> list[Floats]:
+    return [s.sigma(phi) for s, phi in zip(structures, phis, strict=True)]
+
+
+def _rescale(
+    likelihood: Likelihood, structures: Sequence[Structure], phis: Sequence[Floats], point: Point
+) -> tuple[list[Floats], Point] | None:
+    """Return the point with all covariance matrices multiplied by the one factor that is best; None if that is 1.
+
+    With everything in proportion the maximum over the factor is y'P y / (n - rank X).
+    """
+    if any(s.fix.any() for s in structures):
+        return None
+    n = likelihood.n_observations - (likelihood.n_fixed if likelihood.reml else 0)
+    factor = point.quadratic / max(n, 1)
+    if not np.isfinite(factor) or factor <= 0 or 0.9 < factor < 1.1:
+        return None
+    moved = [s.pack(factor * sigma) for s, sigma in zip(structures, point.sigmas, strict=True)]
+    moved = [_inside(s, phi) for s, phi in zip(structures, moved, strict=True)]
+    found = likelihood.evaluate(_sigmas(structures, moved))
+    if found is None or found.loglik < point.loglik:
+        likelihood.evaluate(point.sigmas)
+        return None
+    return moved, found
+
+
+def _free(structures: Sequence[Structure], sigmas: Sequence[Floats]) -> tuple[float, ...]:
+    """Return the values of the elements that are not held."""
+    return tuple(
+        float(sigma[e.row, e.col]) for s, sigma in zip(structures, sigmas, strict=True) for e in s.elements() if not e.fixed
+    )
+
+
+def _singular(structures: Sequence[Structure], sigmas: Sequence[Floats]) -> bool:
+    return any(s.n_free and s.null_directions(v).shape[1] for s, v in zip(structures, sigmas, strict=True))
+
+
+def write_checkpoint(path: Path, sigmas: Sequence[Floats], number: int, loglik: float) -> None:
+    """Write the covariance matrices of a round, whole or not at all."""
+    content = {"round": number, "loglik": loglik, "sigmas": [s.tolist() for s in sigmas]}
+    part = path.with_suffix(path.suffix + ".part")
+    part.write_text(json.dumps(content))
+    os.replace(part, path)
+
+
+def read_checkpoint(path: Path, sizes: Sequence[int]) -> list[Floats] | None:
+    """Return the covariance matrices of a checkpoint, None if there is none of these sizes."""
+    try:
+        sigmas = [np.array(s, np.float64) for s in json.loads(path.read_text())["sigmas"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    shapes = [(n, n) for n in sizes]
+    return sigmas if [s.shape for s in sigmas] == shapes else None

@@ -1,0 +1,134 @@
+"""From a model to what the rounds work on: design, structures, start values, likelihood."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csc_array, tril
+
+from henderson.equations.design import build_design
+from henderson.equations.model import Design
+from henderson.equations.rank import full_rank
+from henderson.errors import ModelError
+from henderson.language.spec import RESIDUAL, Matrix, ModelSpec, VarianceSpec
+from henderson.reml.equations import build_pattern
+from henderson.reml.likelihood import Likelihood
+from henderson.reml.start import bend, phenotypic, start_values
+from henderson.reml.structures import Structure
+from henderson.solvers.cholesky import SparseCholesky
+from henderson.store.model_data import ModelData
+
+Floats = NDArray[np.float64]
+
+
+@dataclass
+class Problem:
+    """A model ready to be fitted: `keys` names each Sigma (variance, residual class or None), in one order with the
+    others.
+    """
+
+    design: Design
+    likelihood: Likelihood
+    keys: tuple[tuple[str, str | None], ...]
+    structures: tuple[Structure, ...]
+    starts: list[Floats]
+
+
+def set_up(spec: ModelSpec, data: ModelData, *, reml: bool = True, from_data: bool = False) -> Problem:
+    """Return the problem of a model; start values are those of the model where it has any, unless `from_data`.
+
+    Raises
+    ------
+    ModelError
+        A trait has fewer observations than fixed effects, or a value to be held is missing.
+
+    """
+    design = full_rank(build_design(with_values(spec), data))
+    residual = spec.residual
+    random = [spec.variance(g.name) for g in design.groups if g.covariance is not None]
+    sizes = [g.width for g in design.groups if g.covariance is not None]
+    levels: tuple[str | None, ...] = design.residual_classes if residual.by is not None else (None,)
+    given = [sigma_given(v, None) for v in random] + [sigma_given(residual, level) for level in levels]
+    owners = [*random, *[residual] * len(levels)]
+    sizes += [design.n_traits] * len(levels)
+    drafts = [
+        _structure(v, n, np.ones(n), sigma if sigma is not None else np.eye(n))
+        for v, n, sigma in zip(owners, sizes, given, strict=True)
+    ]
+    masks = [d.coupling() for d in drafts]
+    pattern = build_pattern(design, data, masks[: len(random)], masks[len(random) :], log_determinant)
+    likelihood = Likelihood(pattern, reml=reml)
+    if likelihood.n_observations <= likelihood.n_fixed:
+        raise ModelError(
+            f"{likelihood.n_observations} observations and {likelihood.n_fixed} independent fixed effects leave nothing "
+            "to estimate variances from; leave fixed effects out"
+        )
+    starts, scales = start_values(pattern, phenotypic(pattern))
+    structures, values = [], []
+    for v, n, sigma, from_records, scale in zip(owners, sizes, given, starts, scales, strict=True):
+        structures.append(_structure(v, n, scale, sigma if sigma is not None else from_records))
+        use = from_records if sigma is None or (from_data and not structures[-1].fix.any()) else sigma
+        values.append(bend(use, 1e-6))
+    keys = (*((v.name, None) for v in random), *((RESIDUAL, level) for level in levels))
+    return Problem(design, likelihood, keys, tuple(structures), values)
+
+
+def with_values(spec: ModelSpec) -> ModelSpec:
+    """Return the model with some Sigma for every variance that has none, so that a design can be made of it."""
+    variances = []
+    for v in spec.variances:
+        n = size_of(spec, v)
+        identity: Matrix = tuple(tuple(float(i == j) for j in range(n)) for i in range(n))
+        variances.append(v if v.sigma is not None else replace(v, sigma=identity))
+    return replace(spec, variances=tuple(variances))
+
+
+def size_of(spec: ModelSpec, variance: VarianceSpec) -> int:
+    """Return the number of positions of a variance."""
+    if variance.name == RESIDUAL:
+        return len(spec.equations)
+    if variance.sigma is not None:
+        return len(variance.sigma)
+    return max((p for s in spec.subfactors if s.variance == variance.name for p in s.positions), default=0)
+
+
+def sigma_given(variance: VarianceSpec, level: str | None) -> Floats | None:
+    """Return the Sigma that the model gives for a variance (of a residual class), None if there is none."""
+    sigma = dict(variance.classes).get(level, variance.sigma) if level is not None else variance.sigma
+    return None if sigma is None else np.array(sigma, np.float64)
+
+
+def log_determinant(matrix: csc_array) -> float:
+    """Return the log-determinant of a symmetric positive definite matrix."""
+    lower = csc_array(tril(matrix, format="csc"))
+    lower.sort_indices()
+    factor = SparseCholesky(lower.indptr.astype(np.int64), lower.indices.astype(np.int32))
+    factor.factor(np.asarray(lower.data, np.float64))
+    return factor.log_determinant
+
+
+def _structure(variance: VarianceSpec, n: int, scale: Floats, start: Floats) -> Structure:
+    fix = np.zeros((n, n), np.bool_) if variance.fix is None else np.array(variance.fix, np.bool_)
+    return Structure(variance.structure, n, fix, variance.equal, scale, start)
+
+
+def estimates(spec: ModelSpec, keys: Sequence[tuple[str, str | None]], sigmas: Sequence[Floats]) -> ModelSpec:
+    """Return the model with the estimates in its variances."""
+    variances = []
+    for v in spec.variances:
+        mine = [(label, _matrix(s)) for (name, label), s in zip(keys, sigmas, strict=True) if name == v.name]
+        if not mine:
+            variances.append(v)
+        elif mine[0][0] is None:
+            variances.append(replace(v, sigma=mine[0][1]))
+        else:
+            classes = tuple((str(label), sigma) for label, sigma in mine)
+            variances.append(replace(v, sigma=mine[0][1], classes=classes))
+    return replace(spec, variances=tuple(variances))
+
+
+def _matrix(sigma: Floats) -> Matrix:
+    return tuple(tuple(float(x) for x in row) for row in (sigma + sigma.T) / 2.0)

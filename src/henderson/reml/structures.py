@@ -1,0 +1,302 @@
+"""Covariance structures: Sigma as a function of free working parameters that cannot leave the parameter space.
+
+Unstructured matrices are worked on as Sigma = D^1/2 L L' D^1/2 with free triangular L, variances as squares: near a
+singular Sigma the Newton step in these parameters goes to the boundary and does not cross it (Bates & DebRoy 2004 for
+the parameters; the curvature terms below for the step). Held or equal elements are worked on as they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Kind = Literal["variance", "covariance", "correlation"]
+
+FLOOR = 1e-8  # smallest eigenvalue of Sigma relative to the phenotypic scale: below it is a boundary
+SHRINK = 0.02  # no direction of Sigma shrinks by more than this factor in a round
+
+
+@dataclass(frozen=True)
+class Element:
+    """A parameter of the structure as it is reported: row >= col, from 0; `equal`: it repeats an earlier one."""
+
+    row: int
+    col: int
+    kind: Kind
+    fixed: bool
+    equal: bool = False
+
+
+@dataclass
+class Structure:
+    """The structure of one Sigma.
+
+    fix: bool (size, size); equal: groups of elements; scale: float64 (size,), the phenotypic variance that stands
+    behind each position; start: values of the elements that are held.
+    """
+
+    kind: Literal["us", "diag", "corgh", "cs", "id"]
+    size: int
+    fix: NDArray[np.bool_]
+    equal: tuple[tuple[tuple[int, int], ...], ...]
+    scale: Floats
+    start: Floats
+    mode: str = field(init=False)
+    _basis: Floats = field(init=False)
+    _constant: Floats = field(init=False)
+
+    def __post_init__(self) -> None:
+        n = self.size
+        constrained = bool(self.fix.any()) or bool(self.equal)
+        self._constant = np.zeros((n, n))
+        self._basis = np.zeros((0, n, n))
+        if n == 1 and self.kind in ("us", "corgh", "cs"):
+            self.kind = "id" if not constrained else "diag"
+        if self.kind == "cs":
+            self.mode = "linear" if self.fix.any() else "roots"
+            J = np.full((n, n), 1.0 / n)
+            self._basis = self._held_cs() if self.fix.any() else np.array([J, np.eye(n) - J])
+        elif self.kind in ("diag", "id"):
+            self.mode = "roots"
+            self._basis = self._diagonal_basis()
+        elif not constrained:
+            self.mode = "cholesky"
+        else:
+            self.mode = "linear" if self.kind == "us" else "correlations"
+            self._basis = self._element_basis()
+
+    # --- working parameters -------------------------------------------------------------------------------------------
+
+    @property
+    def n_free(self) -> int:
+        """Return the number of working parameters."""
+        return self.size * (self.size + 1) // 2 if self.mode == "cholesky" else len(self._basis)
+
+    def pack(self, sigma: Floats) -> Floats:
+        """Return the working parameters of `sigma`."""
+        if self.mode == "cholesky":
+            root = np.sqrt(self.scale)
+            L = np.linalg.cholesky(sigma / np.outer(root, root))
+            return np.asarray(L[np.tril_indices(self.size)])
+        weights = np.array([np.sum(B * B) for B in self._basis]).reshape(-1)
+        if self.mode == "roots":
+            inner = np.array([np.sum(B * sigma) for B in self._basis]).reshape(-1)
+            return np.sqrt(np.maximum(inner / np.maximum(weights, 1e-300), 0.0))
+        if self.mode == "correlations":
+            deviation = np.sqrt(np.diag(sigma))
+            sigma = sigma / np.outer(deviation, deviation)
+            sigma[np.diag_indices(self.size)] = deviation
+        inner = np.array([np.sum(B * (sigma - self._constant)) for B in self._basis]).reshape(-1)
+        return np.asarray(inner / np.maximum(weights, 1e-300))
+
+    def sigma(self, phi: Floats) -> Floats:
+        """Return Sigma."""
+        if self.mode == "cholesky":
+            L = self._triangle(phi)
+            return np.asarray(L @ L.T)
+        if self.mode == "correlations":
+            return self._from_correlations(self._natural(phi))
+        weights = phi**2 if self.mode == "roots" else phi
+        return self._constant + np.tensordot(weights, self._basis, 1)
+
+    def derivatives(self, phi: Floats) -> Floats:
+        """Return dSigma / dphi, (n_free, size, size)."""
+        n = self.size
+        if self.mode == "cholesky":
+            L = self._triangle(phi)
+            root = np.sqrt(self.scale)
+            rows, columns = np.tril_indices(n)
+            half = np.zeros((len(rows), n, n))
+            half[np.arange(len(rows)), rows] = root[rows, None] * L[:, columns].T
+            return half + half.transpose(0, 2, 1)
+        if self.mode == "roots":
+            return 2.0 * phi[:, None, None] * self._basis
+        if self.mode == "correlations":
+            Z = self._natural(phi)
+            deviation = np.diag(Z)
+            R = Z - np.diag(deviation) + np.eye(n)
+            found = np.empty_like(self._basis)
+            for k, B in enumerate(self._basis):
+                d = np.diag(B)
+                found[k] = (B - np.diag(d)) * np.outer(deviation, deviation)
+                found[k] += R * (np.outer(d, deviation) + np.outer(deviation, d))
+            return found
+        return self._basis.copy()
+
+    def curvature(self, phi: Floats, gradient: Floats) -> Floats:
+        """Return sum_ij gradient_ij d2 Sigma_ij / dphi dphi', (n_free, n_free)."""
+        n = self.size
+        if self.mode == "cholesky":
+            rows, columns = np.tril_indices(n)
+            root = np.sqrt(self.scale)
+            scaled = gradient * np.outer(root, root)
+            return np.asarray(2.0 * scaled[np.ix_(rows, rows)] * (columns[:, None] == columns))
+        if self.mode == "roots":
+            return np.diag([2.0 * float(np.sum(gradient * B)) for B in self._basis])
+        if self.mode == "correlations":
+            k = len(self._basis)
+            found = np.empty((k, k))
+            for a in range(k):
+                step = 1e-5 * max(1.0, abs(phi[a]))
+                up, down = phi.copy(), phi.copy()
+                up[a] += step
+                down[a] -= step
+                change = (self.derivatives(up) - self.derivatives(down)) / (2.0 * step)
+                found[a] = np.tensordot(change, gradient, 2)
+            return (found + found.T) / 2.0
+        return np.zeros((self.n_free, self.n_free))
+
+    # --- the parameter space ------------------------------------------------------------------------------------------
+
+    def confine(self, phi: Floats, old: Floats) -> Floats | None:
+        """Return `phi` with Sigma kept off the boundary and no direction shrunk too much; None if that cannot be."""
+        if self.n_free == 0:
+            return phi
+        if self.mode == "roots":
+            return np.sqrt(np.maximum(phi**2, np.maximum(SHRINK * old**2, FLOOR * self._root_scale())))
+        sigma = self.sigma(phi)
+        if not np.all(np.isfinite(sigma)):
+            return None
+        root = np.sqrt(self.scale)
+        scaled = sigma / np.outer(root, root)
+        if self.mode == "cholesky":
+            before = self.sigma(old) / np.outer(root, root)
+            L = np.linalg.cholesky(before)
+            inside = np.linalg.solve(L, np.linalg.solve(L, scaled).T)
+            values, vectors = np.linalg.eigh((inside + inside.T) / 2.0)
+            if values[0] < SHRINK:
+                half = L @ vectors
+                scaled = (half * np.maximum(values, SHRINK)) @ half.T
+            values, vectors = np.linalg.eigh((scaled + scaled.T) / 2.0)
+            if values[0] < FLOOR:
+                scaled = (vectors * np.maximum(values, FLOOR)) @ vectors.T
+            return self.pack(scaled * np.outer(root, root))
+        if np.linalg.eigvalsh((scaled + scaled.T) / 2.0)[0] < FLOOR:
+            return None
+        return phi
+
+    def null_directions(self, sigma: Floats) -> Floats:
+        """Return the vectors (size, k) along which Sigma is singular, in units of the phenotypic scale."""
+        root = np.sqrt(self.scale)
+        values, vectors = np.linalg.eigh(sigma / np.outer(root, root))
+        return np.asarray(vectors[:, values < 30.0 * FLOOR])
+
+    def tangents(self, phi: Floats) -> Floats:
+        """Return directions dSigma that keep the rank of Sigma, (k, size, size): what standard errors refer to."""
+        sigma = self.sigma(phi)
+        null = self.null_directions(sigma)
+        if null.shape[1] == 0 or self.mode in ("linear", "correlations"):
+            return self.derivatives(phi)
+        if self.mode == "roots":
+            return self.derivatives(phi)[phi**2 > 30.0 * FLOOR * self._root_scale()]
+        root = np.sqrt(self.scale)
+        gone = [k for k in range(self.size) if np.sum(null[k] ** 2) > 0.999]
+        if gone:
+            null = np.linalg.svd(null, full_matrices=False)[0]
+        rows, columns = np.tril_indices(self.size)
+        basis = np.zeros((len(rows), self.size, self.size))
+        basis[np.arange(len(rows)), rows, columns] = 1.0
+        basis[np.arange(len(rows)), columns, rows] = 1.0
+        keep = [k for k in range(len(rows)) if rows[k] not in gone and columns[k] not in gone]
+        basis = basis[keep]
+        inside = np.array([(null.T @ B @ null).ravel() for B in basis]).reshape(len(basis), -1)
+        free = np.linalg.svd(inside.T, full_matrices=True) if inside.size else None
+        if free is not None:
+            rank = int(np.sum(free[1] > 1e-9))
+            basis = np.tensordot(free[2][rank:], basis, 1)
+        return np.asarray(basis * np.outer(root, root))
+
+    # --- what is reported ---------------------------------------------------------------------------------------------
+
+    def elements(self) -> list[Element]:
+        """Return the reported parameters, row by row of the lower triangle."""
+        n = self.size
+        name: Kind = "correlation" if self.kind == "corgh" else "covariance"
+        repeats = {e for group in self.equal for e in group[1:]}
+        if self.kind == "id":
+            return [Element(0, 0, "variance", bool(self.fix[0, 0]))]
+        if self.kind == "cs":
+            off = ~np.eye(n, dtype=np.bool_)
+            return [
+                Element(0, 0, "variance", bool(np.diag(self.fix).any())),
+                Element(1, 0, "covariance", bool(self.fix[off].any())),
+            ]
+        return [
+            Element(i, j, "variance" if i == j else name, bool(self.fix[i, j]), (i + 1, j + 1) in repeats)
+            for i in range(n)
+            for j in range(i + 1)
+            if i == j or self.kind != "diag"
+        ]
+
+    def coupling(self) -> NDArray[np.bool_]:
+        """Return which elements of Sigma^-1 can differ from zero."""
+        n = self.size
+        if self.kind in ("diag", "id"):
+            return np.eye(n, dtype=np.bool_)
+        linked = ~(self.fix & (self.start == 0.0)) | np.eye(n, dtype=np.bool_)
+        for _ in range(n.bit_length()):
+            linked = (linked.astype(np.int64) @ linked) > 0
+        return linked
+
+    # --- the rest -----------------------------------------------------------------------------------------------------
+
+    def _triangle(self, phi: Floats) -> Floats:
+        L = np.zeros((self.size, self.size))
+        L[np.tril_indices(self.size)] = phi
+        return np.sqrt(self.scale)[:, None] * L
+
+    def _root_scale(self) -> Floats:
+        return np.array([np.sum(np.diag(B) * self.scale) / max(np.trace(B), 1e-300) for B in self._basis]).reshape(-1)
+
+    def _natural(self, phi: Floats) -> Floats:
+        return self._constant + np.tensordot(phi, self._basis, 1)
+
+    @staticmethod
+    def _from_correlations(Z: Floats) -> Floats:
+        deviation = np.diag(Z).copy()
+        R = Z - np.diag(deviation) + np.eye(len(Z))
+        return np.asarray(R * np.outer(deviation, deviation))
+
+    def _diagonal_basis(self) -> Floats:
+        n = self.size
+        if self.kind == "id":
+            if self.fix.any():
+                self._constant = np.diag(np.diag(self.start))
+                return np.zeros((0, n, n))
+            return np.eye(n)[None]
+        return self._grouped([(i, i) for i in range(n)])
+
+    def _held_cs(self) -> Floats:
+        off = ~np.eye(self.size, dtype=np.bool_)
+        found = []
+        for part in (~off, off):
+            if self.fix[part].any():
+                self._constant[part] = self.start[part]
+            else:
+                found.append(part.astype(np.float64))
+        return np.array(found).reshape(-1, self.size, self.size)
+
+    def _element_basis(self) -> Floats:
+        return self._grouped([(i, j) for i in range(self.size) for j in range(i + 1)])
+
+    def _grouped(self, elements: list[tuple[int, int]]) -> Floats:
+        """Return one matrix per free element or group of equal ones; held elements go to the constant."""
+        n = self.size
+        start = self.start.copy()
+        if self.kind == "corgh":
+            deviation = np.sqrt(np.diag(start))
+            start = start / np.outer(deviation, deviation)
+            start[np.diag_indices(n)] = deviation
+        leader = {(i - 1, j - 1): (g[0][0] - 1, g[0][1] - 1) for g in self.equal for i, j in g}
+        found: dict[tuple[int, int], Floats] = {}
+        for i, j in elements:
+            if self.fix[i, j]:
+                self._constant[i, j] = self._constant[j, i] = start[i, j]
+                continue
+            B = found.setdefault(leader.get((i, j), (i, j)), np.zeros((n, n)))
+            B[i, j] = B[j, i] = 1.0
+        return np.array(list(found.values())).reshape(-1, n, n)
