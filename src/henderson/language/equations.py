@@ -4,7 +4,8 @@ One equation stands on a line, ``response = variable*subfactor + ...``; a variab
 ``t(co(t(r);p(1,2);n(herd);c(n)))`` or ``t(gg(pedigree))``, a sub-factor ``v(variance(1,2))``. ``c(n)`` switches off the
 centring of a fixed covariate (lmt says that there is such a switch, but nowhere how it is written). Beyond lmt, a name
 in backticks may hold any characters, as formulas give them, ``1*`(Intercept)```; a class variable with ``:`` in it is
-an interaction, ``` `rep:block`*b ```.
+an interaction, ``` `rep:block`*b ```; and ``id(w(sex=F))*u`` or ``age(t(co);w(sex=F,year=3))*c`` is a term for the
+records with these levels only.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ start: NAME EQUALS term (PLUS term)*
 term: variable STAR subfactor
 
 variable: (NAME | ONE) [variable_specifier]
-variable_specifier: OPEN TYPE OPEN _type CLOSE CLOSE
+variable_specifier: OPEN (_kind | where) (SEMICOLON where)* CLOSE
+_kind: TYPE OPEN _type CLOSE
+where: WHERE OPEN condition (COMMA condition)* CLOSE
+condition: NAME EQUALS (NAME | INTEGER | ONE)
 _type: class_type | covariate_type | group_type
 class_type: CLASS
 covariate_type: COVARIATE [OPEN _item (SEMICOLON _item)* CLOSE]
@@ -50,6 +54,7 @@ GROUP.2: /gg(?=\s*\()/
 POLYNOMIALS.2: /p(?=\s*\()/
 NESTED.2: /n(?=\s*\()/
 CENTRED.2: /c(?=\s*\()/
+WHERE.2: /w(?=\s*\()/
 VARIANCE.2: /v(?=\s*\()/
 KIND.2: /[ri](?=\s*\))/
 SWITCH.2: /[yn](?=\s*\))/
@@ -70,7 +75,7 @@ WORDS = {
     "NAME": "a name", "ONE": "1", "INTEGER": "an integer", "EQUALS": "=", "PLUS": "+", "STAR": "*", "OPEN": "(",
     "CLOSE": ")", "SEMICOLON": ";", "COMMA": "a comma", "TYPE": "t(...)", "CLASS": "cl", "COVARIATE": "co",
     "GROUP": "gg(pedigree)", "POLYNOMIALS": "p(polynomial ids)", "NESTED": "n(column)", "CENTRED": "c(y) or c(n)",
-    "VARIANCE": "v(variance(positions))", "KIND": "r or i", "SWITCH": "y or n", "$END": "the end of the line",
+    "VARIANCE": "v(variance(positions))", "KIND": "r or i", "WHERE": "w(column=level)", "SWITCH": "y or n", "$END": "the end of the line",
 }  # fmt: skip
 
 
@@ -86,7 +91,7 @@ class ParsedVariable:
     nested_in: str | None = None
     centred: bool | None = None
     pedigree: str | None = None
-    where: tuple[tuple[str, str], ...] = ()  # from formulas only, as interactions `a:b` in `name` and `nested_in`
+    where: tuple[tuple[str, str], ...] = ()  # pairs (class column, level)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -150,7 +155,15 @@ class _Build(Transformer):  # type: ignore[misc]
         return ParsedVariable(_plain(name), self._at(name), **fields)
 
     def variable_specifier(self, children: list[Any]) -> _Items:
-        return next(c for c in children if isinstance(c, _Items))
+        kinds = [c for c in children if isinstance(c, _Items)]
+        where = tuple(pair for c in children if isinstance(c, list) for pair in c)
+        return _Items((*(kinds[0].fields if kinds else ()), ("where", where)))
+
+    def where(self, children: list[Any]) -> list[tuple[str, str]]:
+        return [c for c in children if isinstance(c, tuple)]
+
+    def condition(self, children: list[Any]) -> tuple[str, str]:
+        return _plain(children[0]), _plain(children[2])
 
     def class_type(self, _: list[Any]) -> _Items:
         return _Items((("kind", "class"),))

@@ -16,8 +16,8 @@ def print_equations(spec: ModelSpec) -> str:
     Raises
     ------
     ModelError
-        The model came from formulas and has what equations cannot say: a term of one level, or a name with a backtick,
-        a # or a line break in it.
+        The model came from formulas and has what equations cannot say: a name or level with a backtick, a # or a line
+        break in it.
 
     """
     subfactors = {s.name: s for s in spec.subfactors}
@@ -42,14 +42,23 @@ def _subfactor(s: SubFactor) -> str:
     return f"{_name(s.name)}(v({_name(s.variance)}({','.join(map(str, s.positions))})))"
 
 
+def _level(level: str) -> str:
+    return level if level.isdecimal() else _name(level)
+
+
 def _variable(term: Term, subfactor: SubFactor) -> str:
     name = term.variable if term.variable == ONE else _name(term.variable)
-    if term.where:
-        raise ModelError(f"a term for one level of {term.where[0][0]!r} cannot be written in an equation")
+    where = ",".join(f"{_name(column)}={_level(level)}" for column, level in term.where)
+    parts = [_kind(term, subfactor), f"w({where})" if where else ""]
+    inner = ";".join(part for part in parts if part)
+    return f"{name}({inner})" if inner else name
+
+
+def _kind(term: Term, subfactor: SubFactor) -> str:
     if term.kind == "class":
-        return name
+        return ""
     if term.kind == "group":
-        return f"{name}(t(gg({_name(term.pedigree or '')})))"
+        return f"t(gg({_name(term.pedigree or '')}))"
     items = [
         "t(i)" if term.integer else "",
         f"p({','.join(map(str, term.polynomials))})" if term.polynomials else "",
@@ -57,4 +66,4 @@ def _variable(term: Term, subfactor: SubFactor) -> str:
         "" if term.centred or subfactor.variance is not None else "c(n)",
     ]
     inner = ";".join(item for item in items if item)
-    return f"{name}(t(co({inner})))" if inner else f"{name}(t(co))"
+    return f"t(co({inner}))" if inner else "t(co)"
