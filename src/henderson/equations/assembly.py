@@ -1,7 +1,12 @@
-"""The equations as a SciPy matrix, for problems small enough: from the same partitions that the products use."""
+"""The equations as a sparse matrix, for problems small enough: from the same partitions that the products use.
+
+Every partition makes the triplets of its own records and individuals in chunks and sums them; the sums become a SciPy
+matrix here, and the rows of a distributed one in `solvers.petsc`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +22,7 @@ Floats = NDArray[np.float64]
 Triplets = tuple[NDArray[np.int64], NDArray[np.int64], Floats]
 
 BYTES_PER_TRIPLET = 40  # 24 as triplets, 16 as the matrix they are summed into
+CHUNK = 2_000_000  # triplets that are summed at a time
 
 
 @dataclass(frozen=True)
@@ -51,22 +57,42 @@ def triplet_count(operator: Operator) -> int:
 
 
 def assemble(operator: Operator) -> Assembled:
-    """Return C and the right-hand side. Memory: `BYTES_PER_TRIPLET` for each of `triplet_count`."""
+    """Return C and the right-hand side. Memory: `BYTES_PER_TRIPLET` for each of `triplet_count` at most."""
     number = _number(operator)
     n = operator.design.n_equations
     parts: list[Triplets] = []
     for partition in operator.partitions:
         of = _equation_of_element(partition, number)
-        for rows, columns, values in (_records(operator, partition), *_gammas(operator, partition)):
-            row, column = of[rows], of[columns]
-            kept = (row >= 0) & (column >= 0)
-            parts.append((row[kept], column[kept], values[kept]))
+        local = coo_array(local_matrix(operator, partition))
+        row, column = of[local.row], of[local.col]
+        kept = (row >= 0) & (column >= 0)
+        parts.append((row[kept], column[kept], local.data[kept]))
     rows, columns, values = (np.concatenate([p[k] for p in parts]) for k in range(3))
     matrix = csr_array(coo_array((values, (rows, columns)), shape=(n, n)))
     rhs = np.zeros(n + 1)
     for at, value in zip(number, operator.to_levels(operator.right_hand_side()), strict=True):
         rhs[at] = value
     return Assembled(matrix, rhs[:n].copy(), tuple(number))
+
+
+def local_matrix(operator: Operator, partition: Partition) -> csr_array:
+    """Return what the partition's records and individuals add to C, over its local elements (ghosts included).
+
+    Shape (n_local, n_local), rows and columns of equations that are left out included. Memory: 12 bytes an entry, twice
+    that while sums are joined.
+    """
+    n = partition.layout.n_local
+    sums: list[tuple[int, csr_array]] = []  # chunks joined, their sum: like the digits of a binary counter
+    for rows, columns, values in (*_records(operator, partition), *_gammas(operator, partition)):
+        count, matrix = 1, csr_array(coo_array((values, (rows, columns)), shape=(n, n)))
+        while sums and sums[-1][0] <= count:
+            joined, other = sums.pop()
+            count, matrix = count + joined, csr_array(other + matrix)
+        sums.append((count, matrix))
+    total = csr_array((n, n))
+    while sums:
+        total = csr_array(sums.pop()[1] + total)
+    return total
 
 
 def _number(operator: Operator) -> list[NDArray[np.int64]]:
@@ -89,61 +115,69 @@ def _equation_of_element(partition: Partition, number: list[NDArray[np.int64]]) 
     return of
 
 
-def _records(operator: Operator, partition: Partition) -> Triplets:
+def _records(operator: Operator, partition: Partition) -> Iterator[Triplets]:
+    """Yield W' R^-1 W, some records at a time."""
     r = partition.records
-    size = len(r.pattern) * len(operator.terms) ** 2
-    rows, columns, values = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size)
-    n = record_kernels.record_triplets(
-        np.uint32(partition.layout.null),
-        r.slots,
-        r.pattern,
-        r.weights,
-        operator.residual,
-        operator.design.n_traits,
-        operator.terms,
-        r.coefficients,
-        rows,
-        columns,
-        values,
-    )
-    return rows[:n], columns[:n], values[:n]
+    pairs = max(1, len(operator.terms) ** 2)
+    for start in range(0, len(r.pattern), max(1, CHUNK // pairs)):
+        part = slice(start, start + max(1, CHUNK // pairs))
+        size = len(r.pattern[part]) * pairs
+        rows, columns, values = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size)
+        n = record_kernels.record_triplets(
+            np.uint32(partition.layout.null),
+            r.slots[part],
+            r.pattern[part],
+            None if r.weights is None else r.weights[part],
+            operator.residual,
+            operator.design.n_traits,
+            operator.terms,
+            r.coefficients[part],
+            rows,
+            columns,
+            values,
+        )
+        yield rows[:n], columns[:n], values[:n]
 
 
-def _gammas(operator: Operator, partition: Partition) -> list[Triplets]:
-    """Return Gamma^-1 (x) Sigma^-1 of each random group, over the rows that the partition owns."""
-    found = []
+def _gammas(operator: Operator, partition: Partition) -> Iterator[Triplets]:
+    """Yield Gamma^-1 (x) Sigma^-1 of each random group over the rows that the partition owns, some rows at a time."""
     for g, local in enumerate(partition.layout.groups):
         inverse = operator.sigma_inverse[g]
         if inverse is None:
             continue
-        relationship = partition.relationship[g]
-        own = local.first_owned + np.arange(local.n_owned, dtype=np.int64) * local.width
-        if isinstance(relationship, LocalPedigree):
-            size = 9 * local.n_owned
-            rows, columns, values = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size)
-            n = kernels.pedigree_triplets(
-                local.first_owned,
-                local.width,
-                relationship.sire,
-                relationship.dam,
-                relationship.precision,
-                np.uint32(partition.layout.null),
-                rows,
-                columns,
-                values,
-            )
-            rows, columns, values = rows[:n], columns[:n], values[:n]
-        elif isinstance(relationship, LocalMatrix):
-            rows = np.repeat(own, np.diff(relationship.indptr))
-            columns, values = relationship.columns.astype(np.int64), relationship.values
-        else:
-            rows, columns, values = own, own, np.ones(len(own))
         t, u = (k.ravel() for k in np.indices(inverse.shape))
-        found.append(
-            (
+        step = max(1, CHUNK // (9 * inverse.size))
+        for start in range(0, local.n_owned, step):
+            rows, columns, values = _gamma(partition, g, start, min(start + step, local.n_owned))
+            yield (
                 (rows[:, None] + t).ravel(),
                 (columns[:, None] + u).ravel(),
                 (values[:, None] * inverse.ravel()).ravel(),
             )
+
+
+def _gamma(partition: Partition, g: int, start: int, stop: int) -> Triplets:
+    """Return Gamma^-1 of group `g` for its owned levels start..stop, as triplets of block offsets."""
+    local, relationship = partition.layout.groups[g], partition.relationship[g]
+    first = local.first_owned + start * local.width
+    own = first + np.arange(stop - start, dtype=np.int64) * local.width
+    if isinstance(relationship, LocalPedigree):
+        size = 9 * (stop - start)
+        rows, columns, values = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size)
+        n = kernels.pedigree_triplets(
+            first,
+            local.width,
+            relationship.sire[start:stop],
+            relationship.dam[start:stop],
+            relationship.precision[start:stop],
+            np.uint32(partition.layout.null),
+            rows,
+            columns,
+            values,
         )
-    return found
+        return rows[:n], columns[:n], values[:n]
+    if isinstance(relationship, LocalMatrix):
+        entries = slice(relationship.indptr[start], relationship.indptr[stop])
+        rows = np.repeat(own, np.diff(relationship.indptr[start : stop + 1]))
+        return rows, relationship.columns[entries].astype(np.int64), relationship.values[entries]
+    return own, own, np.ones(len(own))

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Generic, TypeVar
 
+from henderson.solvers.volume import CommunicationVolume
+
 S = TypeVar("S")
 
 
@@ -33,7 +35,8 @@ class SolveReport(Generic[S]):
 
     residual_norms: ||r|| / ||b|| after each iteration, as the recurrence has it (the first entry is before any);
     relative_residual: ||b - C x|| / ||b|| computed from the solution itself;
-    largest_change: largest |change| of a solution in the last iteration.
+    largest_change: largest |change| of a solution in the last iteration;
+    communication: of a solve over several processes, what they sent and where the time went.
     """
 
     solution: S
@@ -42,6 +45,7 @@ class SolveReport(Generic[S]):
     relative_residual: float
     residual_norms: tuple[float, ...] = field(default=())
     largest_change: float = 0.0
+    communication: CommunicationVolume | None = None
 
     @property
     def converged(self) -> bool:

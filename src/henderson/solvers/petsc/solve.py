@@ -1,0 +1,313 @@
+"""A solve over MPI: PETSc's Krylov method on the share that each process has of the equations."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from henderson.equations.distributed import Halo, Share
+from henderson.equations.operator import Operator
+from henderson.errors import HendersonError, UsageError
+from henderson.partitions.mpi import MpiCommunicator
+from henderson.partitions.threads import Team
+from henderson.solvers.checkpoint import Checkpointing, State, fingerprint_of, require
+from henderson.solvers.pcg import RESTARTS, Callback
+from henderson.solvers.petsc.contexts import Blocks, Preconditioning, Product, Solve
+from henderson.solvers.petsc.convergence import ConvergenceTest
+from henderson.solvers.petsc.exchange import PetscExchange
+from henderson.solvers.petsc.library import PETSc, plain_error
+from henderson.solvers.petsc.matrix import assemble_matrix
+from henderson.solvers.petsc.options import PREFIX, OptionScope, PetscOptions, read_options
+from henderson.solvers.preconditioner import BlockPreconditioner
+from henderson.solvers.report import SolveReport, StopReason
+from henderson.solvers.volume import Seconds, volume_of
+
+Floats = NDArray[np.float64]
+Reason = PETSc.KSP.ConvergedReason
+
+REASONS = {
+    Reason.DIVERGED_NANORINF: StopReason.NOT_FINITE,
+    Reason.DIVERGED_MAX_IT: StopReason.MAX_ITERATIONS,
+    Reason.DIVERGED_INDEFINITE_MAT: StopReason.BREAKDOWN,
+    Reason.DIVERGED_INDEFINITE_PC: StopReason.BREAKDOWN,
+    Reason.DIVERGED_BREAKDOWN: StopReason.BREAKDOWN,
+}
+
+REDUCTIONS = {"cg": 3, "groppcg": 2, "pipecg": 1, "pipecgrr": 1, "pipecg2": 0.5}  # of PETSc, in one iteration
+
+
+def solve_share(
+    share: Share,
+    communicator: MpiCommunicator,
+    options: PetscOptions | None = None,
+    *,
+    checkpointing: Checkpointing | None = None,
+    callback: Callback | None = None,
+) -> SolveReport[Floats]:
+    """Return the solution on the elements of this process, owned ones first, and how the solve ended. **Collective**.
+
+    It ends as `solvers.pcg.pcg` does, with the same norms, whatever Krylov method the options choose; the report is the
+    same on all ranks but for the solution. `share.partition.layout` tells which element is which equation. Memory of
+    conjugate gradients: eight vectors besides the solution.
+
+    Raises
+    ------
+    UsageError
+        An option is misspelt or does not fit.
+    HendersonError
+        PETSc, or a preconditioner, cannot do what it was told.
+
+    """
+    try:
+        with Engine(share, communicator, options or PetscOptions()) as engine:
+            return engine.solve(checkpointing, callback)
+    except PETSc.Error as error:
+        raise plain_error(error) from None
+
+
+class Engine:
+    """The equations of one process set up for PETSc; to be closed, or used as a context manager. **Collective**."""
+
+    def __init__(self, share: Share, communicator: MpiCommunicator, options: PetscOptions) -> None:
+        self.communicator, self._halo, self._options = communicator, share.halo, options
+        self._closing = ExitStack()
+        start = time.perf_counter()
+        try:
+            self._set_up(share)
+        except BaseException:
+            self._closing.close()
+            raise
+        self.set_up_seconds = time.perf_counter() - start
+
+    def _set_up(self, share: Share) -> None:
+        options, communicator = self._options, self.communicator
+        scope = self._closing.enter_context(OptionScope(read_options(options)))
+        team = self._closing.enter_context(Team(1))
+        self.exchange = PetscExchange(self._halo, communicator)
+        self._closing.callback(self.exchange.close)
+        self.operator = Operator(share.design, [share.partition], self.exchange, team)
+        self.matrix: PETSc.Mat | None = None
+        if options.operator == "assembled":
+            kind = scope.value("mat_type") or "aij"
+            self.matrix = assemble_matrix(self.operator, self._halo, communicator, kind, PREFIX)
+            self._closing.callback(self.matrix.destroy)
+        n, n_global = self._halo.n_owned, self._halo.n_global
+        self.product = Product(self.operator, n, self.matrix)
+        shell = PETSc.Mat().createPython(((n, n_global), (n, n_global)), self.product, communicator.comm)
+        self._closing.callback(shell.destroy)
+        shell.setOption(PETSc.Mat.Option.SPD, True)
+        shell.setUp()
+        self.preconditioning = Preconditioning(self._preconditioner(scope, shell))
+        self.ksp = PETSc.KSP().create(communicator.comm)
+        self._closing.callback(self.ksp.destroy)
+        self.ksp.setOptionsPrefix(PREFIX)
+        self.ksp.setOperators(shell)
+        self.ksp.setType(PETSc.KSP.Type.CG)
+        self.ksp.setNormType(PETSc.KSP.NormType.UNPRECONDITIONED)
+        self.ksp.setTolerances(rtol=options.rtol, max_it=options.max_it)
+        pc = self.ksp.getPC()
+        pc.setType(PETSc.PC.Type.PYTHON)
+        pc.setPythonContext(self.preconditioning)
+        pc.setOptionsPrefix(PREFIX + "shell_")
+        self.ksp.setFromOptions()
+        self.rtol, _, _, self.max_it = self.ksp.getTolerances()
+        self.ksp.setUp()
+        single = scope.has("ksp_cg_single_reduction")
+        self._resumable = self.ksp.getType() == PETSc.KSP.Type.CG and not single
+        scope.check_used()
+
+    def _preconditioner(self, scope: OptionScope, shell: PETSc.Mat) -> Solve:
+        """Return the project's own preconditioner, or that of PETSc which the options name."""
+        own = not scope.has("pc_type")
+        self.name = self._options.preconditioner if own else scope.value("pc_type")
+        self.blocks: BlockPreconditioner | None = None
+        if own:
+            with agreed(self.communicator):
+                self.blocks = BlockPreconditioner(self.operator, self._options.preconditioner)
+            return Blocks(self.blocks)
+        if self.matrix is None and self.name != "none":
+            raise UsageError(
+                f"PETSc's preconditioner {self.name!r} needs the elements of the equations; add --operator assembled"
+            )
+        pc = PETSc.PC().create(self.communicator.comm)
+        self._closing.callback(pc.destroy)
+        pc.setOptionsPrefix(PREFIX)
+        pc.setOperators(shell if self.matrix is None else self.matrix)
+        pc.setFromOptions()
+        pc.setUp()
+        pc.setUpOnBlocks()
+        return pc.apply
+
+    def close(self) -> None:
+        """Free what PETSc holds. **Collective**."""
+        self._closing.close()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()  # after an error other ranks may be elsewhere: what is collective would wait for ever
+
+    def solve(
+        self, checkpointing: Checkpointing | None = None, callback: Callback | None = None
+    ) -> SolveReport[Floats]:
+        """Return the solution of this process, and how the solve ended. **Collective**."""
+        start, reductions = time.perf_counter(), self.exchange.reductions
+        self.exchange.seconds = self.product.seconds = self.preconditioning.seconds = 0.0
+        report = _Solve(self, self._halo, checkpointing, callback).run()
+        seconds = Seconds(
+            self.product.seconds, self.exchange.seconds, self.preconditioning.seconds, time.perf_counter() - start
+        )
+        own = (self.exchange.reductions - reductions) / max(1, report.iterations)
+        per_iteration = own + REDUCTIONS.get(self.ksp.getType(), 3) * (self.communicator.size > 1)
+        volume = volume_of(self._halo, self.communicator, per_iteration, seconds)
+        return replace(report, communication=volume)
+
+    @property
+    def resumable(self) -> bool:
+        """Return whether residual and direction can be seen from outside, so that the same path can be taken again."""
+        return self._resumable
+
+    @property
+    def fingerprint(self) -> dict[str, str | float]:
+        """Return what a checkpoint depends on besides the equations."""
+        return {
+            "method": self.ksp.getType(),
+            "preconditioner": self.name,
+            "operator": self._options.operator,
+            "rtol": self.rtol,
+        }
+
+
+class _Solve:
+    """One solve: cycles of PETSc's iteration, each on the true residual that the one before has left."""
+
+    def __init__(
+        self, engine: Engine, halo: Halo, checkpointing: Checkpointing | None, callback: Callback | None
+    ) -> None:
+        self._engine, self._n, self._checkpointing = engine, halo.n_owned, checkpointing
+        self._rhs = engine.operator.right_hand_side()[0][: self._n]
+        self._x = engine.operator.zeros()[0]
+        self._base: Floats | None = None
+        self._norm_b = math.sqrt(engine.exchange.sum([float(self._rhs @ self._rhs)]))
+        self._test = ConvergenceTest(
+            engine.exchange, self._norm_b, engine.rtol, engine.max_it, halo.n_global, callback, self._keep
+        )
+
+    def run(self) -> SolveReport[Floats]:
+        if not math.isfinite(self._norm_b):
+            return self._report(StopReason.NOT_FINITE, math.inf)
+        if self._norm_b == 0.0:
+            return self._report(StopReason.RHS_ZERO, 0.0)
+        residual, true, best = self._rhs, 1.0, math.inf
+        self._test.history = [true]
+        saved = self._load()
+        if saved is not None:
+            residual, best = self._restore(saved), saved.numbers["best"]
+            true = saved.history[-1]
+        ksp = self._engine.ksp
+        ksp.setConvergenceTest(self._test)
+        for _ in range(RESTARTS + 1):
+            if true <= self._engine.rtol and saved is None:
+                return self._report(StopReason.CONVERGED, true)
+            if not math.isfinite(true):
+                return self._report(StopReason.NOT_FINITE, true)
+            if true > 0.5 * best and saved is None:
+                break
+            self._best = best if saved is not None else true
+            best, saved = self._best, None
+            self._test.start(self._base)
+            reason = self._cycle(residual)
+            if self._test.interrupted:
+                return self._report(StopReason.INTERRUPTED, self._test.history[-1])
+            residual = self._rhs - self._engine.product.times(self._x[: self._n])
+            true = math.sqrt(self._engine.exchange.sum([float(residual @ residual)])) / self._norm_b
+            if reason < 0 and not true <= self._engine.rtol:
+                stop = REASONS.get(reason, StopReason.BREAKDOWN)
+                return self._report(stop if math.isfinite(true) else StopReason.NOT_FINITE, true)
+        return self._report(StopReason.STAGNATED, true)
+
+    def _cycle(self, residual: Floats) -> int:
+        """Solve C d = residual and add d to the solution; return PETSc's reason."""
+        ksp = self._engine.ksp
+        comm = ksp.getComm()
+        b = PETSc.Vec().createWithArray(residual, comm=comm)
+        d = b.duplicate()
+        try:
+            ksp.setTolerances(max_it=self._engine.max_it - self._test.iterations)
+            ksp.solve(b, d)
+            self._x[: self._n] += d.getArray(readonly=True)
+        finally:
+            b.destroy()
+            d.destroy()
+        self._base = self._x[: self._n].copy()
+        return int(ksp.getConvergedReason())
+
+    def _report(self, reason: StopReason, true: float) -> SolveReport[Floats]:
+        if reason.converged and self._checkpointing is not None:
+            self._checkpointing.finished()
+        test = self._test
+        largest = -float(self._engine.communicator.minimum(np.array([-test.largest]))[0])
+        return SolveReport(self._x, reason, max(0, test.iterations), true, tuple(test.history), largest)
+
+    def _load(self) -> State | None:
+        if self._checkpointing is None:
+            return None
+        blocks = self._engine.blocks
+        arrays = [self._rhs, *([] if blocks is None else blocks.arrays())]
+        engine = self._engine
+        self._fingerprint = fingerprint_of(arrays, self._checkpointing.communicator, **engine.fingerprint)
+        return self._checkpointing.load(self._fingerprint)
+
+    def _restore(self, saved: State) -> Floats:
+        """Go back to the saved moment; return its residual."""
+        self._test.history = list(saved.history)
+        (x,) = saved.arrays["x"]
+        self._x[: self._n] = x
+        self._base = x
+        if "p" not in saved.arrays:
+            return self._rhs - self._engine.product.times(x)
+        (residual,), (p,) = saved.arrays["r"], saved.arrays["p"]
+        self._engine.preconditioning.go_on(self._engine.operator, p, self._engine.product.times(p).copy())
+        return residual
+
+    def _keep(self, iteration: int, d: Floats) -> bool:
+        """Write a checkpoint if it is time; return whether to stop. **Collective**."""
+        if self._checkpointing is None:
+            return False
+        decision = self._checkpointing.decide(iteration)
+        if decision.save:
+            arrays = {"x": [d if self._base is None else self._base + d]}
+            r, p = self._engine.preconditioning.residual, self._engine.product.direction
+            if self._engine.resumable and r is not None and p is not None:
+                arrays |= {"r": [r.getArray(readonly=True)], "p": [p.getArray(readonly=True)]}
+            state = State(arrays, {"best": self._best}, self._test.history)
+            saved = self._checkpointing.save(state, self._fingerprint)
+            if decision.stop:
+                require(saved, self._checkpointing.folder)
+        return decision.stop
+
+
+@contextmanager
+def agreed(communicator: MpiCommunicator) -> Iterator[None]:
+    """Raise on all ranks what any rank raises in the body, whose end every rank reaches. **Collective**."""
+    error: HendersonError | None = None
+    try:
+        yield
+    except HendersonError as raised:
+        error = raised
+    found = [e for e in communicator.gather_all(None if error is None else str(error)) if e is not None]
+    if error is not None:
+        raise error
+    if found:
+        raise HendersonError(found[0])
