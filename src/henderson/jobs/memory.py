@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from pathlib import Path
 
-from henderson.equations.memory import counts_of, estimate
+from henderson.equations.memory import MemoryItem, counts_of, counts_of_store, estimate, estimate_per_rank
 from henderson.errors import ResourceError
 from henderson.language.spec import ModelSpec
+from henderson.partitions.communicator import Communicator
 from henderson.results.stages import available_bytes
 from henderson.store.model_data import ModelData
 
@@ -14,17 +17,68 @@ log = logging.getLogger(__name__)
 
 WORTH_A_LINE = 64 << 20
 ALREADY_THERE = ("records", "individuals")
+MOST_NODES = 4096
 
 
-def check_memory(spec: ModelSpec, data: ModelData) -> None:
-    """Log what the solve will take; raise `ResourceError` with the table if that is more than there is."""
+def check_memory(spec: ModelSpec, data: ModelData, limit: int | None = None) -> None:
+    """Log what the solve will take; raise `ResourceError` with the table if that is more than there is.
+
+    limit: bytes that may be taken, if that is less.
+    """
     items = [i for i in estimate(spec, counts_of(data)) if i.what not in ALREADY_THERE]
-    total, available = sum(i.bytes for i in items), available_bytes()
+    total, available = _total(items), _available(limit)
     if total >= WORTH_A_LINE:
         log.info("the equations take about %.2f GiB of the %.2f GiB there are", total / 2**30, available / 2**30)
     if total > available:
-        table = "\n".join(f"  {i.what}: {i.bytes / 2**30:.2f} GiB" for i in items)
         raise ResourceError(
-            f"the equations take about {total / 2**30:.1f} GiB, {available / 2**30:.1f} GiB are there; use a machine "
-            f"with more memory, or fewer traits at a time:\n{table}"
+            f"the equations take about {_size(total)}, {_size(available)} are there; use a machine "
+            f"with more memory, or fewer traits at a time:\n{_table(items)}"
         )
+
+
+def check_memory_together(
+    spec: ModelSpec, store: Path, communicator: Communicator, on_this_node: Sequence[int], limit: int | None = None
+) -> None:
+    """Raise `ResourceError` on all ranks if those of a node take more together than it has; nothing is read before.
+
+    **Collective**. on_this_node: the ranks that share this rank's memory; limit: bytes that a node may give, if that
+    is less than there are.
+    """
+    counts = counts_of_store(store)
+    items = estimate_per_rank(spec, counts, communicator.size)
+    total = _total(items)
+    nodes = communicator.gather_all((on_this_node[0], len(on_this_node), _available(limit)))
+    if communicator.rank == 0 and total >= WORTH_A_LINE:
+        log.info("each of %d ranks takes about %.2f GiB", communicator.size, total / 2**30)
+    # the node that lacks most; the ranks on a node may have looked at different moments
+    _, n_here, available = min(nodes, key=lambda node: node[2] - total * node[1])
+    if total * n_here <= available:
+        return
+
+    def fits(nodes: int) -> bool:
+        return _total(estimate_per_rank(spec, counts, nodes * n_here)) * n_here <= available
+
+    enough = next(filter(fits, range(2, MOST_NODES + 1)), None)
+    remedy = f"use {enough} such nodes with {n_here} ranks each" if enough else "use nodes with more memory"
+    if n_here > 1:
+        remedy += ", or fewer ranks on a node"
+    raise ResourceError(
+        f"each of {communicator.size} ranks takes about {_size(total)}, {n_here} on one node "
+        f"{_size(total * n_here)}; {_size(available)} are there; {remedy}. A rank takes:\n{_table(items)}"
+    )
+
+
+def _available(limit: int | None) -> int:
+    return available_bytes() if limit is None else min(available_bytes(), limit)
+
+
+def _total(items: Sequence[MemoryItem]) -> int:
+    return sum(item.bytes for item in items)
+
+
+def _size(n: int) -> str:
+    return f"{n / 2**30:.1f} GiB" if n >= 2**30 else f"{n / 2**20:.1f} MiB"
+
+
+def _table(items: Sequence[MemoryItem]) -> str:
+    return "\n".join(f"  {item.what}: {_size(item.bytes)}" for item in items)

@@ -15,7 +15,7 @@ from henderson.language.spec import JobSpec, ModelSpec
 from henderson.results.report import Report, write_report
 from henderson.results.solution_tables import write_lmt_results, write_solutions
 from henderson.results.stages import Stage
-from henderson.results.summary import digest_effects
+from henderson.results.summary import Digest, digest_effects
 from henderson.solvers.solutions import Solutions
 from henderson.store.model_data import ModelData
 
@@ -57,18 +57,30 @@ def write_results(
     files = [write_solutions(last.subfactors, out, orders=orders)]
     if spec.source is not None and spec.source.suffix.lower() == ".xml":
         files.append(write_lmt_results(last.subfactors, out, orders=orders))
+    return (*files, write_page(spec, done, digest_effects(last.subfactors), stages, out))
+
+
+def write_page(
+    spec: ModelSpec,
+    done: Sequence[tuple[JobSpec, Solutions]],
+    effects: Sequence[Digest],
+    stages: Sequence[Stage],
+    out: Path,
+) -> Path:
+    """Return the path of `report.html` about the jobs that are done."""
+    _, last = done[-1]
     iterated = next((s for j, s in done if len(s.report.residual_norms) > 1), None)
     report = Report(
         title=spec.source.name if spec.source else "henderson",
         facts=_facts(done, last),
         equations=equations_text(spec),
-        effects=digest_effects(last.subfactors),
+        effects=effects,
         stages=stages,
         history=iterated.report.residual_norms if iterated else (),
         rtol=rtol_of(done[0][0]),
         notes=_notes(last),
     )
-    return (*files, write_report(report, out))
+    return write_report(report, out)
 
 
 def _file_orders(spec: ModelSpec, data: ModelData) -> dict[str, NDArray[np.int64]]:

@@ -1,0 +1,180 @@
+"""From a parameter file to results by several processes: each has its share of the equations, one speaks for all."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import logging
+import math
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from henderson.equations.distributed import Share, take_share
+from henderson.errors import MAX_PRINTED, UsageError
+from henderson.ingest.run import ingest
+from henderson.jobs.inputs import input_files
+from henderson.jobs.memory import check_memory_together
+from henderson.jobs.run import CHECKPOINT, Outcome, Progress, Settings, failed, solve_progress, understand
+from henderson.jobs.shares import over_ranks, owned_rows
+from henderson.jobs.stopping import Stopping
+from henderson.jobs.together import only_first
+from henderson.jobs.write import job_record, name_dropped, rtol_of, write_page
+from henderson.language.spec import JobSpec, ModelSpec
+from henderson.results.parallel_summary import digest_together
+from henderson.results.parallel_tables import write_tables_together
+from henderson.results.run_record import describe_inputs, effective_config, write_run_record
+from henderson.results.stages import Stages
+from henderson.results.summary import Digest
+from henderson.solvers.checkpoint import Checkpointing
+from henderson.solvers.report import SolveReport
+from henderson.solvers.solutions import Solutions, dropped_columns
+from henderson.store.reader import store_attributes
+
+if TYPE_CHECKING:
+    from henderson.partitions.mpi import MpiCommunicator
+
+log = logging.getLogger(__name__)
+
+
+def require_petsc() -> None:
+    """Raise `UsageError` that says how to install what the petsc engine needs, if that is not there."""
+    missing = [name for name in ("mpi4py", "petsc4py") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UsageError(
+            f"the petsc engine needs {' and '.join(missing)}: pip install 'henderson[mpi]' (what that needs is in "
+            "cluster/env/README.md), or use --engine embedded"
+        )
+
+
+def run_together(
+    file: Path,
+    settings: Settings,
+    communicator: MpiCommunicator,
+    stopping: Stopping,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Return what the solve job of `file` left, the same on all ranks but for the solutions. **Collective**.
+
+    Rank 0 understands the model, ingests, and writes record and page; all solve and write the solutions. The outcome
+    has digests, no solutions. `progress` is called on rank 0.
+
+    Raises
+    ------
+    HendersonError
+        For what is wrong in the parameter file, in the files it names, in the store, or with the iteration; some
+        errors on some ranks only: `together.one_voice` ends the others.
+
+    """
+    stages = Stages()
+    out, store = settings.folders(file)
+    with stages.stage("model"):
+        spec = only_first(communicator, lambda: _understand(file, settings, out))
+    with stages.stage("ingest"):
+        workers = settings.threads or os.cpu_count() or 1
+        only_first(communicator, lambda: ingest(spec, store, workers=workers, progress=progress))
+    with stages.stage("memory"):
+        check_memory_together(spec, store, communicator, communicator.on_this_node(), settings.memory)
+    with stages.stage("read store"):
+        share = take_share(spec, store, communicator)
+    job = next(j for j in spec.jobs if j.name == "solve")
+    stopping.patient = True
+    with stages.stage("solve"):
+        every = math.inf if settings.checkpoint_every is None else settings.checkpoint_every
+        label = run_label(spec, store)
+        checkpointing = Checkpointing(out / CHECKPOINT, every, stopping.flag, communicator, label)
+        report = _solve(job, share, settings, communicator, checkpointing, progress)
+    design = share.design
+    dropped = dropped_columns(design)
+    solutions = Solutions((), dropped, replace(report, solution=[]), design.n_equations, (), design)
+    files: tuple[Path, ...] = ()
+    effects: tuple[Digest, ...] = ()
+    if report.converged:
+        if dropped and communicator.rank == 0:
+            log.warning("dropped as dependent on other fixed effects: %s", name_dropped(solutions, MAX_PRINTED))
+        with stages.stage("write"):
+            rows = owned_rows(share, report.solution, store)
+            lmt = spec.source is not None and spec.source.suffix.lower() == ".xml"
+            files = write_tables_together(rows, out, communicator, lmt=lmt)
+            effects = digest_together([r.part for r in rows], communicator)
+    summed = over_ranks(stages.done, communicator)
+
+    def conclude() -> tuple[tuple[Path, ...], dict[str, Any]]:
+        pages = (write_page(spec, [(job, solutions)], effects, summed, out),) if report.converged else ()
+        record = write_run_record(
+            out,
+            inputs=describe_inputs(input_files(spec)),
+            config=effective_config(spec, _described(settings, store)),
+            engine="petsc",
+            ranks=communicator.size,
+            stages=summed,
+            jobs=[job_record(job, solutions) | _communication(report)],
+        )
+        return pages, record
+
+    pages, record = only_first(communicator, conclude)
+    if not report.converged:
+        raise failed(job, report, out)
+    return Outcome(out, (*files, *pages, out / "run.json"), record, spec, (), effects)
+
+
+def _understand(file: Path, settings: Settings, out: Path) -> ModelSpec:
+    spec = settings.applied_to(understand(file, settings.jobs))
+    if others := [job.name for job in spec.jobs if job.name != "solve"]:
+        remedy = "use --engine embedded for them, or henderson solve to solve only"
+        raise UsageError(f"the petsc engine cannot do the job{'s' * (len(others) > 1)} {', '.join(others)}; {remedy}")
+    out.mkdir(parents=True, exist_ok=True)
+    return spec
+
+
+def _solve(
+    job: JobSpec,
+    share: Share,
+    settings: Settings,
+    communicator: MpiCommunicator,
+    checkpointing: Checkpointing,
+    progress: Progress | None,
+) -> SolveReport[NDArray[np.float64]]:
+    from henderson.solvers.petsc.options import PetscOptions
+    from henderson.solvers.petsc.solve import solve_share
+
+    if job.get("method") not in (None, "pcg"):
+        raise UsageError(f"the petsc engine iterates: method {job.get('method')!r} needs --engine embedded")
+    chosen: dict[str, Any] = {k: v for k, v in job.options if k in ("preconditioner", "max_it")}
+    options = PetscOptions(
+        rtol=rtol_of(job),
+        operator=settings.operator,  # type: ignore[arg-type]
+        arguments=settings.petsc,
+        file=settings.petsc_file,
+        **chosen,
+    )
+    callback = solve_progress(progress, options.rtol) if communicator.rank == 0 else None
+    return solve_share(share, communicator, options, checkpointing=checkpointing, callback=callback)
+
+
+def run_label(spec: ModelSpec, store: Path) -> str:
+    """Return what tells runs apart: a checksum of the model and of what the store was made of."""
+    model = json.dumps(effective_config(spec, {}), sort_keys=True, default=str)
+    text = f"{model}\n{store_attributes(store)['fingerprint']}"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _described(settings: Settings, store: Path) -> dict[str, Any]:
+    return {
+        "engine": "petsc",
+        "threads": 1,
+        "store": store,
+        "operator": settings.operator,
+        "petsc": settings.petsc,
+        "petsc_file": settings.petsc_file,
+        "checkpoint_every": settings.checkpoint_every,
+    }
+
+
+def _communication(report: SolveReport[NDArray[np.float64]]) -> dict[str, Any]:
+    return {} if report.communication is None else {"communication": report.communication.as_record()}
