@@ -32,13 +32,25 @@ def run_jobs(file: Path, *, jobs: tuple[str, ...] | None, as_json: bool, quiet: 
         _print_outcome(outcome)
 
 
-def run_ingest(file: Path, *, as_json: bool, quiet: bool, **options: Any) -> None:
-    """Ingest the data of a parameter file into its store."""
+def run_ingest(
+    file: Path,
+    *,
+    as_json: bool,
+    quiet: bool,
+    cluster: str | None,
+    site: str | None,
+    workers: int | None,
+    **options: Any,
+) -> None:
+    """Ingest the data of a parameter file into its store, by threads or by the workers of a cluster."""
+    from henderson.cli.slurm import workers_of
     from henderson.jobs.run import Settings, ingest_only
 
+    settings = Settings(**options)
+    there = workers_of(cluster, site, workers, settings.folders(file)[1].parent / "workers")
     _only_embedded(options["engine"])
     with progress_bars(quiet=quiet) as progress:
-        store = ingest_only(file, Settings(**options), progress)
+        store = ingest_only(file, settings, progress, there)
     if as_json:
         print(json.dumps({"store": str(store)}))
     elif not quiet:

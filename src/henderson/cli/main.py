@@ -70,6 +70,9 @@ def solve(file: Path, **options: Any) -> None:
 @cli.command()
 @click.argument("file", type=FILE)
 @shared_options
+@click.option("--cluster", type=click.Choice(["local", "slurm"]), help="Worker processes here, or jobs of SLURM.")
+@click.option("--site", help="With --cluster slurm: name of a site profile, or its file.")
+@click.option("--workers", type=click.IntRange(min=1), help="Worker processes [all cores] or jobs [1].")
 def ingest(file: Path, **options: Any) -> None:
     """Read, check, recode and order pedigree and records into the store."""
     from henderson.cli.commands import run_ingest
@@ -124,6 +127,23 @@ def simulate(**options: Any) -> None:
     from henderson.cli.commands import run_simulation
 
     run_simulation(**options)
+
+
+@cli.command()
+@click.argument("file", type=FILE)
+@click.option("--site", required=True, help="Site profile: a name of cluster/sites, or a file of your own.")
+@click.option("--job", type=click.Choice(["ingest", "solve", "reml"]), help="This one only [default: those of FILE].")
+@click.option("--nodes", type=click.IntRange(min=1), help="Nodes [default: as many as the memory needs].")
+@click.option("--ranks-per-node", type=click.IntRange(min=1), help="MPI ranks on each [default: its cores].")
+@click.option("--time", help="Time limit, as sbatch takes it [default: the site's].")
+@click.option("--partition", help="Partition [default: the site's].")
+@click.option("--account", help="Account [default: the site's].")
+@click.option("--out", type=FOLDER, help="Write the scripts into this folder [default: print them].")
+def slurm(file: Path, **options: Any) -> None:
+    """Print the submit scripts of FILE for a cluster with SLURM: ingest, then its jobs over MPI."""
+    from henderson.cli.slurm import print_scripts
+
+    print_scripts(file, **options)
 
 
 def main() -> None:

@@ -35,7 +35,7 @@ def read_schema(data: DataSpec, base: Path) -> dict[str, Kind]:
         return cast("dict[str, Kind]", column_kinds(first))
     values: list[set[str]] = [set() for _ in first.names]
     try:
-        with _open(Path(first.path)) as handle:
+        with open_plain(Path(first.path)) as handle:
             handle.read(first.start)
             sample = handle.read(SAMPLE_BYTES)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -106,7 +106,8 @@ def source_of(path: Path, name: str, *, headless: bool = False) -> Source:
     return Source(str(path), name, kind, tuple(names), stat.st_size, stat.st_mtime_ns, start, lines)
 
 
-def _open(path: Path) -> gzip.GzipFile:
+def open_plain(path: Path) -> gzip.GzipFile:
+    """Return the file open for reading bytes, unpacked if it is compressed."""
     return cast(gzip.GzipFile, gzip.open(path, "rb") if is_gzip(path) else path.open("rb"))
 
 
@@ -118,7 +119,7 @@ def _csv_header(path: Path, name: str, headless: bool) -> tuple[list[str], int, 
     """
     at, lines = 0, 0
     comment: tuple[str, int, int] | None = None
-    with _open(path) as handle:
+    with open_plain(path) as handle:
         for raw in handle:
             start = at
             at += len(raw)

@@ -48,6 +48,14 @@ def n_row_groups(source: Source) -> int:
         return int(file.metadata.num_row_groups)
 
 
+def n_rows(source: Source) -> int:
+    """Return the number of rows, from the metadata."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(source.path) as file:
+        return int(file.metadata.num_rows)
+
+
 def batches(source: Source, group: int, columns: list[str]) -> Iterator[Any]:
     """Yield the record batches of a row group with `columns` only, one after the other."""
     import pyarrow.parquet as pq

@@ -130,8 +130,8 @@ def _distributed(
         return list(running.client.gather(futures))
     except KilledWorker as error:
         raise ResourceError(
-            f"ingest, {stage}: workers died {error.allowed_failures + 1} times with the same task, most likely for lack of "
-            "memory; give them more, or fewer cores each. Run again: the ingest goes on where it stopped"
+            f"ingest, {stage}: workers died {error.allowed_failures + 1} times with the same task, probably for lack "
+            "of memory; give them more, or fewer cores each. Run again: the ingest goes on where it stopped"
         ) from error
     except CancelledError as error:
         raise ResourceError(f"ingest, {stage}: the cluster was lost; run again, it goes on where it stopped") from error

@@ -1,0 +1,175 @@
+"""Submit scripts for SLURM, made from a site profile: ingest, solve, reml."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from henderson.jobs.sites import Site, load_site
+
+JOBS = ("ingest", "solve", "reml")
+INGEST_CORES = 8  # of the process that hands out the blocks and orders the animals
+
+ABOUT = {
+    "ingest": "Read, check, recode and order the data into the store, on one node",
+    "ingest+": "Read, check, recode and order the data into the store: this job hands the work to {nodes} worker jobs",
+    "solve": "Solve the mixed model equations on {ranks} ranks",
+    "reml": "Estimate the variances on {ranks} ranks",
+}
+WARNED = """\
+# {warning} seconds before the time limit the ranks get SIGUSR1: they write a checkpoint, and the first one requeues the
+# job, which goes on where it stopped"""
+BY_SRUN = """\
+srun {options} {command}"""
+BY_MPIEXEC = """\
+mpiexec {options} {command} &
+solver=$!
+trap 'kill -USR1 "$solver"' USR1   # mpiexec passes it on
+code=0
+wait "$solver" || code=$?
+while kill -0 "$solver" 2> /dev/null; do   # the signal has ended the first wait
+  code=0
+  wait "$solver" || code=$?
+done
+exit "$code\""""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the jobs ask for beyond the site's defaults; None: those, or as many nodes as the memory needs."""
+
+    nodes: int = 1
+    ranks_per_node: int | None = None
+    time: str | None = None
+    partition: str | None = None
+    account: str | None = None
+    memory: int | None = None  # GiB a node
+    notes: tuple[str, ...] = ()
+
+
+def submit_scripts(file: Path, site: Site, request: Request, jobs: Sequence[str] = JOBS) -> dict[str, str]:
+    """Return the submit scripts of the parameter file `file`, by job (`JOBS`).
+
+    Each takes another parameter file as its argument. Paths are relative to the folder from which they are submitted.
+    """
+    writers: dict[str, Callable[[Site, Request], tuple[str, str, list[str]]]] = {"ingest": _ingest}
+    scripts = {}
+    for job in jobs:
+        about, body, resources = writers.get(job, _distributed(job))(site, request)
+        scripts[job] = _script(job, file, site, request, about, body, resources)
+    return scripts
+
+
+def plan_scripts(
+    file: Path,
+    site: str,
+    *,
+    jobs: Sequence[str] | None = None,
+    nodes: int | None = None,
+    ranks_per_node: int | None = None,
+    **options: str | None,
+) -> dict[str, str]:
+    """Return the submit scripts of a model for the site profile `site`; `options` are those of `Request`.
+
+    By default ingest and the jobs that the model lists, on as few nodes as hold the equations; one if nothing is known
+    of their size. Raises `ModelError` for mistakes in the model, `UsageError` for the site, `ResourceError` if the
+    nodes asked for do not have the memory.
+    """
+    from henderson.ingest.column_levels import read_levels
+    from henderson.ingest.header import read_schema
+    from henderson.jobs.run import Settings
+    from henderson.jobs.sizing import size_of
+    from henderson.language.load import load_model
+
+    profile = load_site(site)
+    spec = load_model(file, read_schema, read_levels)
+    per_node = ranks_per_node or profile.cores
+    size = size_of(spec, Settings().folders(file)[1], profile, per_node, nodes)
+    if jobs is None:
+        listed = {"reml" if j.name == "reml" else "solve" for j in spec.jobs}
+        jobs = [job for job in JOBS if job == "ingest" or job in listed]
+    request = Request(
+        nodes=size.nodes if size else nodes or 1,
+        ranks_per_node=ranks_per_node,
+        memory=size.memory if size else None,
+        notes=size.notes if size else (),
+        **options,  # type: ignore[arg-type]
+    )
+    return submit_scripts(file, profile, request, jobs)
+
+
+def _script(job: str, file: Path, site: Site, request: Request, about: str, body: str, resources: list[str]) -> str:
+    partition, account = request.partition or site.partition, request.account or site.account
+    directives = [
+        f"--job-name=henderson-{job}",
+        *([f"--partition={partition}"] if partition else []),
+        *([f"--account={account}"] if account else []),
+        *resources,
+        f"--time={request.time or site.time}",
+        "--open-mode=append",
+        f"--output=henderson-{job}-%j.log",
+        *site.options,
+    ]
+    lines = [
+        "#!/bin/bash",
+        f"# {about}: sbatch {job}.sbatch [FILE]",
+        f"# Made by: henderson slurm {shlex.quote(str(file))} --site {shlex.quote(site.name)}",
+        *(f"# {note}" for note in request.notes),
+        *(f"#SBATCH {d}" for d in directives),
+        "set -eo pipefail",
+        "",
+        *site.prologue,
+        "export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1",
+        f"file=${{1:-{shlex.quote(str(file))}}}",
+        "",
+        body,
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _ingest(site: Site, request: Request) -> tuple[str, str, list[str]]:
+    memory = f"--mem={site.memory}G"
+    if request.nodes == 1:
+        resources = ["--nodes=1", "--ntasks=1", f"--cpus-per-task={site.cores}", memory]
+        command = _command(site, 'ingest "$file" --threads "$SLURM_CPUS_PER_TASK"')
+        return ABOUT["ingest"], command, resources
+    cores = max(1, min(INGEST_CORES, site.cores // 2))
+    resources = ["--nodes=1", "--ntasks=1", f"--cpus-per-task={cores}", f"--mem={max(1, site.memory // 2)}G"]
+    command = _command(
+        site,
+        f'ingest "$file" --threads "$SLURM_CPUS_PER_TASK" '
+        f"--cluster slurm --site {shlex.quote(site.name)} --workers {request.nodes}",
+    )
+    return ABOUT["ingest+"].format(nodes=request.nodes), command, resources
+
+
+def _distributed(job: str) -> Callable[[Site, Request], tuple[str, str, list[str]]]:
+    def write(site: Site, request: Request) -> tuple[str, str, list[str]]:
+        per_node = request.ranks_per_node or site.cores
+        ranks = request.nodes * per_node
+        by_srun = site.launcher == "srun"
+        resources = [
+            f"--nodes={request.nodes}",
+            f"--ntasks-per-node={per_node}",
+            "--cpus-per-task=1",
+            f"--mem={request.memory or site.memory}G",
+            "--requeue",
+            # srun: to the ranks; mpiexec is a child of this script, which hands the signal on
+            f"--signal={'' if by_srun else 'B:'}USR1@{site.warning}",
+        ]
+        plugin = [f"--mpi={site.plugin}"] if site.plugin else []
+        options = [*plugin, "--kill-on-bad-exit=1"] if by_srun else ["-n", '"$SLURM_NTASKS"']
+        command = _command(site, f'{job} "$file" --engine petsc')
+        run = (BY_SRUN if by_srun else BY_MPIEXEC).format(
+            options=" ".join([*options, *map(shlex.quote, site.mpi_options)]), command=command
+        )
+        return ABOUT[job].format(ranks=ranks), f"{WARNED.format(warning=site.warning)}\n{run}", resources
+
+    return write
+
+
+def _command(site: Site, arguments: str) -> str:
+    return f"{site.container} henderson {arguments}" if site.container else f"henderson {arguments}"
