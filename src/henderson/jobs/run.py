@@ -11,19 +11,22 @@ from pathlib import Path
 from typing import Any
 
 from henderson.accuracy.pev import pev
-from henderson.errors import MAX_PRINTED, NotConvergedError, NotSupportedError
+from henderson.errors import MAX_PRINTED, HendersonError, NotConvergedError, NotSupportedError
 from henderson.ingest.cluster import Cluster
 from henderson.ingest.column_levels import read_levels
 from henderson.ingest.header import read_schema
 from henderson.ingest.run import ingest
 from henderson.jobs.inputs import input_files
 from henderson.jobs.memory import check_memory
+from henderson.jobs.stopping import InterruptedRunError
 from henderson.jobs.write import job_record, name_dropped, rtol_of, write_results
 from henderson.language.load import load_model
 from henderson.language.spec import JobSpec, ModelSpec
 from henderson.language.support import unsupported
 from henderson.results.run_record import describe_inputs, effective_config, write_run_record
 from henderson.results.stages import Stages
+from henderson.results.summary import Digest
+from henderson.solvers.report import SolveReport, StopReason
 from henderson.solvers.solutions import Solutions, SubfactorSolutions
 from henderson.solvers.solve import solve_model
 from henderson.store.model_data import ModelData
@@ -32,32 +35,60 @@ from henderson.store.reader import open_store
 Progress = Callable[[str, int, int], None]
 log = logging.getLogger(__name__)
 
+CHECKPOINT = "checkpoint"
+
 
 @dataclass(frozen=True)
 class Settings:
-    """How to run: `jobs` replaces those of the parameter file; None elsewhere means the default."""
+    """How to run: `jobs` replaces those of the parameter file; None elsewhere means the default.
+
+    rtol, preconditioner: instead of those of the solve job; memory: bytes of a node that may be taken, if that is less
+    than there are; checkpoint_every: seconds, None: no checkpoints; operator to compare: for the petsc engine alone, as
+    in `solvers.petsc`.
+    """
 
     out: Path | None = None
     store: Path | None = None
     engine: str = "embedded"
     threads: int | None = None
     jobs: tuple[str, ...] | None = None
+    rtol: float | None = None
+    preconditioner: str | None = None
+    memory: int | None = None
+    checkpoint_every: float | None = None
+    operator: str = "matrix-free"
+    petsc: str = ""
+    petsc_file: Path | None = None
+    compare: bool = False
 
     def folders(self, file: Path) -> tuple[Path, Path]:
         """Return the folders of the results and of the store."""
         out = self.out or Path(f"{file.stem}.out")
         return out, self.store or out / "store.zarr"
 
+    def applied_to(self, spec: ModelSpec) -> ModelSpec:
+        """Return the model with `rtol` and `preconditioner` in place of those of its solve jobs."""
+        given = {k: v for k in ("rtol", "preconditioner") if (v := getattr(self, k)) is not None}
+
+        def changed(job: JobSpec) -> JobSpec:
+            return replace(job, options=tuple({**dict(job.options), **given}.items())) if job.name == "solve" else job
+
+        return replace(spec, jobs=tuple(changed(job) for job in spec.jobs))
+
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run leaves: its folder and files, the run record (`run.json`), the model and the solutions."""
+    """What a run leaves: its folder and files, the run record (`run.json`), the model and the solutions.
+
+    Of several processes none has all solutions: `parts` is empty, and `effects` tell of them.
+    """
 
     out: Path
     files: tuple[Path, ...]
     record: dict[str, Any]
     spec: ModelSpec
     parts: tuple[SubfactorSolutions, ...]
+    effects: tuple[Digest, ...] = ()
 
 
 def understand(file: Path, jobs: tuple[str, ...] | None = None) -> ModelSpec:
@@ -94,14 +125,14 @@ def run(file: Path, settings: Settings, progress: Progress | None = None) -> Out
     """
     stages = Stages()
     with stages.stage("model"):
-        spec = understand(file, settings.jobs)
+        spec = settings.applied_to(understand(file, settings.jobs))
     out, store = settings.folders(file)
     out.mkdir(parents=True, exist_ok=True)
     with stages.stage("ingest"):
         ingest(spec, store, workers=settings.threads or os.cpu_count() or 1, progress=progress)
     with stages.stage("read store"):
         data = open_store(store)
-    check_memory(spec, data)
+    check_memory(spec, data, settings.memory)
     done: list[tuple[JobSpec, Solutions]] = []
     for job in spec.jobs:
         with stages.stage(job.name):
@@ -127,22 +158,37 @@ def run(file: Path, settings: Settings, progress: Progress | None = None) -> Out
         jobs=[job_record(j, s) for j, s in done],
     )
     if not last.report.converged:
-        raise NotConvergedError(
-            f"job {job.name!r} stopped after {last.report.iterations} iterations at a relative residual of "
-            f"{last.report.relative_residual:.2e}: {last.report.reason.value}; run.json in {out} has its history"
-        )
+        raise failed(job, last.report, out)
     return Outcome(out, (*files, out / "run.json"), record, spec, last.subfactors)
 
 
-def _solve(job: JobSpec, spec: ModelSpec, data: ModelData, threads: int | None, progress: Progress | None) -> Solutions:
-    if job.name == "pev":
-        return pev(spec, data)
-    rtol = rtol_of(job)
+def failed(job: JobSpec, report: SolveReport[Any], out: Path) -> HendersonError:
+    """Return what is raised for a job that did not converge, or was told to stop."""
+    if report.reason is StopReason.INTERRUPTED:
+        return InterruptedRunError(
+            f"job {job.name!r} stopped after {report.iterations} iterations at a relative residual of "
+            f"{report.relative_residual:.2e}: {report.reason.value} in {out / CHECKPOINT}"
+        )
+    return NotConvergedError(
+        f"job {job.name!r} stopped after {report.iterations} iterations at a relative residual of "
+        f"{report.relative_residual:.2e}: {report.reason.value}; run.json in {out} has its history"
+    )
+
+
+def solve_progress(progress: Progress | None, rtol: float) -> Callable[[int, float], None]:
+    """Return what shows iterations as the share of the way to `rtol`, in logarithms."""
 
     def show(_: int, residual: float) -> None:
         if progress is not None and residual > 0:
             share = min(1.0, max(0.0, math.log(residual) / math.log(rtol)))
             progress("solve", int(1000 * share), 1000)
 
+    return show
+
+
+def _solve(job: JobSpec, spec: ModelSpec, data: ModelData, threads: int | None, progress: Progress | None) -> Solutions:
+    if job.name == "pev":
+        return pev(spec, data)
+    rtol = rtol_of(job)
     options: dict[str, Any] = {k: v for k, v in job.options if k in ("method", "preconditioner", "max_it")}
-    return solve_model(spec, data, threads=threads, rtol=rtol, callback=show, **options)
+    return solve_model(spec, data, threads=threads, rtol=rtol, callback=solve_progress(progress, rtol), **options)
