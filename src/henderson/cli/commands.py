@@ -107,8 +107,15 @@ def _only_embedded(engine: str) -> None:
 
 def _print_outcome(outcome: Outcome) -> None:
     from henderson.results.summary import digest_effects
+    from henderson.results.variances import variance_rows
 
     console = Console(highlight=False, file=sys.stdout)
+    for fit in outcome.fits:
+        components = _table("component", "estimate", "std error", "z ratio", "constraint")
+        for row in variance_rows(fit):
+            components.add_row(*row)
+        console.print(components)
+        console.print(f"log-likelihood {fit.loglik:.4f} ({fit.method}); with its constant {fit.loglik_full:.4f}\n")
     digests = digest_effects(outcome.parts)
     effects = [d.summary for d in digests]
     with_accuracy = any(e.mean_reliability is not None for e in effects)
@@ -136,6 +143,8 @@ def _print_outcome(outcome: Outcome) -> None:
 
 
 def _sentence(job: dict[str, Any]) -> str:
+    if "rounds" in job:
+        return f"{job['job']}: {job['equations']:,} equations, {job['rounds']} rounds; {job['stop_reason']}"
     steps = f"{job['iterations']} iterations, " if job["iterations"] else ""
     residual = f"relative residual {job['relative_residual']:.1e}"
     return f"{job['job']}: {job['equations']:,} equations, {steps}{residual}; {job['stop_reason']}"

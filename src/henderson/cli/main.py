@@ -70,6 +70,16 @@ def solve(file: Path, **options: Any) -> None:
 @cli.command()
 @click.argument("file", type=FILE)
 @shared_options
+def reml(file: Path, **options: Any) -> None:
+    """Estimate the variances of FILE by REML, whatever jobs it lists."""
+    from henderson.cli.commands import run_jobs
+
+    run_jobs(file, jobs=("reml",), **options)
+
+
+@cli.command()
+@click.argument("file", type=FILE)
+@shared_options
 @click.option("--cluster", type=click.Choice(["local", "slurm"]), help="Worker processes here, or jobs of SLURM.")
 @click.option("--site", help="With --cluster slurm: name of a site profile, or its file.")
 @click.option("--workers", type=click.IntRange(min=1), help="Worker processes [all cores] or jobs [1].")

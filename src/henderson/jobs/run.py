@@ -18,11 +18,13 @@ from henderson.ingest.header import read_schema
 from henderson.ingest.run import ingest
 from henderson.jobs.inputs import input_files
 from henderson.jobs.memory import check_memory
+from henderson.jobs.reml import FittedSolutions, reml_failure, run_reml
 from henderson.jobs.stopping import InterruptedRunError
 from henderson.jobs.write import job_record, name_dropped, rtol_of, write_results
 from henderson.language.load import load_model
 from henderson.language.spec import JobSpec, ModelSpec
 from henderson.language.support import unsupported
+from henderson.reml.result import RemlFit
 from henderson.results.run_record import describe_inputs, effective_config, write_run_record
 from henderson.results.stages import Stages
 from henderson.results.summary import Digest
@@ -89,6 +91,7 @@ class Outcome:
     spec: ModelSpec
     parts: tuple[SubfactorSolutions, ...]
     effects: tuple[Digest, ...] = ()
+    fits: tuple[RemlFit, ...] = ()
 
 
 def understand(file: Path, jobs: tuple[str, ...] | None = None) -> ModelSpec:
@@ -134,9 +137,15 @@ def run(file: Path, settings: Settings, progress: Progress | None = None) -> Out
         data = open_store(store)
     check_memory(spec, data, settings.memory)
     done: list[tuple[JobSpec, Solutions]] = []
+    current = spec  # its variances become the estimates
     for job in spec.jobs:
         with stages.stage(job.name):
-            done.append((job, _solve(job, spec, data, settings.threads, progress)))
+            if job.name == "reml":
+                fitted = run_reml(job, current, data, out, progress)
+                current = fitted.fit.spec
+                done.append((job, fitted))
+            else:
+                done.append((job, _solve(job, current, data, settings.threads, progress)))
         if not done[-1][1].report.converged:
             break
     job, last = done[-1]
@@ -158,8 +167,9 @@ def run(file: Path, settings: Settings, progress: Progress | None = None) -> Out
         jobs=[job_record(j, s) for j, s in done],
     )
     if not last.report.converged:
-        raise failed(job, last.report, out)
-    return Outcome(out, (*files, out / "run.json"), record, spec, last.subfactors)
+        raise reml_failure(last, out) if isinstance(last, FittedSolutions) else failed(job, last.report, out)
+    fits = tuple(s.fit for _, s in done if isinstance(s, FittedSolutions))
+    return Outcome(out, (*files, out / "run.json"), record, current, last.subfactors, fits=fits)
 
 
 def failed(job: JobSpec, report: SolveReport[Any], out: Path) -> HendersonError:

@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from henderson.errors import ModelError
+from henderson.jobs.reml import FittedSolutions, reml_record
 from henderson.language.printing import print_equations
 from henderson.language.spec import JobSpec, ModelSpec
 from henderson.results.report import Report, write_report
 from henderson.results.solution_tables import write_lmt_results, write_solutions
 from henderson.results.stages import Stage
 from henderson.results.summary import Digest, digest_effects
+from henderson.results.variances import variance_rows, write_variances
 from henderson.solvers.solutions import Solutions
 from henderson.store.model_data import ModelData
 
@@ -31,6 +33,8 @@ def rtol_of(job: JobSpec) -> float:
 
 def job_record(job: JobSpec, solutions: Solutions) -> dict[str, Any]:
     """Return the entry of a job in `run.json`."""
+    if isinstance(solutions, FittedSolutions):
+        return reml_record(job, solutions)
     report = solutions.report
     return {
         "job": job.name,
@@ -57,6 +61,7 @@ def write_results(
     files = [write_solutions(last.subfactors, out, orders=orders)]
     if spec.source is not None and spec.source.suffix.lower() == ".xml":
         files.append(write_lmt_results(last.subfactors, out, orders=orders))
+    files += [write_variances(s.fit, out) for _, s in done if isinstance(s, FittedSolutions)][-1:]
     return (*files, write_page(spec, done, digest_effects(last.subfactors), stages, out))
 
 
@@ -106,6 +111,11 @@ def equations_text(spec: ModelSpec) -> str:
 def _facts(done: Sequence[tuple[JobSpec, Solutions]], last: Solutions) -> list[tuple[str, str]]:
     facts = [("equations", f"{last.n_equations:,}")]
     for job, solutions in done:
+        if isinstance(solutions, FittedSolutions):
+            fit = solutions.fit
+            facts.append(("reml", f"{fit.rounds} rounds, log-likelihood {fit.loglik:.4f}; {fit.stop_reason.value}"))
+            facts += [(name, f"{value}{f' ± {se}' if se else ''}") for name, value, se, *_ in variance_rows(fit)]
+            continue
         report = solutions.report
         steps = f"{report.iterations} iterations, " if report.iterations else ""
         facts.append((job.name, f"{steps}relative residual {report.relative_residual:.2e}; {report.reason.value}"))

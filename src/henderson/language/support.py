@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from henderson.errors import Problem
 from henderson.language.spec import JobSpec, ModelSpec, PedigreeSpec, VarianceSpec
 
-COMPUTABLE_JOBS = ("solve", "pev")
+COMPUTABLE_JOBS = ("solve", "pev", "reml")
 
 
 def unsupported(spec: ModelSpec) -> list[Problem]:
@@ -24,7 +24,7 @@ def _jobs(spec: ModelSpec) -> Iterator[str]:
         if variance.sigma is None and variance.type is None and not {"reml", "sample"} & set(names):
             yield f"job {names[0] if names else 'solve'!r} without sigma of variance {variance.name!r} is"
     for job in spec.jobs:
-        if job.name not in COMPUTABLE_JOBS:
+        if job.name not in COMPUTABLE_JOBS or (job.name == "reml" and job.get("method") in ("mc-ai", "mc-em")):
             method = f" (method {job.get('method')!r})" if job.get("method") else ""
             yield f"job {job.name!r}{method} is"
         else:
