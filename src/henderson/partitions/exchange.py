@@ -1,7 +1,8 @@
 """How partitions share vectors: others read owned elements as ghosts, ghosts' contributions go back to the owner.
 
 A *local vector* holds a partition's owned elements, then its ghosts, then the null block. A process holds one or
-several of them (`Vectors`); the kernels do not know how the ghosts are filled.
+several of them (`Vectors`); the kernels do not know how the ghosts are filled. Local vectors of shape (n_local,
+n_columns) are several vectors side by side.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from henderson.kernels import columns
 from henderson.kernels import vectors as kernels
 from henderson.partitions.threads import Team
 
@@ -62,20 +64,22 @@ class SharedMemoryExchange:
 
     def forward(self, x: Vectors) -> None:
         """Fill the ghosts of `x` from their owners."""
+        copy = kernels.copy_to_ghosts if x[0].ndim == 1 else columns.copy_to_ghosts
 
         def fill(user: int) -> None:
             for link in self._of_user[user]:
-                kernels.copy_to_ghosts(x[link.owner], link.owned, link.ghosts, x[user])
+                copy(x[link.owner], link.owned, link.ghosts, x[user])
 
         if not self._alone:
             self._team.run(fill, self._n)
 
     def reverse_add(self, y: Vectors) -> None:
         """Add the ghosts of `y` into their owners' elements."""
+        add = kernels.add_to_owner if y[0].ndim == 1 else columns.add_to_owner
 
         def collect(owner: int) -> None:
             for link in self._of_owner[owner]:
-                kernels.add_to_owner(y[link.user], link.owned, link.ghosts, y[owner])
+                add(y[link.user], link.owned, link.ghosts, y[owner])
 
         if not self._alone:
             self._team.run(collect, self._n)

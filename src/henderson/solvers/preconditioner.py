@@ -12,8 +12,10 @@ from henderson.equations.border import border_of, inverse_of_border
 from henderson.equations.operator import UNROLLED, Operator
 from henderson.errors import HendersonError
 from henderson.kernels import blocks as kernels
+from henderson.kernels import columns as side_by_side
 from henderson.partitions.exchange import Vectors
 
+Floats = NDArray[np.float64]
 Kind = Literal["border", "block", "diagonal"]
 BORDER_LIMIT = 1000  # equations; the dense block takes 8 n^2 bytes
 
@@ -83,9 +85,26 @@ class BlockPreconditioner:
 
         partials = self._operator.team.run(part, self._operator.n_partitions)
         more = self._solve_border(r, z)
-        sums = [np.array([rr, rz + add]) for (rr, rz), add in zip(partials, more, strict=True)]
+        sums = [np.array([rr, rz + float(add)]) for (rr, rz), add in zip(partials, more, strict=True)]
         squares, product = self._operator.exchange.sum_arrays(sums).tolist()
         return squares, product
+
+    def descend_columns(self, alpha: Floats, q: Vectors, r: Vectors, z: Vectors) -> tuple[Floats, Floats]:
+        """Set r_j -= alpha_j q_j and z_j = M^-1 r_j; return all (r_j'r_j, r_j'z_j). **Collective**."""
+
+        def part(p: int) -> Floats:
+            sums = np.zeros((2, len(alpha)))
+            for local, packed in zip(self._operator.partitions[p].layout.groups, self._packed[p], strict=True):
+                side_by_side.descend_blocks(
+                    local.width, local.first_owned, packed, alpha, q[p], r[p], z[p], sums[0], sums[1]
+                )
+            return sums
+
+        partials = self._operator.team.run(part, self._operator.n_partitions)
+        for sums, more in zip(partials, self._solve_border(r, z), strict=True):
+            sums[1] += more
+        squares, products = self._operator.exchange.sum_arrays(partials)
+        return squares, products
 
     def apply(self, r: Vectors, z: Vectors) -> None:
         """Set z = M^-1 r; `z` must not be `r`. **Collective**."""
@@ -100,24 +119,24 @@ class BlockPreconditioner:
         self._operator.team.run(part, self._operator.n_partitions)
         self._solve_border(r, z)
 
-    def _solve_border(self, r: Vectors, z: Vectors) -> list[float]:
+    def _solve_border(self, r: Vectors, z: Vectors) -> list[Floats]:
         """Set z = (block of C)^-1 r in the border; return what each partition adds to r'z beyond its level blocks.
 
-        Every partition computes the rows that it owns.
+        Every partition computes the rows that it owns. Vectors may be several side by side.
         """
         border = self._border
         if border is None:
-            return [0.0] * self._operator.n_partitions
+            return [np.zeros(())] * self._operator.n_partitions
         partials = []
         for p, (elements, rows) in enumerate(zip(border.elements, border.rows, strict=True)):
-            mine = np.zeros(len(border.matrix))
+            mine = np.zeros((len(border.matrix), *r[p].shape[1:]))
             mine[rows] = r[p][elements]
             partials.append(mine)
         residual = self._operator.exchange.sum_arrays(partials)
         more = []
         for p, (elements, rows) in enumerate(zip(border.elements, border.rows, strict=True)):
             solution = self._rows[p] @ residual
-            more.append(float(residual[rows] @ (solution - z[p][elements])))
+            more.append(np.sum(residual[rows] * (solution - z[p][elements]), axis=0))
             z[p][elements] = solution
         return more
 

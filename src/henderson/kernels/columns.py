@@ -1,0 +1,319 @@
+"""Products and vector passes for several right-hand sides side by side: element i of all of them is row i.
+
+The columns of a row are contiguous, so that what a product reads besides the vectors (levels, coefficients, parents,
+blocks) is read once for all, and the inner loops run over columns. Shapes: x, y, r, z float64 (n_local, n_columns);
+everything else as in `records`, `relationship` and `blocks`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from henderson.kernels.jit import jit
+
+
+@jit
+def record_product(
+    n_traits: int,
+    slots: NDArray[np.uint32],
+    pattern: NDArray[np.uint16],
+    weights: NDArray[np.float64] | None,
+    residual: NDArray[np.float64],
+    terms: NDArray[np.int32],
+    coefficients: NDArray[np.float64],
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+) -> None:
+    """Add W' R^-1 W x to `y`."""
+    n_columns = x.shape[1]
+    eta = np.empty((n_traits, n_columns))
+    z = np.empty((n_traits, n_columns))
+    for r in range(slots.shape[0]):
+        eta[:] = 0.0
+        for k in range(terms.shape[0]):
+            row = slots[r, terms[k, 1]] + np.uint32(terms[k, 2])
+            t = terms[k, 0]
+            c = terms[k, 3]
+            scale = coefficients[r, c] if c >= 0 else 1.0
+            for j in range(n_columns):
+                eta[t, j] += scale * x[row, j]
+        p = pattern[r]
+        weight = 1.0
+        if weights is not None:
+            weight = weights[r]
+        for t in range(n_traits):
+            for j in range(n_columns):
+                z[t, j] = 0.0
+            for u in range(n_traits):
+                scale = weight * residual[p, t * n_traits + u]
+                for j in range(n_columns):
+                    z[t, j] += scale * eta[u, j]
+        for k in range(terms.shape[0]):
+            row = slots[r, terms[k, 1]] + np.uint32(terms[k, 2])
+            t = terms[k, 0]
+            c = terms[k, 3]
+            scale = coefficients[r, c] if c >= 0 else 1.0
+            for j in range(n_columns):
+                y[row, j] += scale * z[t, j]
+
+
+@jit
+def right_hand_sides(
+    slots: NDArray[np.uint32],
+    pattern: NDArray[np.uint16],
+    weights: NDArray[np.float64] | None,
+    residual: NDArray[np.float64],
+    terms: NDArray[np.int32],
+    coefficients: NDArray[np.float64],
+    responses: NDArray[np.float64],
+    y: NDArray[np.float64],
+) -> None:
+    """Add W' R^-1 responses to `y`; responses are float64 (n_records, n_traits, n_columns), zero where missing."""
+    n_traits, n_columns = responses.shape[1], responses.shape[2]
+    z = np.empty((n_traits, n_columns))
+    for r in range(slots.shape[0]):
+        p = pattern[r]
+        weight = 1.0
+        if weights is not None:
+            weight = weights[r]
+        for t in range(n_traits):
+            for j in range(n_columns):
+                z[t, j] = 0.0
+            for u in range(n_traits):
+                scale = weight * residual[p, t * n_traits + u]
+                for j in range(n_columns):
+                    z[t, j] += scale * responses[r, u, j]
+        for k in range(terms.shape[0]):
+            row = slots[r, terms[k, 1]] + np.uint32(terms[k, 2])
+            c = terms[k, 3]
+            scale = coefficients[r, c] if c >= 0 else 1.0
+            for j in range(n_columns):
+                y[row, j] += scale * z[terms[k, 0], j]
+
+
+@jit
+def predict(
+    n_traits: int,
+    slots: NDArray[np.uint32],
+    terms: NDArray[np.int32],
+    coefficients: NDArray[np.float64],
+    x: NDArray[np.float64],
+    out: NDArray[np.float64],
+) -> None:
+    """Set `out` = W x, float64 (n_records, n_traits, n_columns), for every trait whether observed or not."""
+    n_columns = x.shape[1]
+    for r in range(slots.shape[0]):
+        for t in range(n_traits):
+            for j in range(n_columns):
+                out[r, t, j] = 0.0
+        for k in range(terms.shape[0]):
+            row = slots[r, terms[k, 1]] + np.uint32(terms[k, 2])
+            c = terms[k, 3]
+            scale = coefficients[r, c] if c >= 0 else 1.0
+            for j in range(n_columns):
+                out[r, terms[k, 0], j] += scale * x[row, j]
+
+
+@jit
+def pedigree_product(
+    width: int,
+    first: int,
+    sire: NDArray[np.uint32],
+    dam: NDArray[np.uint32],
+    precision: NDArray[np.float64],
+    sigma_inverse: NDArray[np.float64],
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+) -> None:
+    """Add (A^-1 (x) Sigma^-1) x to `y` for the animals of this partition (Henderson 1976, Quaas 1976)."""
+    n_columns = x.shape[1]
+    mendelian = np.empty((width, n_columns))
+    v = np.empty(n_columns)
+    for i in range(sire.size):
+        own = np.uint32(first + i * width)
+        s = sire[i]
+        d = dam[i]
+        weight = precision[i]
+        for t in range(width):
+            for j in range(n_columns):
+                mendelian[t, j] = (x[own + t, j] - 0.5 * (x[s + t, j] + x[d + t, j])) * weight
+        for t in range(width):
+            for j in range(n_columns):
+                v[j] = 0.0
+            for u in range(width):
+                scale = sigma_inverse[t, u]
+                for j in range(n_columns):
+                    v[j] += scale * mendelian[u, j]
+            for j in range(n_columns):
+                y[own + t, j] += v[j]
+            for j in range(n_columns):
+                y[s + t, j] -= 0.5 * v[j]
+            for j in range(n_columns):
+                y[d + t, j] -= 0.5 * v[j]
+
+
+@jit
+def identity_product(
+    width: int,
+    first: int,
+    n_levels: int,
+    sigma_inverse: NDArray[np.float64],
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+) -> None:
+    """Add (I (x) Sigma^-1) x to `y` for `n_levels` levels from element `first`."""
+    n_columns = x.shape[1]
+    for i in range(n_levels):
+        own = np.uint32(first + i * width)
+        for t in range(width):
+            for u in range(width):
+                scale = sigma_inverse[t, u]
+                for j in range(n_columns):
+                    y[own + t, j] += scale * x[own + u, j]
+
+
+@jit
+def matrix_product(
+    width: int,
+    first: int,
+    indptr: NDArray[np.int64],
+    columns: NDArray[np.uint32],
+    values: NDArray[np.float64],
+    sigma_inverse: NDArray[np.float64],
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+) -> None:
+    """Add (K^-1 (x) Sigma^-1) x to `y` for the owned rows of K^-1 (CSR; `columns` are elements, ghosts included)."""
+    n_columns = x.shape[1]
+    related = np.empty((width, n_columns))
+    for i in range(indptr.size - 1):
+        own = np.uint32(first + i * width)
+        related[:] = 0.0
+        for k in range(indptr[i], indptr[i + 1]):
+            other = columns[k]
+            scale = values[k]
+            for t in range(width):
+                for j in range(n_columns):
+                    related[t, j] += scale * x[other + t, j]
+        for t in range(width):
+            for u in range(width):
+                scale = sigma_inverse[t, u]
+                for j in range(n_columns):
+                    y[own + t, j] += scale * related[u, j]
+
+
+@jit
+def copy_to_ghosts(
+    source: NDArray[np.float64],
+    owned: NDArray[np.uint32],
+    ghosts: NDArray[np.uint32],
+    target: NDArray[np.float64],
+) -> None:
+    """Set target[ghosts] = source[owned], row by row."""
+    for k in range(owned.size):
+        for j in range(source.shape[1]):
+            target[ghosts[k], j] = source[owned[k], j]
+
+
+@jit
+def add_to_owner(
+    source: NDArray[np.float64],
+    owned: NDArray[np.uint32],
+    ghosts: NDArray[np.uint32],
+    target: NDArray[np.float64],
+) -> None:
+    """Add source[ghosts] to target[owned], row by row."""
+    for k in range(owned.size):
+        for j in range(source.shape[1]):
+            target[owned[k], j] += source[ghosts[k], j]
+
+
+@jit
+def blank(
+    elements: NDArray[np.uint32],
+    y: NDArray[np.float64],
+) -> None:
+    """Set y[elements] = 0: equations that are left out."""
+    for k in range(elements.size):
+        for j in range(y.shape[1]):
+            y[elements[k], j] = 0.0
+
+
+@jit
+def dots(
+    n: int,
+    a: NDArray[np.float64],
+    b: NDArray[np.float64],
+    out: NDArray[np.float64],
+) -> None:
+    """Set out[j] = a_j'b_j over the first `n` elements."""
+    out[:] = 0.0
+    for i in range(n):
+        for j in range(a.shape[1]):
+            out[j] += a[i, j] * b[i, j]
+
+
+@jit
+def subtract(
+    n: int,
+    b: NDArray[np.float64],
+    product: NDArray[np.float64],
+    r: NDArray[np.float64],
+    out: NDArray[np.float64],
+) -> None:
+    """Set r = b - product and out[j] = r_j'r_j."""
+    out[:] = 0.0
+    for i in range(n):
+        for j in range(b.shape[1]):
+            r[i, j] = b[i, j] - product[i, j]
+            out[j] += r[i, j] * r[i, j]
+
+
+@jit
+def advance(
+    n: int,
+    alpha: NDArray[np.float64],
+    beta: NDArray[np.float64],
+    z: NDArray[np.float64],
+    p: NDArray[np.float64],
+    x: NDArray[np.float64],
+) -> None:
+    """Set x_j += alpha_j p_j, then p_j = z_j + beta_j p_j."""
+    for i in range(n):
+        for j in range(p.shape[1]):
+            x[i, j] += alpha[j] * p[i, j]
+            p[i, j] = z[i, j] + beta[j] * p[i, j]
+
+
+@jit
+def descend_blocks(
+    width: int,
+    first: int,
+    packed: NDArray[np.float64],
+    alpha: NDArray[np.float64],
+    q: NDArray[np.float64],
+    r: NDArray[np.float64],
+    z: NDArray[np.float64],
+    squares: NDArray[np.float64],
+    products: NDArray[np.float64],
+) -> None:
+    """Set r_j -= alpha_j q_j and z_j = M^-1 r_j; add r_j'r_j to `squares` and r_j'z_j to `products`. `z` may be `q`."""
+    n_columns = r.shape[1]
+    total = np.empty(n_columns)
+    for i in range(packed.shape[0]):
+        own = np.uint32(first + i * width)
+        for t in range(width):
+            for j in range(n_columns):
+                r[own + t, j] -= alpha[j] * q[own + t, j]
+                squares[j] += r[own + t, j] * r[own + t, j]
+        for t in range(width):
+            total[:] = 0.0
+            for u in range(width):
+                k = t * (t + 1) // 2 + u if u <= t else u * (u + 1) // 2 + t
+                scale = packed[i, k]
+                for j in range(n_columns):
+                    total[j] += scale * r[own + u, j]
+            for j in range(n_columns):
+                z[own + t, j] = total[j]
+                products[j] += total[j] * r[own + t, j]
