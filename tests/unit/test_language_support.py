@@ -46,7 +46,6 @@ def test_an_animal_model_is_supported() -> None:
         ({"variances": (replace(G, gamma=GammaSpec("H", "ped")), RES)}, "kind H"),
         ({"pedigrees": (PedigreeSpec("ped", "p.csv", probabilistic=True),)}, "probabilistic"),
         ({"pedigrees": (PedigreeSpec("ped", "p.csv", metafile="m.csv"),)}, "metafounders"),
-        ({"equations": (Equation("y", (Term("id", "q", "group", pedigree="ped"),)),)}, "t(gg(ped))"),
     ],
 )
 def test_each_part_is_named_once(change: dict[str, object], word: str) -> None:

@@ -16,8 +16,9 @@ from henderson.ingest.stages import Ingest
 from henderson.ingest.tasks import run_tasks
 from henderson.store import zarr_io
 from henderson.store.checksums import store_checksums
-from henderson.store.model_data import Labels
-from henderson.store.schema import FORMAT, FORMAT_VERSION, ArraySchema, group_path, labels_schema
+from henderson.store.model_data import Labels, Pedigree
+from henderson.store.reader import LOADINGS
+from henderson.store.schema import FORMAT, FORMAT_VERSION, ArraySchema, group_path, labels_schema, safe
 
 
 def groups_of(plan: Plan) -> list[str]:
@@ -65,6 +66,7 @@ def seal(ingest: Ingest, n_records: int) -> None:
             "related": [list(pair) for pair in columns.related],
             "pedigrees": [p.name for p, _ in plan.pedigrees],
             "matrices": [m.name for m, _ in plan.matrices],
+            "pedigree_extras": {p.name: _extras(ingest, p.name) for p, _ in plan.pedigrees},
         },
         "n_records": n_records,
         "inputs": [
@@ -118,6 +120,41 @@ def _write_pedigree(ingest: Ingest, name: str) -> None:
             ArraySchema(f"{group}/{array}", ("animal",), (n,), str(values.dtype), {"role": meaning}),
             values,
         )
+    _write_extras(ingest, pedigree, group)
+
+
+def _extras(ingest: Ingest, name: str) -> list[str]:
+    """Return the arrays that only some pedigrees have: the last of a pedigree to be written, so that all are there."""
+    group = ingest.store / group_path("pedigree", name)
+    return [array for array in ("groups", "group_fraction", *LOADINGS) if (group / array).is_dir()]
+
+
+def _write_extras(ingest: Ingest, pedigree: Pedigree, group: str) -> None:
+    """Write the groups of a pedigree, the parents that are no half, and the matrix Q where the model needs it."""
+    arrays: dict[str, tuple[str, str, Any]] = {}
+    if pedigree.groups is not None:
+        arrays["groups"] = (
+            "group",
+            "rows of the animals that stand for groups, in the order of the file",
+            pedigree.groups,
+        )
+    if (own := pedigree.loadings) is not None:
+        arrays[LOADINGS[0]] = ("animal_edge", "parents with weights of their own: where an animal's begin", own.indptr)
+        arrays[LOADINGS[1]] = ("loading", "parents with weights of their own: their rows", own.parent)
+        arrays[LOADINGS[2]] = ("loading", "parents with weights of their own: the weights", own.weight)
+    from henderson.pedigree.groups import fractions
+
+    spec = next(p for p, _ in ingest.plan.pedigrees if p.name == pedigree.name)
+    if pedigree.groups is not None and (spec.qfile or pedigree.name in ingest.plan.roles.grouped):
+        shape = (len(pedigree), len(pedigree.groups))
+        scratch = ingest.wip / f"Q-{safe(pedigree.name)}"
+        Q: Any = np.memmap(scratch, np.float64, "w+", shape=shape)
+        fractions(pedigree, Q)
+        arrays["group_fraction"] = ("animal", "fraction of an animal's genes that each group has given", Q)
+    for name, (dim, meaning, values) in arrays.items():
+        dims = (dim, "group")[: values.ndim]
+        schema = ArraySchema(f"{group}/{name}", dims, values.shape, str(values.dtype), {"role": meaning})
+        _write(ingest.store, schema, values)
 
 
 def _write_matrix(ingest: Ingest, name: str) -> None:

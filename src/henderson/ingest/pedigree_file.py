@@ -22,7 +22,7 @@ from henderson.ingest.parts import is_whole, map_part, read_meta, write_part
 from henderson.ingest.tasks import Progress, raise_problems, run_tasks, shift
 from henderson.kernels.hashing import EMPTY, LITERAL_ZERO, NOT_FOUND
 from henderson.language.spec import PedigreeSpec
-from henderson.store.model_data import Labels, Pedigree
+from henderson.store.model_data import Labels, Loadings, Pedigree
 
 
 @dataclass(frozen=True)
@@ -246,10 +246,18 @@ def _check(
     arrays = {
         name: getattr(pedigree, name) for name in ("sire", "dam", "generation", "inbreeding", "mendelian_variance")
     }
+    if pedigree.groups is not None:
+        arrays["groups"] = pedigree.groups
+    if (own := pedigree.loadings) is not None:
+        arrays |= {"indptr": own.indptr, "parent": own.parent, "weight": own.weight}
     write_part(folder.checked, arrays)
 
 
 def load_pedigree(name: str, folder: PedigreeFolder) -> Pedigree:
     """Return the checked pedigree in the order of the file, mapped from disk."""
     labels: Labels = map_table(folder.table).labels
-    return Pedigree(name=name, labels=labels, **map_part(folder.checked))
+    arrays = map_part(folder.checked)
+    loadings = None
+    if "indptr" in arrays:
+        loadings = Loadings(*(arrays.pop(name) for name in ("indptr", "parent", "weight")))
+    return Pedigree(name=name, labels=labels, loadings=loadings, **arrays)

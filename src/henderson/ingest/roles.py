@@ -36,6 +36,7 @@ class Roles:
     required: tuple[Required, ...]
     missing: float | None
     locality: tuple[str, ...]  # classes of fixed effects: herd mates lie together
+    grouped: tuple[str, ...] = ()  # pedigrees whose matrix Q the terms need
 
     @property
     def text(self) -> tuple[str, ...]:
@@ -59,8 +60,11 @@ def roles_of(spec: ModelSpec, names: tuple[str, ...], file: str) -> Roles:
     covariates: dict[str, None] = {}
     required: dict[Required, None] = {}
     locality: dict[str, None] = {}
+    grouped: dict[str, None] = {}
     for equation in spec.equations:
         for term in equation.terms:
+            if term.kind == "group" and term.pedigree is not None:
+                grouped[term.pedigree] = None
             if term.kind == "covariate" and term.variable != ONE:
                 covariates[term.variable] = None
                 if not term.where:  # the equations look at the records of the level
@@ -88,7 +92,12 @@ def roles_of(spec: ModelSpec, names: tuple[str, ...], file: str) -> Roles:
         related=tuple((r.column, r.name) for r in relations),
     )
     roles = Roles(
-        columns, tuple(relations), tuple(required), spec.data.missing, tuple(c for c in plain if c in locality)
+        columns,
+        tuple(relations),
+        tuple(required),
+        spec.data.missing,
+        tuple(c for c in plain if c in locality),
+        tuple(grouped),
     )
     problems = [
         Problem(unknown("column", c, names), file=file)

@@ -13,14 +13,18 @@ def group_fractions(
     rows: NDArray[np.int64],
     sire: NDArray[np.int32],
     dam: NDArray[np.int32],
+    indptr: NDArray[np.int64],
+    parent: NDArray[np.int32],
+    weight: NDArray[np.float64],
     number: NDArray[np.int32],
     first: int,
     Q: NDArray[np.float64],
 ) -> None:
     """Set Q[i, k] to the fraction of group first + k in animal i, with parents before progeny in `rows`.
 
-    number: the group that a row stands for, or -1. q_i = (q_sire + q_dam) / 2 (Quaas 1988); an unknown parent that is
-    no group gives nothing.
+    number: the group that a row stands for, or -1. q_i = (q_sire + q_dam) / 2 (Quaas 1988), or the weighted sum over
+    the parents of compressed row i (`indptr` is empty if there are none); an unknown parent that is no group gives
+    nothing.
     """
     for i in rows:
         for k in range(Q.shape[1]):
@@ -30,6 +34,10 @@ def group_fractions(
             if dam[i] >= 0:
                 q += 0.5 * Q[dam[i], k]
             Q[i, k] = q
-        own = number[i] - first
-        if 0 <= own < Q.shape[1]:
-            Q[i, own] = 1.0
+        if indptr.size:
+            for place in range(indptr[i], indptr[i + 1]):
+                for k in range(Q.shape[1]):
+                    Q[i, k] += weight[place] * Q[parent[place], k]
+        if number[i] >= 0:
+            for k in range(Q.shape[1]):
+                Q[i, k] = 1.0 if number[i] == first + k else 0.0

@@ -13,7 +13,7 @@ COMPUTABLE_JOBS = ("solve", "pev", "reml")
 def unsupported(spec: ModelSpec) -> list[Problem]:
     """Return one problem for each part of the model that this version cannot compute."""
     file = str(spec.source) if spec.source else None
-    sentences = dict.fromkeys((*_jobs(spec), *_terms(spec), *_pedigrees(spec), *_variances(spec)))
+    sentences = dict.fromkeys((*_jobs(spec), *_pedigrees(spec), *_variances(spec)))
     return [Problem(f"{sentence} not supported yet", file, remedy=None) for sentence in sentences]
 
 
@@ -37,13 +37,6 @@ def _job_options(job: JobSpec) -> Iterator[str]:
     for key in ("factor", "levels", "levelfile"):
         if job.get(key) is not None:
             yield f"job {job.name!r}: a choice of effects or levels ({key!r}) is"
-
-
-def _terms(spec: ModelSpec) -> Iterator[str]:
-    for equation in spec.equations:
-        for term in equation.terms:
-            if term.kind == "group":
-                yield f"sub-factor {term.subfactor!r}: regression on genetic groups, t(gg({term.pedigree})), is"
 
 
 def _pedigrees(spec: ModelSpec) -> Iterator[str]:

@@ -64,4 +64,5 @@ def check_pedigree(
         generation=generation,
         inbreeding=coefficients,
         mendelian_variance=variance,
+        groups=np.arange(spec.phantomparents, dtype=np.int64) if spec.phantomparents else None,
     )

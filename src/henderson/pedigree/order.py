@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from henderson.kernels.pedigree_order import counting_order, maternal_lines, spread_keys
-from henderson.store.model_data import Pedigree
+from henderson.store.model_data import Loadings, Pedigree
 
 _SPARSE_KEYS = 4  # keys spread over more than this many times n are numbered densely before they are counted
 
@@ -55,4 +55,14 @@ def permute(pedigree: Pedigree, order: NDArray[np.int64]) -> Pedigree:
         generation=pedigree.generation[order],
         inbreeding=pedigree.inbreeding[order],
         mendelian_variance=pedigree.mendelian_variance[order],
+        groups=None if pedigree.groups is None else new_row[pedigree.groups].astype(np.int64),
+        loadings=None if pedigree.loadings is None else _permuted(pedigree.loadings, order, new_row),
     )
+
+
+def _permuted(loadings: Loadings, order: NDArray[np.int64], new_row: NDArray[np.int32]) -> Loadings:
+    """Return the rows of `loadings` in `order`, with parents by their new rows."""
+    size = np.diff(loadings.indptr)[order]
+    indptr = np.concatenate([[0], np.cumsum(size)])
+    at = np.arange(indptr[-1]) + np.repeat(loadings.indptr[:-1][order] - indptr[:-1], size)
+    return Loadings(indptr, new_row[loadings.parent[at]], loadings.weight[at])

@@ -68,7 +68,7 @@ class KnownRows:
     """
 
     def __init__(self, n: int, at: NDArray[np.int64], rows: NDArray[Any]) -> None:
-        self.shape = (n, *rows.shape[1:])
+        self.shape: tuple[int, ...] = (n, *rows.shape[1:])
         self.dtype = rows.dtype
         self.ndim = rows.ndim
         self._at = at
@@ -89,10 +89,26 @@ class KnownRows:
 
 
 @dataclass(frozen=True)
+class Loadings:
+    """Parents with weights of their own, as compressed rows over the animals of a pedigree or of a slice of it.
+
+    indptr: int64 (n + 1,); parent: int32 store index; weight: float64, what T^-1 has at the parent, without its sign.
+    """
+
+    indptr: NDArray[np.int64]
+    parent: NDArray[np.int32]
+    weight: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class Pedigree:
     """A checked pedigree in store order; all arrays have shape (n_animals,).
 
     Of a slice `start` is its first animal, and the arrays have the rows of the slice, but the labels are those of all.
+
+    groups: the animals that stand for groups (phantom parents, metafounders), in the order of the file, int64
+    (n_groups,), of a slice too; group_fraction: Q of all animals, float64 (n_animals, n_groups), where the model needs
+    it; loadings: animals that have entries there have sire and dam -1, and all their parents in it.
 
     sire, dam: int32 store index or -1; generation: int32, 0 for founders, else 1 + the larger of the parents';
     inbreeding: float64 F; mendelian_variance: float64 d_i of A^-1 = (T^-1)' D^-1 T^-1, in units of the additive
@@ -108,6 +124,9 @@ class Pedigree:
     mendelian_variance: NDArray[np.float64]
     row: NDArray[np.int64] | None = None  # row of the pedigree file, counted from 0; results are written in this order
     start: int = 0
+    groups: NDArray[np.int64] | None = None
+    group_fraction: NDArray[np.float64] | None = None  # or an object that is indexed like it
+    loadings: Loadings | None = None
 
     def __len__(self) -> int:
         return len(self.sire)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from henderson.errors import Problem, StoreError
 from henderson.store.checksums import file_checksum
-from henderson.store.model_data import Labels, ModelData, Pedigree, Records, RelationshipMatrix
+from henderson.store.model_data import Labels, Loadings, ModelData, Pedigree, Records, RelationshipMatrix
 from henderson.store.schema import FORMAT, FORMAT_VERSION, RecordColumns, group_path, records_path, wip_of
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 REMEDY = "delete it and run `henderson ingest` again"
 
 Read = Callable[[str], "NDArray[Any]"]
+
+LOADINGS = ("loading_indptr", "loading_parent", "loading_weight")
 
 
 def may_be_replaced(path: Path) -> bool:
@@ -121,7 +123,11 @@ def open_store(path: Path, *, verify: bool = False, threads: int | None = None) 
         raise StoreError(missing)
     try:
         with ThreadPoolExecutor(threads or len(os.sched_getaffinity(0))) as pool:
-            return _read(attributes["model"], lambda name: zarr_io.read_array(path, name, pool))
+            return _read(
+                attributes["model"],
+                lambda name: zarr_io.read_array(path, name, pool),
+                lambda name: zarr_io.StoredArray(path, name),
+            )
     except StoreError:
         raise
     except Exception as error:  # codecs, metadata and files each raise their own kinds
@@ -139,7 +145,12 @@ def record_columns(model: dict[str, Any]) -> RecordColumns:
     )
 
 
-def _read(model: dict[str, Any], read: Read) -> ModelData:
+def pedigree_extras(model: dict[str, Any], name: str) -> tuple[str, ...]:
+    """Return the arrays that only some pedigrees have, from the attribute ``model``."""
+    return tuple(model.get("pedigree_extras", {}).get(name, ()))
+
+
+def _read(model: dict[str, Any], read: Read, lazily: Callable[[str], Any]) -> ModelData:
     columns = record_columns(model)
     records = Records(
         row=read("records/row"),
@@ -152,13 +163,14 @@ def _read(model: dict[str, Any], read: Read) -> ModelData:
     return ModelData(
         records=records,
         levels={c: Labels(read(group_path("levels", c) + "/id")) for c in columns.classes},
-        pedigrees={name: _pedigree(name, read) for name in model["pedigrees"]},
+        pedigrees={name: _pedigree(name, pedigree_extras(model, name), read, lazily) for name in model["pedigrees"]},
         matrices={name: _matrix(name, read) for name in model["matrices"]},
     )
 
 
-def _pedigree(name: str, read: Read) -> Pedigree:
+def _pedigree(name: str, extras: tuple[str, ...], read: Read, lazily: Callable[[str], Any]) -> Pedigree:
     group = group_path("pedigree", name)
+    loadings = [f"{group}/{array}" for array in LOADINGS]
     return Pedigree(
         name=name,
         labels=Labels(read(f"{group}/id")),
@@ -168,6 +180,9 @@ def _pedigree(name: str, read: Read) -> Pedigree:
         generation=read(f"{group}/generation"),
         inbreeding=read(f"{group}/inbreeding"),
         mendelian_variance=read(f"{group}/mendelian_variance"),
+        groups=read(f"{group}/groups") if "groups" in extras else None,
+        group_fraction=lazily(f"{group}/group_fraction") if "group_fraction" in extras else None,
+        loadings=Loadings(*(read(path) for path in loadings)) if LOADINGS[0] in extras else None,
     )
 
 

@@ -5,7 +5,8 @@
     /                     attributes: format, format_version, fingerprint, model, inputs, checksums
     records/              row, response.<trait>, covariate.<column>, class.<column>, related.<column>.<name>, weight
     levels/<column>/      id
-    pedigree/<name>/      id, row, sire, dam, generation, inbreeding, mendelian_variance
+    pedigree/<name>/      id, row, sire, dam, generation, inbreeding, mendelian_variance; if there are any: groups,
+                          group_fraction, loading_indptr, loading_parent, loading_weight
     matrix/<name>/        id, diagonal, indptr, indices, data
 
 Names of users are percent-encoded where they hold anything but letters, digits, ``_`` and ``-``. A text id is a row of

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from henderson.store.model_data import Labels, ModelData, Pedigree, Records, RelationshipMatrix
-from henderson.store.reader import record_columns, store_attributes
+from henderson.store.model_data import Labels, Loadings, ModelData, Pedigree, Records, RelationshipMatrix
+from henderson.store.reader import LOADINGS, pedigree_extras, record_columns, store_attributes
 from henderson.store.schema import group_path, records_path
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ class StoreParts:
         self.columns = record_columns(attributes["model"])
         self.pedigrees: tuple[str, ...] = tuple(attributes["model"]["pedigrees"])
         self.matrices: tuple[str, ...] = tuple(attributes["model"]["matrices"])
+        self._extras = {name: pedigree_extras(attributes["model"], name) for name in self.pedigrees}
 
     @property
     def n_records(self) -> int:
@@ -86,7 +87,24 @@ class StoreParts:
         group = group_path("pedigree", name)
         columns = ("sire", "dam", "generation", "inbreeding", "mendelian_variance", "row")
         arrays = {c: self.array(f"{group}/{c}")[lo:hi] for c in columns}
-        return Pedigree(name=name, labels=self.labels(group), start=lo, **arrays)
+        extras = self._extras[name]
+        return Pedigree(
+            name=name,
+            labels=self.labels(group),
+            start=lo,
+            groups=self.array(f"{group}/groups")[:] if "groups" in extras else None,
+            group_fraction=cast("NDArray[Any]", self.array(f"{group}/group_fraction"))
+            if "group_fraction" in extras
+            else None,
+            loadings=self._loadings(group, lo, hi) if LOADINGS[0] in extras else None,
+            **arrays,
+        )
+
+    def _loadings(self, group: str, lo: int, hi: int) -> Loadings:
+        indptr, parent, weight = (self.array(f"{group}/{name}") for name in LOADINGS)
+        start = indptr[lo : hi + 1]
+        entries = slice(int(start[0]), int(start[-1]))
+        return Loadings(start - start[0], parent[entries], weight[entries])
 
     def _matrix(self, name: str, lo: int, hi: int) -> RelationshipMatrix:
         from scipy.sparse import csr_array
