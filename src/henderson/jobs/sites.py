@@ -47,7 +47,7 @@ class Site:
     def prologue(self) -> tuple[str, ...]:
         """Return the lines of the shell that come before any command of a job."""
         modules = ["module purge", f"module load {' '.join(self.modules)}"] if self.modules else []
-        scratch = [f'export TMPDIR="{self.scratch}"'] if self.scratch else []
+        scratch = [f'export TMPDIR="{self.scratch}"', 'mkdir -p "$TMPDIR"'] if self.scratch else []
         return (*modules, *self.setup, *scratch)
 
 

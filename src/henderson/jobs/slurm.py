@@ -13,8 +13,8 @@ JOBS = ("ingest", "solve", "reml")
 INGEST_CORES = 8  # of the process that hands out the blocks and orders the animals
 
 ABOUT = {
-    "ingest": "Read, check, recode and order the data into the store, on one node",
-    "ingest+": "Read, check, recode and order the data into the store: this job hands the work to {nodes} worker jobs",
+    "ingest": "Make the store of the data on one node",
+    "ingest+": "Make the store of the data; {nodes} worker jobs do what this one hands them",
     "solve": "Solve the mixed model equations on {ranks} ranks",
     "reml": "Estimate the variances on {ranks} ranks",
 }
@@ -108,6 +108,7 @@ def _script(job: str, file: Path, site: Site, request: Request, about: str, body
         *([f"--account={account}"] if account else []),
         *resources,
         f"--time={request.time or site.time}",
+        "--requeue",
         "--open-mode=append",
         f"--output=henderson-{job}-%j.log",
         *site.options,
@@ -115,8 +116,8 @@ def _script(job: str, file: Path, site: Site, request: Request, about: str, body
     lines = [
         "#!/bin/bash",
         f"# {about}: sbatch {job}.sbatch [FILE]",
-        f"# Made by: henderson slurm {shlex.quote(str(file))} --site {shlex.quote(site.name)}",
-        *(f"# {note}" for note in request.notes),
+        f"# Made by: henderson slurm {shlex.quote(str(file))} --site {shlex.quote(site.name)} --nodes {request.nodes}",
+        *(f"# {note}" for note in request.notes if job != "ingest"),
         *(f"#SBATCH {d}" for d in directives),
         "set -eo pipefail",
         "",
@@ -156,7 +157,6 @@ def _distributed(job: str) -> Callable[[Site, Request], tuple[str, str, list[str
             f"--ntasks-per-node={per_node}",
             "--cpus-per-task=1",
             f"--mem={request.memory or site.memory}G",
-            "--requeue",
             # srun: to the ranks; mpiexec is a child of this script, which hands the signal on
             f"--signal={'' if by_srun else 'B:'}USR1@{site.warning}",
         ]
