@@ -10,8 +10,9 @@ import time
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -214,7 +215,7 @@ def fingerprint_of(arrays: Sequence[Floats], communicator: Communicator, **what:
     """Return what tells solves apart: a checksum of the `arrays` of all ranks, and `what`. **Collective**."""
     checksum = communicator.rank
     for array in arrays:
-        checksum = zlib.crc32(np.ascontiguousarray(array), checksum)
+        checksum = zlib.crc32(np.ascontiguousarray(array).data, checksum)
     return {"equations": int(communicator.sum(np.array([checksum], np.int64))[0]), **what}
 
 
@@ -224,10 +225,10 @@ def _write(path: Path, state: State) -> tuple[int, str]:
     wip = path.with_suffix(".wip")
     layout = {name: [len(part) for part in parts] for name, parts in state.arrays.items()}
     with wip.open("wb") as out:
-        for block in (json.dumps(layout).encode() + b"\n", *(p for parts in state.arrays.values() for p in parts)):
-            data = memoryview(np.ascontiguousarray(block)).cast("B") if isinstance(block, np.ndarray) else block
-            checksum = zlib.crc32(data, checksum)
-            out.write(data)
+        head = memoryview(json.dumps(layout).encode() + b"\n")
+        for block in (head, *(np.ascontiguousarray(p).data for parts in state.arrays.values() for p in parts)):
+            checksum = zlib.crc32(block, checksum)
+            out.write(block)
         out.flush()
         os.fsync(out.fileno())
         n_bytes = out.tell()
@@ -247,15 +248,15 @@ def _read(path: Path, n_bytes: int, checksum: str) -> dict[str, list[Floats]]:
             arrays[name] = []
             for length in lengths:
                 part = _take(file, length)
-                found = zlib.crc32(part, found)
+                found = zlib.crc32(part.data, found)
                 arrays[name].append(part)
     if f"{found:08x}" != checksum:
         raise ValueError(f"{path.name} is damaged: checksum {found:08x}, not {checksum}")
     return arrays
 
 
-def _take(file: BinaryIO, length: int) -> Floats:
+def _take(file: BufferedReader, length: int) -> Floats:
     part = np.empty(length)
-    if file.readinto(memoryview(part).cast("B")) != part.nbytes:
+    if file.readinto(part.data) != part.nbytes:
         raise ValueError("the file ends too soon")
     return part

@@ -14,6 +14,8 @@ from henderson.solvers.preconditioner import BlockPreconditioner
 
 Floats = NDArray[np.float64]
 
+POWER_STEPS = 10  # towards the largest eigenvalue
+
 
 class Product:
     """The context of the shell matrix: y = C x by the kernels, or by an assembled matrix.
@@ -43,6 +45,20 @@ class Product:
             self._operator.apply(self._x, self._y)
             y.setArray(self._y[0][: self._n])
         self.seconds += time.perf_counter() - start
+
+    def norm(self, matrix: PETSc.Mat, kind: PETSc.NormType) -> float:
+        """Return about ||C||, which pipelined methods bound their rounding errors by. **Collective**."""
+        if self._assembled is not None:
+            return float(self._assembled.norm(kind))
+        x, y = matrix.createVecs()
+        x.set(1.0)
+        size = 0.0
+        for _ in range(POWER_STEPS):
+            x.normalize()
+            self.mult(matrix, x, y)
+            size = y.norm()
+            x, y = y, x
+        return size
 
     def times(self, x: Floats) -> Floats:
         """Return C x for the owned elements `x`; the array is used again by the next product. **Collective**."""

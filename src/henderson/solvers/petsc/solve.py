@@ -40,7 +40,14 @@ REASONS = {
     Reason.DIVERGED_BREAKDOWN: StopReason.BREAKDOWN,
 }
 
-REDUCTIONS = {"cg": 3, "groppcg": 2, "pipecg": 1, "pipecgrr": 1, "pipecg2": 0.5}  # of PETSc, in one iteration
+REDUCTIONS = {  # of PETSc, in one iteration
+    "cg": 3,
+    "cg single reduction": 2,
+    "groppcg": 2,
+    "pipecg": 1,
+    "pipecgrr": 1,
+    "pipecg2": 0.5,
+}
 
 
 def solve_share(
@@ -119,8 +126,10 @@ class Engine:
         self.ksp.setFromOptions()
         self.rtol, _, _, self.max_it = self.ksp.getTolerances()
         self.ksp.setUp()
-        single = scope.has("ksp_cg_single_reduction")
-        self._resumable = self.ksp.getType() == PETSc.KSP.Type.CG and not single
+        self.method = self.ksp.getType()
+        if scope.has("ksp_cg_single_reduction"):
+            self.method += " single reduction"
+        self.resumable = self.method == "cg"  # residual and direction are seen from outside: the same path again
         scope.check_used()
 
     def _preconditioner(self, scope: OptionScope, shell: PETSc.Mat) -> Solve:
@@ -140,10 +149,14 @@ class Engine:
         self._closing.callback(pc.destroy)
         pc.setOptionsPrefix(PREFIX)
         pc.setOperators(shell if self.matrix is None else self.matrix)
+        pc.setType(self.name)
+        if self.name == PETSc.PC.Type.ASM:
+            pc.setASMType(PETSc.PC.ASMType.BASIC)  # the usual restricted one is not symmetric
         pc.setFromOptions()
         pc.setUp()
         pc.setUpOnBlocks()
-        return pc.apply
+        solve: Solve = pc.apply
+        return solve
 
     def close(self) -> None:
         """Free what PETSc holds. **Collective**."""
@@ -169,20 +182,15 @@ class Engine:
             self.product.seconds, self.exchange.seconds, self.preconditioning.seconds, time.perf_counter() - start
         )
         own = (self.exchange.reductions - reductions) / max(1, report.iterations)
-        per_iteration = own + REDUCTIONS.get(self.ksp.getType(), 3) * (self.communicator.size > 1)
+        per_iteration = own + REDUCTIONS.get(self.method, 3) * (self.communicator.size > 1)
         volume = volume_of(self._halo, self.communicator, per_iteration, seconds)
         return replace(report, communication=volume)
-
-    @property
-    def resumable(self) -> bool:
-        """Return whether residual and direction can be seen from outside, so that the same path can be taken again."""
-        return self._resumable
 
     @property
     def fingerprint(self) -> dict[str, str | float]:
         """Return what a checkpoint depends on besides the equations."""
         return {
-            "method": self.ksp.getType(),
+            "method": self.method,
             "preconditioner": self.name,
             "operator": self._options.operator,
             "rtol": self.rtol,
