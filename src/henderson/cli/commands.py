@@ -15,17 +15,34 @@ from henderson.cli.progress import progress_bars
 from henderson.errors import UsageError
 
 if TYPE_CHECKING:
-    from henderson.jobs.run import Outcome
+    from henderson.jobs.run import Outcome, Settings
 
 
-def run_jobs(file: Path, *, jobs: tuple[str, ...] | None, as_json: bool, quiet: bool, **options: Any) -> None:
+def run_jobs(
+    file: Path,
+    *,
+    jobs: tuple[str, ...] | None,
+    as_json: bool,
+    quiet: bool,
+    requeue: bool = False,
+    memory: float | None = None,
+    **options: Any,
+) -> None:
     """Run the jobs of a parameter file and print a table of the effects."""
+    from henderson.cli.together import requeueing, run_jobs_together
     from henderson.jobs.run import Settings, run
+    from henderson.jobs.stopping import listening
 
-    _only_embedded(options["engine"])
-    settings = Settings(jobs=jobs, **options)
-    with progress_bars(quiet=quiet) as progress:
-        outcome = run(file, settings, progress)
+    settings = Settings(jobs=jobs, memory=None if memory is None else int(memory * 2**30), **options)
+    if settings.engine == "petsc":
+        outcome = run_jobs_together(file, settings, as_json=as_json, quiet=quiet, requeue=requeue)
+    else:
+        _only_petsc(settings)
+        _one_copy()
+        with listening() as stopping, requeueing(requeue), progress_bars(quiet=quiet) as progress:
+            outcome = run(file, settings, progress, stopping)
+    if outcome is None:
+        return
     if as_json:
         print(json.dumps(outcome.record))
     elif not quiet:
@@ -75,6 +92,20 @@ def check_model(file: Path, *, as_json: bool) -> None:
         console.print(note)
 
 
+def convert_model(file: Path, *, as_json: bool, **options: Any) -> None:
+    """Write the model in another language; print the files, and on stderr what to know of them."""
+    from henderson.jobs.convert import convert
+
+    converted = convert(file, **options)
+    if as_json:
+        print(json.dumps({"files": [str(f) for f in converted.files], "notes": list(converted.notes)}))
+        return
+    for path in converted.files:
+        print(path)
+    for note in converted.notes:
+        print(f"note: {note}", file=sys.stderr)
+
+
 def report_pedigree(file: Path, *, as_json: bool, **options: Any) -> None:
     """Check a pedigree file and write its reports."""
     from henderson.jobs.pedigree import report
@@ -102,7 +133,31 @@ def run_simulation(out: Path, *, kind: str, **options: Any) -> None:
 
 def _only_embedded(engine: str) -> None:
     if engine != "embedded":
-        raise UsageError("the petsc engine is not supported yet; use --engine embedded")
+        raise UsageError("only jobs run on the petsc engine: leave --engine out here")
+    _one_copy()
+
+
+def _only_petsc(settings: Settings) -> None:
+    """Refuse options that the embedded engine would not heed."""
+    given = {
+        "--operator": settings.operator != "matrix-free",
+        "--petsc": settings.petsc,
+        "--petsc-file": settings.petsc_file,
+        "--compare-preconditioners": settings.compare,
+    }
+    if names := [name for name, value in given.items() if value]:
+        raise UsageError(f"{', '.join(names)}: only with --engine petsc")
+
+
+def _one_copy() -> None:
+    """Refuse to be one of several copies that would all do the same work and write the same files."""
+    from henderson.jobs.launcher import launched
+
+    if (copies := launched().size) > 1:
+        raise UsageError(
+            f"{copies} copies were started, each of which would do all the work: use --engine petsc, or start one (it "
+            "uses all cores)"
+        )
 
 
 def _print_outcome(outcome: Outcome) -> None:
@@ -116,7 +171,7 @@ def _print_outcome(outcome: Outcome) -> None:
             components.add_row(*row)
         console.print(components)
         console.print(f"log-likelihood {fit.loglik:.4f} ({fit.method}); with its constant {fit.loglik_full:.4f}\n")
-    digests = digest_effects(outcome.parts)
+    digests = outcome.effects or digest_effects(outcome.parts)
     effects = [d.summary for d in digests]
     with_accuracy = any(e.mean_reliability is not None for e in effects)
     names = ("factor", "sub-factor", "levels", "mean", "sd", "min", "max", "reliability")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import logging
 import sys
 from collections.abc import Callable
@@ -13,7 +12,11 @@ from typing import Any, TypeVar
 import click
 
 import henderson
-from henderson.errors import HendersonError, Problem, ResourceError, UsageError
+from henderson.cli.messages import say
+from henderson.cli.solver_options import solver_options
+from henderson.errors import HendersonError, UsageError
+from henderson.jobs.failures import STOPPED_BY_HAND, exit_code_of
+from henderson.jobs.launcher import launched
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -50,6 +53,7 @@ def cli() -> None:
 @cli.command()
 @click.argument("file", type=FILE)
 @shared_options
+@solver_options
 def run(file: Path, **options: Any) -> None:
     """Do everything FILE asks for: ingest, then its jobs, then the results."""
     from henderson.cli.commands import run_jobs
@@ -60,6 +64,7 @@ def run(file: Path, **options: Any) -> None:
 @cli.command()
 @click.argument("file", type=FILE)
 @shared_options
+@solver_options
 def solve(file: Path, **options: Any) -> None:
     """Solve the mixed model equations of FILE, whatever jobs it lists."""
     from henderson.cli.commands import run_jobs
@@ -98,6 +103,19 @@ def check(file: Path, as_json: bool) -> None:
     from henderson.cli.commands import check_model
 
     check_model(file, as_json=as_json)
+
+
+@cli.command()
+@click.argument("file", type=FILE)
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="The new file [default: beside FILE].")
+@click.option("--to", type=click.Choice(["toml", "xml"]), help="Language [default: that of --out, or the other one].")
+@click.option("--force", is_flag=True, help="Overwrite files that are there already.")
+@click.option("--json", "as_json", is_flag=True, help="Print the files and notes as JSON on stdout.")
+def convert(file: Path, **options: Any) -> None:
+    """Write the model of FILE in another language: lmt's XML or renumf90's parameter file as TOML, TOML as XML."""
+    from henderson.cli.commands import convert_model
+
+    convert_model(file, **options)
 
 
 @cli.command()
@@ -164,24 +182,12 @@ def main() -> None:
     try:
         cli(standalone_mode=False)
     except click.exceptions.Abort:
-        sys.exit(130)
+        sys.exit(STOPPED_BY_HAND)
     except click.ClickException as error:
-        error.show()
+        if launched().rank == 0:  # all copies that a launcher starts have the same command line
+            error.show()
         sys.exit(UsageError.exit_code)
-    except HendersonError as error:
-        _fail(error, as_json)
-    except MemoryError:
-        _fail(ResourceError("out of memory; use a machine with more, or fewer threads"), as_json)
-    except OSError as error:
-        remedy = "look at its permissions and at the free disk space, or give another --out or --store"
-        _fail(ResourceError(Problem(error.strerror or str(error), file=error.filename, remedy=remedy)), as_json)
-
-
-def _fail(error: HendersonError, as_json: bool) -> None:
-    if as_json:
-        problems = [str(p) for p in error.problems]
-        print(json.dumps({"error": problems, "exit_code": error.exit_code}))
-    kind = {3: "input", 4: "store", 5: "model", 6: "not converged", 7: "resources"}.get(error.exit_code, "error")
-    for line in str(error).splitlines():
-        print(f"{kind}: {line}", file=sys.stderr)
-    sys.exit(error.exit_code)
+    except (HendersonError, MemoryError, OSError) as error:
+        if launched().rank == 0:
+            say(error, as_json=as_json)
+        sys.exit(exit_code_of(error))

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
-import json
 import logging
-import math
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -18,9 +15,10 @@ from numpy.typing import NDArray
 from henderson.equations.distributed import Share, take_share
 from henderson.errors import MAX_PRINTED, UsageError
 from henderson.ingest.run import ingest
+from henderson.jobs.checkpoints import checkpoints_of
 from henderson.jobs.inputs import input_files
 from henderson.jobs.memory import check_memory_together
-from henderson.jobs.run import CHECKPOINT, Outcome, Progress, Settings, failed, solve_progress, understand
+from henderson.jobs.run import Outcome, Progress, Settings, failed, solve_progress, understand
 from henderson.jobs.shares import over_ranks, owned_rows
 from henderson.jobs.stopping import Stopping
 from henderson.jobs.together import only_first
@@ -34,7 +32,6 @@ from henderson.results.summary import Digest
 from henderson.solvers.checkpoint import Checkpointing
 from henderson.solvers.report import SolveReport
 from henderson.solvers.solutions import Solutions, dropped_columns
-from henderson.store.reader import store_attributes
 
 if TYPE_CHECKING:
     from henderson.partitions.mpi import MpiCommunicator
@@ -85,10 +82,8 @@ def run_together(
     job = next(j for j in spec.jobs if j.name == "solve")
     stopping.patient = True
     with stages.stage("solve"):
-        every = math.inf if settings.checkpoint_every is None else settings.checkpoint_every
-        label = run_label(spec, store)
-        checkpointing = Checkpointing(out / CHECKPOINT, every, stopping.flag, communicator, label)
-        report = _solve(job, share, settings, communicator, checkpointing, progress)
+        checkpoints = checkpoints_of(spec, store, out, settings.checkpoint_every, stopping, communicator)
+        report = _solve(job, share, settings, communicator, checkpoints, progress)
     design = share.design
     dropped = dropped_columns(design)
     solutions = Solutions((), dropped, replace(report, solution=[]), design.n_equations, (), design)
@@ -137,7 +132,7 @@ def _solve(
     share: Share,
     settings: Settings,
     communicator: MpiCommunicator,
-    checkpointing: Checkpointing,
+    checkpoints: Checkpointing | None,
     progress: Progress | None,
 ) -> SolveReport[NDArray[np.float64]]:
     from henderson.solvers.petsc.options import PetscOptions
@@ -154,14 +149,7 @@ def _solve(
         **chosen,
     )
     callback = solve_progress(progress, options.rtol) if communicator.rank == 0 else None
-    return solve_share(share, communicator, options, checkpointing=checkpointing, callback=callback)
-
-
-def run_label(spec: ModelSpec, store: Path) -> str:
-    """Return what tells runs apart: a checksum of the model and of what the store was made of."""
-    model = json.dumps(effective_config(spec, {}), sort_keys=True, default=str)
-    text = f"{model}\n{store_attributes(store)['fingerprint']}"
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return solve_share(share, communicator, options, checkpointing=checkpoints, callback=callback)
 
 
 def _described(settings: Settings, store: Path) -> dict[str, Any]:

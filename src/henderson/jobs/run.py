@@ -16,10 +16,11 @@ from henderson.ingest.cluster import Cluster
 from henderson.ingest.column_levels import read_levels
 from henderson.ingest.header import read_schema
 from henderson.ingest.run import ingest
+from henderson.jobs.checkpoints import FOLDER, checkpoints_of
 from henderson.jobs.inputs import input_files
 from henderson.jobs.memory import check_memory
 from henderson.jobs.reml import FittedSolutions, reml_failure, run_reml
-from henderson.jobs.stopping import InterruptedRunError
+from henderson.jobs.stopping import InterruptedRunError, Stopping
 from henderson.jobs.write import job_record, name_dropped, rtol_of, write_results
 from henderson.language.load import load_model
 from henderson.language.spec import JobSpec, ModelSpec
@@ -28,6 +29,7 @@ from henderson.reml.result import RemlFit
 from henderson.results.run_record import describe_inputs, effective_config, write_run_record
 from henderson.results.stages import Stages
 from henderson.results.summary import Digest
+from henderson.solvers.checkpoint import Checkpointing
 from henderson.solvers.report import SolveReport, StopReason
 from henderson.solvers.solutions import Solutions, SubfactorSolutions
 from henderson.solvers.solve import solve_model
@@ -36,8 +38,6 @@ from henderson.store.reader import open_store
 
 Progress = Callable[[str, int, int], None]
 log = logging.getLogger(__name__)
-
-CHECKPOINT = "checkpoint"
 
 
 @dataclass(frozen=True)
@@ -120,8 +120,12 @@ def ingest_only(
     return store
 
 
-def run(file: Path, settings: Settings, progress: Progress | None = None) -> Outcome:
+def run(
+    file: Path, settings: Settings, progress: Progress | None = None, stopping: Stopping | None = None
+) -> Outcome:
     """Return what the jobs of the parameter file `file` left in the folder of results.
+
+    `stopping`: what signals act upon.
 
     Raises a `HendersonError` for what is wrong in the parameter file, in the files it names, in the store, or with the
     iteration; then no file of solutions is written.
@@ -139,15 +143,20 @@ def run(file: Path, settings: Settings, progress: Progress | None = None) -> Out
     done: list[tuple[JobSpec, Solutions]] = []
     current = spec  # its variances become the estimates
     for job in spec.jobs:
+        if stopping is not None:
+            stopping.patient = job.name == "solve"
         with stages.stage(job.name):
             if job.name == "reml":
                 fitted = run_reml(job, current, data, out, progress)
                 current = fitted.fit.spec
                 done.append((job, fitted))
             else:
-                done.append((job, _solve(job, current, data, settings.threads, progress)))
+                checkpoints = checkpoints_of(current, store, out, settings.checkpoint_every, stopping)
+                done.append((job, _solve(job, current, data, settings.threads, progress, checkpoints)))
         if not done[-1][1].report.converged:
             break
+    if stopping is not None:
+        stopping.patient = True
     job, last = done[-1]
     files: tuple[Path, ...] = ()
     if last.report.converged:
@@ -177,7 +186,7 @@ def failed(job: JobSpec, report: SolveReport[Any], out: Path) -> HendersonError:
     if report.reason is StopReason.INTERRUPTED:
         return InterruptedRunError(
             f"job {job.name!r} stopped after {report.iterations} iterations at a relative residual of "
-            f"{report.relative_residual:.2e}: {report.reason.value} in {out / CHECKPOINT}"
+            f"{report.relative_residual:.2e}: {report.reason.value} in {out / FOLDER}"
         )
     return NotConvergedError(
         f"job {job.name!r} stopped after {report.iterations} iterations at a relative residual of "
@@ -196,9 +205,19 @@ def solve_progress(progress: Progress | None, rtol: float) -> Callable[[int, flo
     return show
 
 
-def _solve(job: JobSpec, spec: ModelSpec, data: ModelData, threads: int | None, progress: Progress | None) -> Solutions:
+def _solve(
+    job: JobSpec,
+    spec: ModelSpec,
+    data: ModelData,
+    threads: int | None,
+    progress: Progress | None,
+    checkpoints: Checkpointing | None,
+) -> Solutions:
     if job.name == "pev":
         return pev(spec, data)
     rtol = rtol_of(job)
     options: dict[str, Any] = {k: v for k, v in job.options if k in ("method", "preconditioner", "max_it")}
-    return solve_model(spec, data, threads=threads, rtol=rtol, callback=solve_progress(progress, rtol), **options)
+    callback = solve_progress(progress, rtol)
+    return solve_model(
+        spec, data, threads=threads, rtol=rtol, callback=callback, checkpointing=checkpoints, **options
+    )

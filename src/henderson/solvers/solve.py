@@ -15,6 +15,7 @@ from henderson.equations.operator import Operator, build_operator
 from henderson.equations.rank import full_rank
 from henderson.language.spec import ModelSpec
 from henderson.partitions.threads import Team
+from henderson.solvers.checkpoint import Checkpointing
 from henderson.solvers.direct import DirectSolver
 from henderson.solvers.pcg import Callback, pcg
 from henderson.solvers.preconditioner import BlockPreconditioner, Kind
@@ -68,6 +69,7 @@ def solve_model(
     method: Literal["pcg", "direct"] = "pcg",
     preconditioner: Kind = "border",
     callback: Callback | None = None,
+    checkpointing: Checkpointing | None = None,
 ) -> Solutions:
     """Return the solutions of the mixed model equations of `spec` on `data`.
 
@@ -91,6 +93,8 @@ def solve_model(
         ``border`` (one dense block per level, and one for all small fixed groups), ``block`` or ``diagonal``.
     callback
         Called as callback(iteration, relative_residual).
+    checkpointing
+        Where ``pcg`` keeps its state from time to time.
 
     """
     stages = Stages()
@@ -106,7 +110,7 @@ def solve_model(
                 M = BlockPreconditioner(operator, preconditioner)
                 rhs = operator.right_hand_side()
             with stages.stage("solve"):
-                local = pcg(operator, M, rhs, rtol=rtol, max_it=max_it, callback=callback)
+                local = pcg(operator, M, rhs, rtol=rtol, max_it=max_it, callback=callback, checkpointing=checkpointing)
             report = replace(local, solution=operator.to_levels(local.solution))
     design = operator.design
     return Solutions(
