@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
 
 from henderson.equations.operator import Operator
-from henderson.equations.partition import LocalMatrix, LocalPedigree, Partition
+from henderson.equations.partition import LocalLoadings, LocalMatrix, LocalPedigree, Partition
 from henderson.kernels import records as record_kernels
 from henderson.kernels import relationship as kernels
+from henderson.kernels.pedigree_loadings import loadings_triplets
 
 Floats = NDArray[np.float64]
 Triplets = tuple[NDArray[np.int64], NDArray[np.int64], Floats]
@@ -50,6 +51,8 @@ def triplet_count(operator: Operator) -> int:
             entries = 1 * group.n_owned
             if isinstance(relationship, LocalPedigree):
                 entries = 9 * group.n_owned
+                if relationship.loadings is not None:
+                    entries += int(((1 + np.diff(relationship.loadings.indptr)) ** 2).sum())
             elif isinstance(relationship, LocalMatrix):
                 entries = len(relationship.values)
             total += entries * group.width**2
@@ -154,6 +157,38 @@ def _gammas(operator: Operator, partition: Partition) -> Iterator[Triplets]:
                 (columns[:, None] + u).ravel(),
                 (values[:, None] * inverse.ravel()).ravel(),
             )
+        relationship = partition.relationship[g]
+        if isinstance(relationship, LocalPedigree) and relationship.loadings is not None:
+            for rows, columns, values in _loadings(relationship.loadings, CHUNK // inverse.size):
+                yield (
+                    (rows[:, None] + t).ravel(),
+                    (columns[:, None] + u).ravel(),
+                    (values[:, None] * inverse.ravel()).ravel(),
+                )
+
+
+def _loadings(loadings: LocalLoadings, limit: int) -> Iterator[Triplets]:
+    """Yield A^-1 of the animals in `loadings` as triplets of block offsets, about `limit` at a time."""
+    sizes = np.cumsum((1 + np.diff(loadings.indptr)) ** 2)
+    start = 0
+    while start < len(sizes):
+        before = int(sizes[start - 1]) if start else 0
+        stop = max(start + 1, int(np.searchsorted(sizes, before + limit, side="right")))
+        size = int(sizes[stop - 1]) - before
+        rows, columns, values = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size)
+        indptr = loadings.indptr[start : stop + 1]
+        loadings_triplets(
+            loadings.own[start:stop],
+            indptr,
+            loadings.parent,
+            loadings.weight,
+            loadings.precision[start:stop],
+            rows,
+            columns,
+            values,
+        )
+        yield rows, columns, values
+        start = stop
 
 
 def _gamma(partition: Partition, g: int, start: int, stop: int) -> Triplets:

@@ -8,6 +8,7 @@ from henderson.equations.operator import Operator
 from henderson.equations.partition import LocalMatrix, LocalPedigree
 from henderson.kernels import records as record_kernels
 from henderson.kernels import relationship as kernels
+from henderson.kernels.pedigree_loadings import loadings_diagonal
 from henderson.partitions.exchange import Vectors
 
 
@@ -58,6 +59,9 @@ def block_column(operator: Operator, column: int, out: Vectors) -> None:
                     sigma_column,
                     y,
                 )
+                if (m := relationship.loadings) is not None:
+                    rows = (m.own, m.indptr, m.parent, m.weight, m.precision)
+                    loadings_diagonal(local.width, *rows, sigma_column, y)
             else:
                 known = isinstance(relationship, LocalMatrix)
                 diagonal = relationship.diagonal if known else np.ones(local.n_owned)  # type: ignore[union-attr]

@@ -13,6 +13,7 @@ from henderson.errors import ModelError
 from henderson.kernels import records as record_kernels
 from henderson.kernels import relationship as kernels
 from henderson.kernels import vectors as vector_kernels
+from henderson.kernels.pedigree_loadings import loadings_product
 from henderson.partitions.exchange import Exchange, SharedMemoryExchange, Vectors
 from henderson.partitions.layout import lay_out, links, owners
 from henderson.partitions.threads import Team
@@ -200,9 +201,11 @@ class Operator:
                 kernels.pedigree_product(zero, first, 0, local.n_owned, *own, flat, x, y)
             else:
                 kernels.pedigree_product_wide(width, first, 0, local.n_owned, *own, inverse, x, y)
+            if (m := relationship.loadings) is not None:
+                loadings_product(width, m.own, m.indptr, m.parent, m.weight, m.precision, inverse, x, y)
         elif isinstance(relationship, LocalMatrix):
-            m = relationship
-            kernels.matrix_product(width, first, m.indptr, m.columns, m.values, inverse, x, y)
+            k = relationship
+            kernels.matrix_product(width, first, k.indptr, k.columns, k.values, inverse, x, y)
         elif unrolled:
             kernels.identity_product(zero, first, local.n_owned, flat, x, y)
         else:

@@ -16,7 +16,7 @@ from henderson.equations.model import Design
 from henderson.partitions.cut import cut_evenly, cut_with_home, is_sorted
 from henderson.partitions.layout import GroupUse, Layout, first_use, outside
 from henderson.partitions.threads import even_bounds
-from henderson.store.model_data import ModelData
+from henderson.store.model_data import ModelData, Pedigree
 
 Elements = NDArray[np.uint32]
 
@@ -34,12 +34,27 @@ class LocalRecords:
 
 
 @dataclass(frozen=True)
+class LocalLoadings:
+    """Owned animals whose parents have weights of their own: their elements, compressed rows of parents (elements)."""
+
+    own: Elements
+    indptr: NDArray[np.int64]
+    parent: Elements
+    weight: NDArray[np.float64]
+    precision: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class LocalPedigree:
-    """The rows of A^-1 of the animals that a partition owns: parents as local elements, precision = 1/d."""
+    """The rows of A^-1 of the animals that a partition owns: parents as local elements, precision = 1/d.
+
+    Animals in `loadings` have precision 0 here.
+    """
 
     sire: Elements
     dam: Elements
     precision: NDArray[np.float64]
+    loadings: LocalLoadings | None = None
 
 
 @dataclass(frozen=True)
@@ -128,6 +143,8 @@ def level_uses(design: Design, data: ModelData, piece: Piece) -> list[GroupUse]:
             pedigree = data.pedigrees[group.covariance.name]
             rows = slice(low - pedigree.start, high - pedigree.start)
             codes += [pedigree.sire[rows], pedigree.dam[rows]]
+            if (own := pedigree.loadings) is not None:
+                codes.append(own.parent[own.indptr[rows.start] : own.indptr[rows.stop]])
         else:
             matrix = data.matrices[group.covariance.name]
             first, last = (int(matrix.inverse.indptr[k - matrix.start]) for k in bounds)
@@ -166,11 +183,7 @@ def _relationship(design: Design, data: ModelData, layout: Layout, g: int) -> Lo
     if covariance.kind == "pedigree":
         pedigree = data.pedigrees[covariance.name]
         rows = slice(local.start - pedigree.start, local.stop - pedigree.start)
-        return LocalPedigree(
-            local.offsets(pedigree.sire[rows], layout.null),
-            local.offsets(pedigree.dam[rows], layout.null),
-            1.0 / pedigree.mendelian_variance[rows],
-        )
+        return _local_pedigree(pedigree, rows, layout, g)
     matrix = data.matrices[covariance.name]
     low, high = local.start - matrix.start, local.stop - matrix.start
     first, last = int(matrix.inverse.indptr[low]), int(matrix.inverse.indptr[high])
@@ -180,6 +193,26 @@ def _relationship(design: Design, data: ModelData, layout: Layout, g: int) -> Lo
         np.ascontiguousarray(matrix.inverse.data[first:last], np.float64),
         matrix.inverse.diagonal(matrix.start)[low:high],
     )
+
+
+def _local_pedigree(pedigree: Pedigree, rows: slice, layout: Layout, g: int) -> LocalPedigree:
+    local = layout.groups[g]
+    precision = 1.0 / pedigree.mendelian_variance[rows]
+    loadings = None
+    if (own := pedigree.loadings) is not None:
+        indptr = own.indptr[rows.start : rows.stop + 1]
+        has = np.flatnonzero(np.diff(indptr))
+        entries = slice(int(indptr[0]), int(indptr[-1]))
+        loadings = LocalLoadings(
+            (local.first_owned + has * local.width).astype(np.uint32),
+            np.concatenate([[0], np.cumsum(np.diff(indptr)[has])]),
+            local.offsets(own.parent[entries], layout.null),
+            np.ascontiguousarray(own.weight[entries]),
+            precision[has],
+        )
+        precision[has] = 0.0
+    sire, dam = (local.offsets(parent[rows], layout.null) for parent in (pedigree.sire, pedigree.dam))
+    return LocalPedigree(sire, dam, precision, loadings)
 
 
 def _left_out(design: Design, layout: Layout) -> Elements:
