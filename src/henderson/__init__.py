@@ -1,6 +1,7 @@
 """Breeding values from pedigrees of any size: Henderson's mixed model equations, set up and solved out of core.
 
-`henderson.solve("model.toml")` returns the solutions as pandas objects.
+`henderson.solve("model.toml")` returns the solutions as pandas objects, `henderson.reml(...)` a fit of variance
+components, from a parameter file or from formulas and data frames.
 """
 
 from __future__ import annotations
@@ -8,15 +9,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from henderson.jobs.api import Result, solve
+    from henderson.jobs.api import Result, reml, solve
+    from henderson.jobs.fit import Fit
 
 __version__ = "0.1.0"
-__all__ = ["Result", "__version__", "solve"]
+__all__ = ["Fit", "Result", "__version__", "reml", "solve"]
 
 
 def __getattr__(name: str) -> Any:
     """Return a public name; what it needs is imported only now, so that `import henderson` stays quick."""
-    if name in ("Result", "solve"):
+    if name in ("Fit", "Result", "reml", "solve"):
         from henderson.jobs import api
 
         return getattr(api, name)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from henderson.errors import UsageError, unknown
+from henderson.jobs.fit import Fit
+from henderson.jobs.fitting import fit_file, fit_frames, model_table, variance_tables
+from henderson.jobs.frames import File
 from henderson.jobs.run import Settings, run
 from henderson.results.solution_tables import labels_to_arrow
 from henderson.solvers.solutions import SubfactorSolutions
@@ -81,3 +86,93 @@ def solve(file: str | Path, *, out: str | Path | None = None, threads: int | Non
             return solve(file, out=folder, threads=threads)
     outcome = run(Path(file), Settings(out=Path(out), threads=threads))
     return Result(outcome.record, outcome.parts)
+
+
+def reml(
+    fixed: str | Path,
+    random: str | None = None,
+    residual: str | None = None,
+    *,
+    data: File | None = None,
+    pedigree: Any = None,
+    matrix: Any = None,
+    method: str = "REML",
+    start: str | Mapping[str, Any] | None = None,
+    variance: Mapping[str, Mapping[str, Any]] | None = None,
+    functions: Mapping[str, str] | None = None,
+    classes: Sequence[str] = (),
+    weights: str | None = None,
+    missing: float | None = None,
+    polynomials: Sequence[str] = (),
+    out: str | Path | None = None,
+    threads: int | None = None,
+    **options: Any,
+) -> Fit:
+    """Return the fit of variance components by exact average information REML or ML.
+
+    ``reml("model.toml")`` fits the model of a parameter file (TOML, or lmt's XML). Otherwise:
+
+    Parameters
+    ----------
+    fixed
+        A formula in the words of ASReml-R, ``"cbind(milk, fat) ~ trait + trait:herd"``, a whole lme4 formula,
+        ``"y ~ x + (x | Subject)"``, or equations in lmt's language.
+    random, residual
+        Formulas, ``"~ us(trait):vm(id, ped)"``, ``"~ units:us(trait)"``.
+    data
+        The records: a DataFrame or a file. Text and categorical columns are classes.
+    pedigree
+        A DataFrame or file (id, sire, dam first), which formulas call ``ped``; several by name; a mapping
+        ``{"file": ..., "inbreeding": False}`` sets its switches.
+    matrix
+        User relationship matrices by name: DataFrames with the ids as index and columns, or files; with ``inverse``
+        as ``{"K": {"file": frame, "inverse": True}}``.
+    method
+        ``REML``, or ``ML`` (lme4's REML = FALSE).
+    start
+        ``"data"``, ``"simpler"`` (diagonal, then bivariate models first), or start values by variance.
+    variance
+        What a table ``[variance.NAME]`` of a parameter file holds: sigma, structure, gamma, fix, equal, by.
+    functions
+        Expressions by name, reported with standard errors.
+    classes, weights, missing
+        As in ``[data]``: numeric columns that are classes; column of weights; code of missing responses.
+    polynomials
+        Those of equations.
+    out
+        For a parameter file: folder of the store and of all result files; None: a temporary one that is removed.
+    threads
+        Threads; None: all cores.
+    options
+        Further options of the job: max_rounds, rtol, REML.
+
+    Raises
+    ------
+    HendersonError
+        For what is wrong in the model or the data; `NotConvergedError` if no maximum was found.
+
+    """
+    if "REML" in options:
+        method = "REML" if options.pop("REML") else "ML"
+    if method not in ("REML", "ML"):
+        raise UsageError(f"{unknown('method', str(method), ('REML', 'ML'))}; the algorithm is exact AI-REML")
+    if data is None:
+        given = {"random": random, "residual": residual, "pedigree": pedigree, "matrix": matrix, "variance": variance}
+        if "~" in str(fixed) or any(v is not None for v in given.values()):
+            raise UsageError("reml: data= is missing, a DataFrame or the file of the records")
+        job = dict(options) | ({"REML": False} if method == "ML" else {}) | ({"start": start} if start else {})
+        return fit_file(Path(fixed), job, out, threads)
+    if out is not None:
+        raise UsageError("reml: out= is for parameter files; a fit of a DataFrame is returned, and writes nothing")
+    if isinstance(start, str):
+        options["start"] = start
+    tables: dict[str, Any] = {
+        "model": model_table(str(fixed), random, residual, polynomials),
+        "jobs": {"run": ["reml"], "reml": {**options, "REML": method == "REML"}},
+        "variance": variance_tables(variance, start if isinstance(start, Mapping) else None),
+        "functions": dict(functions or {}),
+    }
+    settings = {"classes": list(classes), "weights": weights, "missing": missing}
+    return fit_frames(
+        tables, {k: v for k, v in settings.items() if v not in (None, [])}, data, pedigree, matrix, threads
+    )

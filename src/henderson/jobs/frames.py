@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pandas as pd
 
@@ -47,7 +47,7 @@ def _named(given: Any, default: str, what: str) -> Tables:
     if isinstance(given, (Frame, str, Path)) or (isinstance(given, Mapping) and "file" in given):
         given = {default: given}
     if not isinstance(given, Mapping):
-        raise UsageError(f"{what} must be a DataFrame, a file, or a mapping of them by name, not {type(given).__name__}")
+        raise UsageError(f"{what} must be a DataFrame, a file, or several by name, not {type(given).__name__}")
     tables = {}
     for name, value in given.items():
         table = dict(value) if isinstance(value, Mapping) else {"file": value}
@@ -67,7 +67,7 @@ def _file(given: File, path: Path, what: str) -> Path:
         raise InputFileError(Problem(f"{what}: the DataFrame has no rows"))
     if twice := sorted({str(c) for c in given.columns[given.columns.duplicated()]}):
         raise InputFileError(Problem(f"{what}: several columns of the DataFrame are called {', '.join(twice)}"))
-    columns = [_column(cast(pd.Series, given[name]), pa) for name in given.columns]
+    columns = [_column(given[name], pa) for name in given.columns]
     pq.write_table(pa.Table.from_arrays(columns, names=[str(c) for c in given.columns]), path)
     return path
 

@@ -1,0 +1,78 @@
+"""Functions of variance components with standard errors by the delta method."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from henderson.errors import UsageError
+from henderson.language.functions import evaluate_function, parse_function
+from henderson.language.source import Problems, Source
+from henderson.language.spec import RESIDUAL, ModelSpec
+from henderson.reml.result import FunctionValue, RemlFit
+
+Floats = NDArray[np.float64]
+STEP = 1e-6
+
+
+def function_of_components(fit: RemlFit, text: str) -> FunctionValue:
+    """Return the value of an expression such as ``g[1,1] / (g[1,1] + res[1,1])`` and its standard error.
+
+    The standard error is sqrt(d' V d), d the derivatives by the parameters (central differences), V their sampling
+    covariance; NaN if the function depends on a parameter without a standard error. With residual variances by class,
+    ``res`` is refused as it names no class.
+
+    Raises `UsageError` for what is wrong in the expression.
+    """
+    sizes: dict[str, int | None] = {name: len(e.sigma) for (name, _), e in fit.sigma.items()}
+    if fit.spec.residual.by is not None:
+        sizes.pop(RESIDUAL, None)
+    problems = Problems("function")
+    canonical = parse_function("function", Source.plain(text), sizes, problems)
+    if canonical is None:
+        raise UsageError(problems.found)
+    values = np.array([p.value for p in fit.parameters])
+    value = evaluate_function(canonical, matrices(fit, values))
+    gradient = np.zeros(len(values))
+    for k in range(len(values)):
+        step = STEP * max(abs(values[k]), 1e-6 * float(np.abs(values).max()))
+        ends = []
+        for sign in (1.0, -1.0):
+            moved = values.copy()
+            moved[k] += sign * step
+            ends.append(evaluate_function(canonical, matrices(fit, moved)))
+        gradient[k] = (ends[0] - ends[1]) / (2.0 * step)
+    slope = np.abs(gradient)
+    withheld = np.array([p.se is None and p.constraint != "fixed" for p in fit.parameters], np.bool_)
+    if (withheld & (slope > 1e-9 * slope.max(initial=0.0))).any():
+        return FunctionValue(value, float("nan"))
+    used = np.where(withheld, 0.0, gradient)
+    return FunctionValue(value, float(np.sqrt(max(used @ fit.covariance @ used, 0.0))))
+
+
+def matrices(fit: RemlFit, values: Floats) -> dict[str, Floats]:
+    """Return Sigma by variance at values of the parameters."""
+    found: dict[str, Floats] = {}
+    correlations: list[tuple[str, int, int, float]] = []
+    for p, value in zip(fit.parameters, values, strict=True):
+        if p.label is not None:
+            continue
+        size = len(fit.sigma[p.variance, None].sigma)
+        sigma = found.setdefault(p.variance, np.zeros((size, size)))
+        structure = _structure(fit.spec, p.variance)
+        if structure in ("id", "cs") and p.row == p.col:
+            sigma[np.diag_indices(size)] = value
+        elif structure == "cs":
+            sigma[~np.eye(size, dtype=np.bool_)] = value
+        elif p.kind == "correlation":
+            correlations.append((p.variance, p.row - 1, p.col - 1, value))
+        else:
+            sigma[p.row - 1, p.col - 1] = sigma[p.col - 1, p.row - 1] = value
+    for name, i, j, r in correlations:
+        sigma = found[name]
+        sigma[i, j] = sigma[j, i] = r * np.sqrt(sigma[i, i] * sigma[j, j])
+    return found
+
+
+def _structure(spec: ModelSpec, name: str) -> str:
+    return spec.variance(name).structure
