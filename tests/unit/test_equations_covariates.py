@@ -34,7 +34,7 @@ def test_centred_over_observed_records_then_squared() -> None:
 
 def test_centred_within_class() -> None:
     t = table()
-    (number,) = t.add(term(), "y", OBSERVED, CODES, centred=True)
+    (number,) = t.add(term(), "y", OBSERVED, CODES, centred=True, n_levels=3)
     np.testing.assert_allclose(t.arrays[number], [-0.5, 0.5, 0.0, 0.0, 0.0])
 
 

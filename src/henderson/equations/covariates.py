@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from henderson.errors import InputFileError, Problem
 from henderson.language.spec import Term
+from henderson.partitions.communicator import ALONE, Communicator
 from henderson.store.model_data import Records
 
 Floats = NDArray[np.float64]
@@ -16,27 +17,39 @@ Floats = NDArray[np.float64]
 
 @dataclass
 class CoefficientTable:
-    """The coefficient arrays built so far; equal requests share one array. Problems are gathered, not raised."""
+    """The coefficient arrays built so far; equal requests share one array. Problems are gathered, not raised.
+
+    Over several processes arrays and `records` are those of this one, means and problems those of all, and `add` is
+    **Collective**.
+    """
 
     records: Records
     polynomials: tuple[str, ...]
+    communicator: Communicator = ALONE
     arrays: list[Floats] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     _known: dict[tuple[object, ...], int] = field(default_factory=dict)
     _undefined: dict[int, NDArray[np.bool_]] = field(default_factory=dict)
 
     def add(
-        self, term: Term, trait: str, observed: NDArray[np.bool_], codes: NDArray[np.int32] | None, centred: bool
+        self,
+        term: Term,
+        trait: str,
+        observed: NDArray[np.bool_],
+        codes: NDArray[np.int32] | None,
+        centred: bool,
+        n_levels: int = 1,
     ) -> list[int]:
         """Return the numbers of the arrays of `term`, one per polynomial (or one).
 
-        `observed`: records that have the trait; `codes`: levels of the nesting class, None if not nested. A centred
-        covariate is centred over the observed records (within class) before its polynomials are evaluated.
+        `observed`: records that have the trait; `codes`: levels of the nesting class, `n_levels` of them, None if not
+        nested. A centred covariate is centred over the observed records (within class) before its polynomials are
+        evaluated.
         """
         # Without centring an array does not depend on the trait: where one is missing, its row of R^-1 is zero.
         key = (term.variable, trait, term.nested_in) if centred else (term.variable,)
         counts = observed if codes is None else observed & (codes >= 0)
-        values = self._values(term, trait, counts, codes, centred)
+        values = self._values(term, trait, counts, codes, n_levels if centred else 0)
         numbers: list[int] = []
         for polynomial in term.polynomials or (0,):
             full = (*key, polynomial)
@@ -49,26 +62,27 @@ class CoefficientTable:
         return numbers
 
     def _values(
-        self, term: Term, trait: str, counts: NDArray[np.bool_], codes: NDArray[np.int32] | None, centred: bool
+        self, term: Term, trait: str, counts: NDArray[np.bool_], codes: NDArray[np.int32] | None, n_levels: int
     ) -> Floats:
+        """Return the values, centred within `n_levels` levels if that is not 0."""
         x = self.records.covariates[term.variable]
         gaps = np.flatnonzero(counts & ~np.isfinite(x))
-        if len(gaps):
-            row = int(self.records.row[gaps].min())
+        found = self.communicator.gather_all((len(gaps), int(self.records.row[gaps].min()) if len(gaps) else 0))
+        if n_gaps := sum(n for n, _ in found):
+            row = min(first for n, first in found if n)
             self.problems.append(
                 Problem(
-                    f"covariate {term.variable!r} has no value on {len(gaps)} record(s) where {trait!r} is observed, "
+                    f"covariate {term.variable!r} has no value on {n_gaps} record(s) where {trait!r} is observed, "
                     f"first on data row {row + 1}",
                     remedy="fill it in, or set the response of these records to missing",
                 )
             )
             counts = counts & np.isfinite(x)
-        if not centred:
+        if not n_levels:
             return x
         values = np.zeros_like(x)
-        if counts.any():
-            level = np.zeros(np.count_nonzero(counts), np.int32) if codes is None else codes[counts]
-            values[counts] = _deviations(x[counts], level)
+        level = np.zeros(np.count_nonzero(counts), np.int32) if codes is None else codes[counts]
+        values[counts] = _deviations(x[counts], level, n_levels, self.communicator)
         return values
 
     def _evaluate(self, polynomial: int, x: Floats) -> Floats:
@@ -80,7 +94,7 @@ class CoefficientTable:
                 result = np.asarray(evaluate(self.polynomials[polynomial - 1], x), np.float64)
             result = np.broadcast_to(result, x.shape)
         undefined = ~np.isfinite(result)
-        if undefined.any():
+        if self.communicator.logical_or(np.array([undefined.any()]))[0]:
             self._undefined[len(self.arrays)] = undefined
             result = np.where(undefined, 0.0, result)
         return np.ascontiguousarray(result)
@@ -90,12 +104,14 @@ class CoefficientTable:
             return
         x = self.records.covariates[term.variable]
         where = np.flatnonzero(self._undefined[number] & counts & np.isfinite(x))
-        if len(where):
-            at = int(where[0])
+        first = (float(x[where[0]]), int(self.records.row[where[0]])) if len(where) else None
+        found = [each for each in self.communicator.gather_all(first) if each is not None]
+        if found:
+            value, row = found[0]
             self.problems.append(
                 Problem(
                     f"polynomial {polynomial} ({self.polynomials[polynomial - 1]}) has no finite value for covariate "
-                    f"{term.variable!r} = {x[at]:g} (trait {trait!r}, data row {int(self.records.row[at]) + 1})",
+                    f"{term.variable!r} = {value:g} (trait {trait!r}, data row {row + 1})",
                     remedy="change the polynomial or the values",
                 )
             )
@@ -106,14 +122,15 @@ class CoefficientTable:
             raise InputFileError(self.problems)
 
 
-def _deviations(x: Floats, level: NDArray[np.int32]) -> Floats:
-    """Return x less its mean within each level.
+def _deviations(x: Floats, level: NDArray[np.int32], n_levels: int, communicator: Communicator) -> Floats:
+    """Return x less its mean within each level, over the records of all processes.
 
-    Means are taken of differences from a level's first value: where all values are the same, deviations are exactly
-    zero, not rounding noise that would pass for a column of X.
+    Means are taken of differences from a value that the level has: where all values are the same, deviations are
+    exactly zero, not rounding noise that would pass for a column of X.
     """
-    first = np.zeros(int(level.max()) + 1)
-    first[level[::-1]] = x[::-1]
-    difference = x - first[level]
-    means = np.bincount(level, weights=difference) / np.maximum(np.bincount(level), 1)
+    base = np.full(n_levels, np.inf)
+    base[level[::-1]] = x[::-1]
+    difference = x - communicator.minimum(base)[level]
+    sums = communicator.sum(np.bincount(level, weights=difference, minlength=n_levels))
+    means = sums / np.maximum(communicator.sum(np.bincount(level, minlength=n_levels)), 1)
     return np.asarray(difference - means[level], np.float64)

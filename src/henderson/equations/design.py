@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from henderson.equations.covariates import CoefficientTable
-from henderson.equations.levels import ClassColumn, class_column, seen_levels, union
+from henderson.equations.group_regression import n_groups_of, regress_on_groups
+from henderson.equations.levels import ClassColumn, seen_levels
 from henderson.equations.model import (
     Covariance,
     Design,
@@ -20,9 +21,12 @@ from henderson.equations.model import (
     Slot,
     by_class,
     observed_patterns,
+    shared_patterns,
 )
+from henderson.equations.shared_levels import shared_class_column, unite
 from henderson.errors import ModelError, NotSupportedError, unknown
-from henderson.language.spec import FIXED_CLASSES, FIXED_COVARIATES, ModelSpec, SubFactor, Term, VarianceSpec
+from henderson.language.spec import FIXED_CLASSES, FIXED_COVARIATES, ONE, ModelSpec, SubFactor, Term, VarianceSpec
+from henderson.partitions.communicator import ALONE, Communicator
 from henderson.store.model_data import UNKNOWN, Labels, ModelData
 
 NO_LEVEL = ""  # the one level of a covariate that is not nested
@@ -59,9 +63,17 @@ class _Draft:
     def uses(self) -> list[_Use]:
         return [use for member in self.members for use in member.uses]
 
+    def is_on_groups(self) -> bool:
+        """Return whether it is a regression on genetic groups."""
+        return any(use.term.kind == "group" for use in self.uses())
 
-def build_design(spec: ModelSpec, data: ModelData) -> Design:
+
+def build_design(spec: ModelSpec, data: ModelData, communicator: Communicator = ALONE) -> Design:
     """Return the design of `spec` on `data`, all columns of X still in it (`rank.full_rank` leaves dependent ones out).
+
+    Over several processes `data` are the records of this one, and so is what the design holds by record; groups, levels
+    and patterns are those of all, numbered as in one process. Labels are everywhere for fixed groups, elsewhere a
+    process has those that its own records use. **Collective**.
 
     Fixed sub-factors that one term each uses are gathered by class variable, so that a herd is one dense block over the
     traits; a sub-factor that several terms use has a group of its own, whose levels are the union over its variables.
@@ -72,17 +84,24 @@ def build_design(spec: ModelSpec, data: ModelData) -> Design:
     InputFileError
         A covariate has no value where its trait is observed.
     NotSupportedError
-        The model has group regressions or relationship matrices that cannot be computed yet.
+        The model has relationship matrices that cannot be computed yet.
 
     """
     responses = tuple(data.records.responses[t] for t in spec.traits)
-    patterns = observed_patterns(responses)
-    table = CoefficientTable(data.records, spec.polynomials)
+    patterns = shared_patterns(observed_patterns(responses), communicator)
+    table = CoefficientTable(data.records, spec.polynomials, communicator)
     groups: list[Group] = []
     slots: list[Slot] = []
     terms: list[DesignTerm] = []
     for draft in _drafts(spec):
-        group, slot_of = _levels(draft, len(groups), data, patterns, slots)
+        if draft.is_on_groups():
+            uses = [(use.trait, p, use.term) for m in draft.members for use in m.uses for p in m.positions]
+            labels, more = regress_on_groups(uses, len(groups), data, slots, table)
+            covariance = None if draft.variance is None else _covariance(draft.variance)
+            groups.append(Group(draft.name, labels, tuple(_positions(draft, covariance)), covariance))
+            terms += more
+            continue
+        group, slot_of = _levels(draft, len(groups), data, patterns, slots, communicator)
         groups.append(group)
         for member in draft.members:
             for use in member.uses:
@@ -95,10 +114,11 @@ def build_design(spec: ModelSpec, data: ModelData) -> Design:
                         patterns.any_of([use.trait]),
                         slots[slot].codes if use.term.nested_in or use.term.where else None,
                         use.term.centred and draft.variance is None,
+                        group.n_levels,
                     )
                 terms += [DesignTerm(use.trait, slot, p, c) for p, c in zip(member.positions, numbers, strict=True)]
     table.check()
-    patterns, residuals, classes = _residuals(spec, data, patterns)
+    patterns, residuals, classes = _residuals(spec, data, patterns, communicator)
     return Design(
         spec.traits,
         tuple(groups),
@@ -114,17 +134,18 @@ def build_design(spec: ModelSpec, data: ModelData) -> Design:
 
 
 def _residuals(
-    spec: ModelSpec, data: ModelData, patterns: Patterns
+    spec: ModelSpec, data: ModelData, patterns: Patterns, communicator: Communicator
 ) -> tuple[Patterns, tuple[NDArray[np.float64], ...], tuple[str, ...]]:
     """Return the patterns split by residual class, Sigma of each class, and the levels of the classes."""
     variance, n_traits = spec.residual, len(spec.traits)
     if variance.by is None:
         return patterns, (sigma_of(variance, n_traits),), ("",)
-    column = seen_levels(class_column(data, variance.by), patterns.any_of(list(range(n_traits))))
-    levels = tuple(column.labels.text())
+    column = shared_class_column(data, variance.by, communicator)
+    labels, (codes,) = unite([seen_levels(column, patterns.any_of(list(range(n_traits))))], communicator, True)
+    levels = tuple(labels.text())
     known = dict(variance.classes)
     sigmas = [replace(variance, sigma=known.get(level, variance.sigma)) for level in levels]
-    split = by_class(patterns, np.maximum(column.codes, 0), len(levels))
+    split = by_class(patterns, np.maximum(codes, 0), len(levels), communicator)
     return split, tuple(sigma_of(s, n_traits) for s in sigmas), levels
 
 
@@ -163,15 +184,29 @@ def group_plans(spec: ModelSpec) -> list[GroupPlan]:
         plans.append(
             GroupPlan(
                 draft.name,
-                tuple(variable for variable, _ in dict.fromkeys(_slot_key(use.term) for use in uses)),
+                _variables(spec, draft),
                 len(variance.sigma or ()) if variance else sum(len(m.positions) for m in draft.members),
                 variance.gamma.kind if variance else "identity",
                 variance.gamma.name if variance else None,
-                sum(max(1, len(use.term.polynomials)) for use in uses if use.term.kind == "covariate"),
-                0 if variance else sum(max(1, len(use.term.polynomials)) for use in uses),
+                sum(_n_coefficients(spec, use.term) for use in uses if use.term.kind != "class"),
+                0 if variance else sum(_n_coefficients(spec, use.term) for use in uses),
             )
         )
     return plans
+
+
+def _n_coefficients(spec: ModelSpec, term: Term) -> int:
+    return n_groups_of(spec, term.pedigree) if term.kind == "group" else max(1, len(term.polynomials))
+
+
+def _variables(spec: ModelSpec, draft: _Draft) -> tuple[str, ...]:
+    """Return the class variables of a group's slots; each genetic group is a slot of one level."""
+    first = {_slot_key(use.term): use.term for use in draft.uses()}
+    slots = [
+        [ONE] * n_groups_of(spec, term.pedigree) if term.kind == "group" else [variable]
+        for (variable, _), term in first.items()
+    ]
+    return tuple(variable for each in slots for variable in each)
 
 
 def _drafts(spec: ModelSpec) -> list[_Draft]:
@@ -180,8 +215,6 @@ def _drafts(spec: ModelSpec) -> list[_Draft]:
     order = 0
     for trait, equation in enumerate(spec.equations):
         for term in equation.terms:
-            if term.kind == "group":
-                raise NotSupportedError(f"group regression ({term.variable!r} in the equation of {equation.trait!r})")
             uses.setdefault(term.subfactor, []).append(_Use(trait, order, term))
             order += 1
     drafts: dict[tuple[str, str | SlotKey], _Draft] = {}
@@ -190,7 +223,7 @@ def _drafts(spec: ModelSpec) -> list[_Draft]:
         if subfactor.variance is not None:
             continue
         first = mine[0].term
-        factor = FIXED_COVARIATES if first.kind == "covariate" else FIXED_CLASSES
+        factor = FIXED_CLASSES if first.kind == "class" else FIXED_COVARIATES
         key: tuple[str, str | SlotKey] = (factor, _slot_key(first)) if len(mine) == 1 else ("shared", name)
         draft = drafts.setdefault(key, _Draft(factor))
         width = sum(len(m.positions) for m in draft.members)
@@ -208,11 +241,18 @@ def _drafts(spec: ModelSpec) -> list[_Draft]:
 
 
 def _slot_key(term: Term) -> SlotKey:
+    if term.kind == "group":
+        return f"gg({term.pedigree}) {term.variable}", term.where
     return term.level_variable or NO_LEVEL, term.where
 
 
 def _levels(
-    draft: _Draft, number: int, data: ModelData, patterns: Patterns, slots: list[Slot]
+    draft: _Draft,
+    number: int,
+    data: ModelData,
+    patterns: Patterns,
+    slots: list[Slot],
+    communicator: Communicator,
 ) -> tuple[Group, dict[SlotKey, int]]:
     """Return the group, and the slot of each of its level variables; the slots are appended to `slots`."""
     keys = list(dict.fromkeys(_slot_key(use.term) for use in draft.uses()))
@@ -227,39 +267,42 @@ def _levels(
         missing = [v for v, _ in keys if (v, covariance.name) not in data.records.related]
         if missing:
             raise ModelError(f"{missing[0]!r} does not hold individuals of {covariance.kind} {covariance.name!r}")
-        codes = [_with(where, data.records.related[v, covariance.name], data) for v, where in keys]
+        codes = [_with(where, data.records.related[v, covariance.name], data, communicator) for v, where in keys]
     else:
-        columns = [_seen(draft, key, data, patterns) for key in keys]
-        labels, codes = union(columns)
+        columns = [_seen(draft, key, data, patterns, communicator) for key in keys]
+        labels, codes = unite(columns, communicator, covariance is None)
     first = len(slots)
     slots += [Slot(number, c) for c in codes]
     group = Group(draft.name, labels, tuple(_positions(draft, covariance)), covariance)
     return group, {key: first + k for k, key in enumerate(keys)}
 
 
-def _seen(draft: _Draft, key: SlotKey, data: ModelData, patterns: Patterns) -> ClassColumn:
+def _seen(draft: _Draft, key: SlotKey, data: ModelData, patterns: Patterns, communicator: Communicator) -> ClassColumn:
     """Return the class column with the levels seen where a trait that meets it in this group is observed."""
     variable, where = key
     if variable == NO_LEVEL:
         codes = np.zeros(len(data.records), np.int32)
-        return ClassColumn(_with(where, codes, data), Labels.from_text([NO_LEVEL]))
+        return ClassColumn(_with(where, codes, data, communicator), Labels.from_text([NO_LEVEL]))
     traits = sorted({use.trait for use in draft.uses() if _slot_key(use.term) == key})
     complete = len(patterns.observed) == 1 and bool(patterns.observed[:, traits].any())
-    column = class_column(data, variable)
+    column = shared_class_column(data, variable, communicator)
     if where:
-        column, complete = replace(column, codes=_with(where, column.codes, data)), False
+        column, complete = replace(column, codes=_with(where, column.codes, data, communicator)), False
     return seen_levels(column, None if complete else patterns.any_of(traits))
 
 
-def _with(where: tuple[tuple[str, str], ...], codes: NDArray[np.int32], data: ModelData) -> NDArray[np.int32]:
+def _with(
+    where: tuple[tuple[str, str], ...], codes: NDArray[np.int32], data: ModelData, communicator: Communicator
+) -> NDArray[np.int32]:
     """Return `codes`, UNKNOWN on records that do not have all the levels of `where`."""
     for name, level in where:
-        column = class_column(data, name)
+        column = shared_class_column(data, name, communicator)
         labels = column.labels.text()
-        if level not in labels:
-            near = unknown("level", level, labels)
+        here = labels.index(level) if level in labels else None
+        if not communicator.logical_or(np.array([here is not None]))[0]:
+            near = unknown("level", level, sorted({each for mine in communicator.gather_all(labels) for each in mine}))
             raise ModelError(f"{near} of column {name!r}")
-        codes = np.where(column.codes == labels.index(level), codes, np.int32(UNKNOWN))
+        codes = np.where(column.codes == here if here is not None else False, codes, np.int32(UNKNOWN))
     return codes
 
 

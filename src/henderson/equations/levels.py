@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,21 +23,30 @@ class ClassColumn:
     has_zero: bool = False
 
 
-def class_column(data: ModelData, variable: str) -> ClassColumn:
-    """Return a class variable: a column, a related column, the literal ``1``, or an interaction ``a:b``."""
+def class_column(
+    data: ModelData, variable: str, localise: Callable[[ClassColumn], ClassColumn] | None = None
+) -> ClassColumn:
+    """Return a class variable: a column, a related column, the literal ``1``, or an interaction ``a:b``.
+
+    `localise` is what is done to each column of the data (see `shared_levels`).
+    """
     records = data.records
     if variable == "1":
         return ClassColumn(np.zeros(len(records), np.int32), Labels(np.array([1], np.int64)))
     if variable in records.classes:
-        return ClassColumn(records.classes[variable], data.levels[variable])
+        return _local(ClassColumn(records.classes[variable], data.levels[variable]), localise)
     related = [key for key in records.related if key[0] == variable]
     if related:
         key = next((k for k in related if k[1] in data.pedigrees), related[0])
         owner = data.pedigrees[key[1]] if key[1] in data.pedigrees else data.matrices[key[1]]
-        return ClassColumn(records.related[key], owner.labels, has_zero=True)
+        return _local(ClassColumn(records.related[key], owner.labels, has_zero=True), localise)
     if ":" in variable:
-        return _interaction([class_column(data, part) for part in variable.split(":")])
+        return _interaction([class_column(data, part, localise) for part in variable.split(":")])
     raise KeyError(variable)
+
+
+def _local(column: ClassColumn, localise: Callable[[ClassColumn], ClassColumn] | None) -> ClassColumn:
+    return column if localise is None else localise(column)
 
 
 def seen_levels(column: ClassColumn, counts: NDArray[np.bool_] | None = None) -> ClassColumn:
@@ -89,13 +98,13 @@ def concatenate(parts: Sequence[Labels]) -> Labels:
         return filled[0]
     if all(p.is_integer for p in filled):
         return Labels(np.concatenate([p.values for p in filled]).astype(np.int64))
-    return _pack(np.concatenate([_bytes(p) for p in filled]))
+    return _pack(np.concatenate([bytes_of(p) for p in filled]))
 
 
-def _bytes(labels: Labels) -> NDArray[np.bytes_]:
+def bytes_of(labels: Labels) -> NDArray[np.bytes_]:
     """Return the labels as UTF-8 byte strings; their order is that of the code points."""
     if labels.is_integer:
-        return labels.values.astype(np.bytes_)
+        return np.asarray(labels.values).astype(np.bytes_)
     width = max(1, labels.values.shape[1])
     if labels.values.shape[1] == 0:
         return np.zeros(len(labels), "S1")
@@ -103,7 +112,7 @@ def _bytes(labels: Labels) -> NDArray[np.bytes_]:
 
 
 def _keys(labels: Labels) -> NDArray[Any]:
-    return labels.values if labels.is_integer else _bytes(labels)
+    return np.asarray(labels.values) if labels.is_integer else bytes_of(labels)
 
 
 def _pack(text: NDArray[np.bytes_]) -> Labels:
@@ -114,7 +123,7 @@ def _interaction(parts: Sequence[ClassColumn]) -> ClassColumn:
     """Return the combinations that occur, labels joined by ``:``; a record without one of the parts has none."""
     parts = [_with_zero(p) for p in parts]
     codes = parts[0].codes.astype(np.int64)
-    text = _bytes(parts[0].labels)
+    text = bytes_of(parts[0].labels)
     for part in parts[1:]:
         n = max(1, len(part.labels))
         joint = np.where((codes < 0) | (part.codes < 0), -1, codes * n + part.codes)
@@ -123,7 +132,7 @@ def _interaction(parts: Sequence[ClassColumn]) -> ClassColumn:
         codes = inverse.reshape(-1) - missing
         pairs = pairs[missing:]
         left = np.strings.add(text[pairs // n], b":")
-        text = np.strings.add(left, _bytes(part.labels)[pairs % n])
+        text = np.strings.add(left, bytes_of(part.labels)[pairs % n])
     return ClassColumn(codes.astype(np.int32), _pack(text) if len(text) else Labels(np.zeros((0, 1), np.uint8)))
 
 

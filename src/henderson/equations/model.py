@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from henderson.errors import ModelError
+from henderson.partitions.communicator import ALONE, Communicator
 from henderson.store.model_data import Labels
 
 
@@ -203,13 +204,26 @@ def observed_patterns(responses: tuple[NDArray[np.float64], ...]) -> Patterns:
     return Patterns(codes.astype(np.uint16), table, np.zeros(len(table), np.int64))
 
 
-def by_class(patterns: Patterns, codes: NDArray[np.int32], n_classes: int) -> Patterns:
+def shared_patterns(patterns: Patterns, communicator: Communicator) -> Patterns:
+    """Return the patterns with the table of those that occur on any process, as one process has it. **Collective**."""
+    if communicator.size == 1:
+        return patterns
+    everyone = np.concatenate([patterns.observed, *communicator.gather_all(patterns.observed)])
+    table, number = np.unique(everyone, axis=0, return_inverse=True)
+    of_mine = number.reshape(-1)[: len(patterns.observed)].astype(np.uint16)
+    return Patterns(of_mine[patterns.codes], table, np.zeros(len(table), np.int64))
+
+
+def by_class(
+    patterns: Patterns, codes: NDArray[np.int32], n_classes: int, communicator: Communicator = ALONE
+) -> Patterns:
     """Return the patterns split by the residual class of each record: int32 codes (n_records,), all of 0..n_classes-1.
 
-    Raises `ModelError` if there are more than 65,536 of them.
+    Those that occur on any process are kept. Raises `ModelError` if there are more than 65,536 of them. **Collective**.
     """
     joint = patterns.codes.astype(np.int64) * n_classes + codes
-    present = np.flatnonzero(np.bincount(joint, minlength=len(patterns.observed) * n_classes))
+    occurs = np.bincount(joint, minlength=len(patterns.observed) * n_classes) > 0
+    present = np.flatnonzero(communicator.logical_or(occurs))
     if len(present) > np.iinfo(np.uint16).max + 1:
         raise ModelError(f"{len(present)} combinations of residual class and missing traits, more than 65,536")
     number = np.zeros(len(patterns.observed) * n_classes, np.uint16)

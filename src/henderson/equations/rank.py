@@ -16,6 +16,7 @@ from scipy.sparse.linalg import splu
 from henderson.equations.design import with_kept
 from henderson.equations.model import Design, DesignTerm
 from henderson.kernels.cholesky import column_counts, dependent_rows
+from henderson.partitions.communicator import ALONE, Communicator
 
 RIDGE = 1e-12  # only to have a fill-reducing order
 DEPENDENT = 1e-9  # pivot relative to the column's sum of squares
@@ -32,8 +33,11 @@ class _Columns:
     total: int
 
 
-def full_rank(design: Design) -> Design:
+def full_rank(design: Design, communicator: Communicator = ALONE) -> Design:
     """Return the design with `kept` and `dropped`: the columns of X that are solved for, those that depend on others.
+
+    Over several processes the design has the records of this one, and the columns are those of all: the first process
+    gets the sum of their X'X and factorises it, whatever their number. **Collective**.
 
     Elimination follows the order of the terms, so that later terms lose levels; above `TERM_ORDER_LIMIT` columns each
     trait's largest class goes first: it makes no fill, and equations that keep all herds but not the mean need half the
@@ -44,12 +48,16 @@ def full_rank(design: Design) -> Design:
     squares, seen = np.zeros(columns.total), np.zeros(columns.total)
     for term in fixed:
         _add_sums(design, columns, term, squares, seen)
-    kept = squares > 0.0
-    dropped = (seen > 0.0) & ~kept  # covariates that do not vary: zero when centred; empty levels are no columns
+    kept = communicator.logical_or(squares > 0.0)
+    # covariates that do not vary: zero when centred; empty levels are no columns
+    dropped = communicator.logical_or(seen > 0.0) & ~kept
     if not _orthogonal(design, fixed):
         used = np.flatnonzero(kept)
-        product = _cross_products(design, columns, fixed, used)
-        dependent = used[_dependent(product, _order(design, columns, fixed, used))]
+        product = _gathered(_cross_products(design, columns, fixed, used), communicator)
+        dependent: NDArray[np.int64] | None = None
+        if product is not None:
+            dependent = used[_dependent(_scaled(product), _order(design, columns, fixed, used))]
+        dependent = communicator.broadcast(dependent)
         dropped[dependent] = True
         kept[dependent] = False
     masks: list[NDArray[np.bool_] | None] = []
@@ -107,7 +115,7 @@ def _add_sums(
 
 
 def _cross_products(design: Design, columns: _Columns, fixed: list[DesignTerm], used: NDArray[np.int64]) -> csc_array:
-    """Return X'X of the `used` columns, scaled to unit diagonal."""
+    """Return X'X of the `used` columns over the records at hand."""
     n = len(used)
     position = np.full(columns.total, -1, np.int64)
     position[used] = np.arange(n)
@@ -122,6 +130,27 @@ def _cross_products(design: Design, columns: _Columns, fixed: list[DesignTerm], 
             seen = position[at] >= 0
             X = coo_array((values[seen], (rows[seen], position[at][seen])), shape=(stop - start, n)).tocsc()
             product = product + X.T @ X
+    return product
+
+
+def _gathered(product: csc_array, communicator: Communicator) -> csc_array | None:
+    """Return the sum of the products of all processes on the first one, None elsewhere."""
+    if communicator.size == 1:
+        return product
+    entries = product.tocoo()
+    parts = []
+    for values in (entries.row.astype(np.int64), entries.col.astype(np.int64), entries.data):
+        parts.append(communicator.all_to_all([values, *[values[:0]] * (communicator.size - 1)]))
+    if communicator.rank:
+        return None
+    total = csc_array(product.shape)
+    for rows, at, values in zip(*parts, strict=True):
+        total = total + csc_array(coo_array((values, (rows, at)), shape=product.shape))
+    return total
+
+
+def _scaled(product: csc_array) -> csc_array:
+    """Return the product scaled to unit diagonal."""
     scale = diags_array(1.0 / np.sqrt(product.diagonal()))
     return csc_array(scale @ product @ scale)
 

@@ -90,3 +90,6 @@ class Alone:
 
     def barrier(self) -> None:
         """Return."""
+
+
+ALONE = Alone()

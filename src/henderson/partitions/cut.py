@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,21 +24,37 @@ def cut_with_home(
     (records so far) reaches an equal share; a record is always in the part of its individual. Records without one
     (negative) come first.
     """
-    total = n_levels + ratio * len(home)
-    levels = [0]
-    for k in range(1, n_parts):
-        share = total * k / n_parts
-        low, high = levels[-1], n_levels
-        while low < high:
-            middle = (low + high) // 2
-            if middle + ratio * int(np.searchsorted(home, middle)) < share:
-                low = middle + 1
-            else:
-                high = middle
-        levels.append(low)
-    levels.append(n_levels)
-    records = [0, *(int(np.searchsorted(home, level)) for level in levels[1:-1]), len(home)]
-    return levels, records
+
+    def below(level: int, low: int, high: int) -> int:
+        return low + int(np.searchsorted(home[low:high], level))
+
+    inner = [cut_at(k, n_parts, n_levels, len(home), below, ratio) for k in range(1, n_parts)]
+    return [0, *(level for level, _ in inner), n_levels], [0, *(record for _, record in inner), len(home)]
+
+
+def cut_at(
+    part: int,
+    n_parts: int,
+    n_levels: int,
+    n_records: int,
+    below: Callable[[int, int, int], int],
+    ratio: float = 1.0,
+) -> tuple[int, int]:
+    """Return the individual and the record where `part` of `n_parts` begins.
+
+    below(level, low, high) gives the number of records before the first of `level`, known to be in low..high: all that
+    is asked of the records, so that they can stay in the store.
+    """
+    work = (n_levels + ratio * n_records) * part / n_parts
+    low, high, first, last = 0, n_levels, 0, n_records
+    while low < high:
+        middle = (low + high) // 2
+        at = below(middle, first, last)
+        if middle + ratio * at < work:
+            low, first = middle + 1, at
+        else:
+            high, last = middle, at
+    return low, below(low, first, last)
 
 
 def cut_evenly(sizes: Sequence[int], n_parts: int) -> list[list[int]]:

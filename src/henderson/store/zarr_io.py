@@ -122,7 +122,7 @@ class StoredArray:
 
         Cost: log2 of the number of chunks between, in chunks read.
         """
-        size = self._array.chunks[0]
+        size = int(self._array.chunks[0])
         while low < high:
             middle = (low + high) // 2
             number = middle // size
@@ -147,7 +147,7 @@ class StoredArray:
 
     def _chunk(self, number: int) -> NDArray[Any]:
         if self._last is None or self._last[0] != number:
-            size = self._array.chunks[0]
+            size = int(self._array.chunks[0])
             self._last = (number, self._slice(number * size, min((number + 1) * size, len(self))))
         return self._last[1]
 

@@ -1,0 +1,131 @@
+"""The equations of several processes are those of one: levels, columns left out, C x and right-hand side."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from henderson.equations.design import build_design
+from henderson.equations.operator import build_operator
+from henderson.equations.rank import full_rank
+from henderson.ingest.header import read_schema
+from henderson.ingest.run import ingest
+from henderson.language.load import load_model
+from henderson.partitions.threads import Team
+from henderson.simulate.config import SimulationConfig
+from henderson.simulate.run import simulate
+from henderson.store.reader import open_store
+from oracles.random_files import Written
+
+MPIEXEC = Path(sys.executable).with_name("mpiexec")
+WORKER = Path(__file__).with_name("shares_worker.py")
+SECONDS = 120
+
+FEW = {
+    "two animals": ("id,sire,dam\nb,a,0\na,0,0\n", "y,id,h\n2.5,b,x\n", "y = h*b1 + id*u(v(g(1)))"),
+    "three records": ("id,sire,dam\na,0,0\n", "y,z,id,h\n2,1,a,x\n1,4,a,w\n7,NA,a,x\n", "y = h*b1\nz = h*b2 + 1*m"),
+    "one class": (
+        "id,sire,dam\na,0,0\nb,0,0\nc,a,b\n",
+        "y,id,h,x\n2,a,9,1\n3,b,10,1\n4,c,10,1\n1,a,9,1\nNA,a,,1\n",
+        "y = x(t(co))*c + h*b1 + id*u(v(g(1))) + id*p(v(pe(1)))",
+    ),
+    "interactions": (
+        "id,sire,dam\na,0,0\nb,0,0\nc,a,b\nd,a,c\n",
+        "y,id,h,s\n2,a,9,1\n3,b,10,1\n4,c,10,2\n1,a,9,2\n5,d,9,1\n3,d,10,2\n",
+        "y ~ h + h:s",
+        "~ vm(id, ped) + ide(id) + h:id",
+    ),
+    "levels that are 0": (
+        "id,sire,dam\n7,0,0\n8,0,0\n12,7,8\n",
+        "y,id,dam,h\n2,12,0,1\n3,7,8,2\n4,8,12,0\n1,7,7,2\n5,7,0,1\n",
+        "y = h*b1 + id*u(v(g(1))) + dam*m(v(g(2))) + dam*p(v(pe(1)))",
+    ),
+}
+
+
+def small_files(folder: Path, pedigree: str, records: str, model: str, random: str = "") -> Path:
+    """Write a model given as equations, or as formulas with the covariances of three random terms."""
+    (folder / "ped.csv").write_text(pedigree)
+    (folder / "records.csv").write_text(records)
+    text = '[data]\nrecords = "records.csv"\n'
+    if random:
+        text += (
+            f'classes = ["h", "s"]\n[pedigree.ped]\nfile = "ped.csv"\n[model]\nfixed = "{model}"\nrandom = "{random}"\n'
+        )
+        variances = {"id": 1, "id_2": 1, "h:id": 1, "res": 1}
+    else:
+        text += f'[pedigree.ped]\nfile = "ped.csv"\n[model]\nequations = """\n{model}\n"""\npolynomials = ["x"]\n'
+        variances = {"g": 2 if "g(2)" in model else 1, "pe": 1}
+        variances = {name: n for name, n in variances.items() if f"v({name}(" in model} | {"res": model.count("=")}
+    for name, n in variances.items():
+        text += f'[variance."{name}"]\nsigma = {(np.eye(n) + 0.5).tolist()}\n'
+        text += 'gamma = { A = { pedigree = "ped" } }\n' if name == "g" else ""
+    (folder / "model.toml").write_text(text)
+    return folder / "model.toml"
+
+
+def simulated(folder: Path) -> Path:
+    simulate(
+        SimulationConfig(animals=900, records=1.2, herds=12, repeats=2, maternal=True, seed=5, cohorts=6, threads=1),
+        folder,
+    )
+    return folder / "model.toml"
+
+
+def prepare(folder: Path, model: Path) -> None:
+    """Write the store of a model, and what the equations of one process give."""
+    (folder / "model").write_text(str(model))
+    spec = load_model(model, read_schema)
+    ingest(spec, folder / "s.zarr")
+    data = open_store(folder / "s.zarr")
+    design = full_rank(build_design(spec, data))
+    rng = np.random.default_rng(1)
+    with Team(1) as team:
+        operator = build_operator(design, data, team)
+        x = [rng.normal(size=(g.n_levels, g.width)) for g in design.groups]
+        y = operator.zeros()
+        operator.apply(operator.from_levels(x), y)
+        product, rhs = operator.to_levels(y), operator.to_levels(operator.right_hand_side())
+    arrays: dict[str, np.ndarray] = {
+        "n_equations": np.array(design.n_equations),
+        "n_records": np.array(design.n_records),
+        "dropped": np.array(design.dropped, np.int64),
+        "residual_classes": np.array(design.residual_classes),
+        "sizes": np.array([g.n_levels for g in design.groups]),
+        "y_scale": np.array(max(np.abs(v).max(initial=0.0) for v in product)),
+        "rhs_scale": np.array(max(np.abs(v).max(initial=0.0) for v in rhs)),
+    }
+    for k, group in enumerate(design.groups):
+        arrays |= {f"x{k}": x[k], f"y{k}": product[k], f"rhs{k}": rhs[k], f"labels{k}": np.array(group.labels.text())}
+        kept = design.kept[k]
+        arrays |= {} if kept is None else {f"kept{k}": kept}
+    np.savez(folder / "expected.npz", **arrays)
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("shares")
+    files = tmp_path_factory.mktemp("files")
+    for name in [*FEW, "simulated", *(f"random {seed}" for seed in range(16))]:
+        folder, source = root / name, files / name
+        folder.mkdir()
+        source.mkdir()
+        if name in FEW:
+            prepare(folder, small_files(source, *FEW[name]))
+        elif name == "simulated":
+            prepare(folder, simulated(source))
+        else:
+            prepare(folder, Written(int(name.split()[1]), source).toml)
+    return root
+
+
+@pytest.mark.parametrize("n_ranks", [1, 2, 3, 4])
+def test_shares_are_those_of_one_process(cases: Path, n_ranks: int) -> None:
+    command = [str(MPIEXEC), "-n", str(n_ranks), sys.executable, str(WORKER), str(cases)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert "all shares agree" in done.stdout
