@@ -1,0 +1,121 @@
+"""Random right-hand sides with covariance C: solving for them samples the prediction errors of all effects.
+
+With eta = W' R^-1/2 z_e + sum_i (Gamma_i^-1/2 (x) Sigma_i^-1/2) z_i, z of random signs, Cov(eta) = C, so that s =
+C^-1 eta has covariance C^-1: that of the prediction errors, u - u_hat (Garcia-Cortes et al. 1992 by another way: no
+records and no effects need to be drawn, and the factors of A^-1 are those of the product). For factor i the expected
+value of S'Gamma_i^-1 S, S being s as a table of levels by positions, is the trace block T_i of Gamma_i^-1 C^ii.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cholesky
+
+from henderson.equations.columns import ColumnOperator
+from henderson.equations.partition import LocalMatrix, LocalPedigree
+from henderson.errors import NotSupportedError
+from henderson.kernels import samples as kernels
+from henderson.partitions.exchange import Vectors
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Forms:
+    """Quadratic forms of solutions, one a column.
+
+    random: per group float64 (n_columns, width, width), S'Gamma^-1 S, or None if fixed; residual: float64 (n_columns,
+    n_patterns, n_traits, n_traits), sums of weight * (W s)(W s)' by pattern of missing traits.
+    """
+
+    random: tuple[Floats | None, ...]
+    residual: Floats
+
+
+def sample_right_hand_sides(columns: ColumnOperator, seed: int, first_record: Sequence[int] | None = None) -> Vectors:
+    """Return `columns.n_columns` random right-hand sides with covariance C, at most 64. **Collective**.
+
+    The same `seed` gives the same vectors for any cut into partitions; common seeds at other variances give samples
+    that move smoothly with them. first_record: the number of each partition's first record among all.
+    """
+    if columns.n_columns > kernels.COLUMNS:
+        raise ValueError(f"{columns.n_columns} columns, more than {kernels.COLUMNS}: use several seeds")
+    operator = columns.operator
+    design = operator.design
+    n_traits = design.n_traits
+    factors = np.zeros_like(operator.residual)
+    for p, inverse in enumerate(operator.residual):
+        seen = np.flatnonzero(np.diag(inverse.reshape(n_traits, n_traits)))
+        block = np.zeros((n_traits, n_traits))
+        if len(seen):
+            block[np.ix_(seen, seen)] = cholesky(inverse.reshape(n_traits, n_traits)[np.ix_(seen, seen)], lower=True)
+        factors[p] = block.ravel()
+    word = np.uint64(seed)
+    out = columns.zeros()
+
+    def add(p: int) -> None:
+        partition = operator.partitions[p]
+        r = partition.records
+        start = r.start if first_record is None else first_record[p]
+        kernels.record_samples(
+            word, start, r.slots, r.pattern, r.weights, factors, n_traits, operator.terms, r.coefficients, out[p]
+        )
+        for g, local in enumerate(partition.layout.groups):
+            inverse = operator.sigma_inverse[g]
+            if inverse is None or not local.n_owned:
+                continue
+            factor = cholesky(inverse, lower=True)
+            relationship = partition.relationship[g]
+            stream, width, first = g + 1, local.width, local.first_owned
+            if isinstance(relationship, LocalPedigree):
+                own = (relationship.sire, relationship.dam, relationship.precision)
+                kernels.pedigree_samples(word, stream, width, first, local.start, *own, factor, out[p])
+            elif isinstance(relationship, LocalMatrix):
+                raise NotSupportedError(f"sampling the user matrix of {design.groups[g].name!r}")
+            else:
+                kernels.level_samples(word, stream, width, first, local.owned_levels(), factor, out[p])
+
+    operator.team.run(add, operator.n_partitions)
+    operator.exchange.reverse_add(out)
+    columns.blank(out)
+    return out
+
+
+def quadratic_forms(columns: ColumnOperator, x: Vectors) -> Forms:
+    """Return the quadratic forms of the columns of `x`, all groups and the residual in one pass. **Collective**."""
+    operator = columns.operator
+    design = operator.design
+    k, n_traits = columns.n_columns, design.n_traits
+    operator.exchange.forward(x)
+
+    def part(p: int) -> list[Floats]:
+        partition = operator.partitions[p]
+        found = []
+        for g, local in enumerate(partition.layout.groups):
+            form = np.zeros((k, local.width, local.width))
+            relationship = partition.relationship[g]
+            if operator.sigma_inverse[g] is None:
+                pass
+            elif isinstance(relationship, LocalPedigree):
+                own = (relationship.sire, relationship.dam, relationship.precision)
+                kernels.pedigree_forms(local.width, local.first_owned, *own, x[p], form)
+            elif isinstance(relationship, LocalMatrix):
+                rows = (relationship.indptr, relationship.columns, relationship.values)
+                kernels.matrix_forms(local.width, local.first_owned, *rows, x[p], form)
+            else:
+                kernels.level_forms(local.width, local.first_owned, local.n_owned, x[p], form)
+            found.append(form)
+        r = partition.records
+        residual = np.zeros((k, len(design.patterns.observed), n_traits, n_traits))
+        kernels.residual_forms(n_traits, r.slots, r.pattern, r.weights, operator.terms, r.coefficients, x[p], residual)
+        return [*found, residual]
+
+    parts = operator.team.run(part, operator.n_partitions)
+    sums = [operator.exchange.sum_arrays([each[g] for each in parts]) for g in range(len(parts[0]))]
+    whole = [s + np.swapaxes(np.tril(s, -1), -1, -2) for s in sums]
+    random = (None if i is None else whole[g] for g, i in enumerate(operator.sigma_inverse))
+    return Forms(tuple(random), whole[-1])
