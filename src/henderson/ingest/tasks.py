@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -38,6 +39,7 @@ TAIL = 5  # lines of the log of a worker that an error shows
 
 CONFIG = {
     "distributed.scheduler.worker-ttl": None,  # a worker in long compiled code is not lost; one that closes is
+    "distributed.scheduler.allowed-failures": 2,
     "distributed.comm.timeouts.connect": "60s",
     "distributed.worker.memory.target": False,  # results are small, and mapped files count as a process's memory
     "distributed.worker.memory.spill": False,
@@ -210,6 +212,8 @@ def _slurm(cluster: SlurmWorkers, stack: ExitStack) -> _Running:
         raise ResourceError("dask-jobqueue is not installed: pip install henderson[slurm]") from error
     from distributed import Client
 
+    if shutil.which("sbatch") is None:
+        raise ResourceError("sbatch is not there: this is no machine of a SLURM cluster; use --cluster local or none")
     name = f"henderson-ingest-{uuid.uuid4().hex[:8]}"
     cluster.logs.mkdir(parents=True, exist_ok=True)
     prologue = [*cluster.prologue, "export OMP_NUM_THREADS=1 ARROW_DEFAULT_MEMORY_POOL=system"]
