@@ -7,7 +7,6 @@ import pickle
 from pathlib import Path
 
 import pytest
-from workers.mortal_tasks import add, die, die_once, refuse
 
 from henderson.errors import InputFileError, Problem, ResourceError
 from henderson.ingest.cluster import LocalWorkers, SlurmWorkers
@@ -16,6 +15,7 @@ from henderson.ingest.tasks import on_cluster, run_tasks
 from henderson.jobs.run import understand
 from henderson.simulate.config import SimulationConfig
 from henderson.simulate.run import simulate
+from workers.mortal_tasks import add, die, die_once, refuse
 
 
 def files_of(store: Path) -> dict[str, bytes]:
@@ -51,7 +51,7 @@ def test_a_task_whose_worker_dies_is_done_again(tmp_path: Path) -> None:
 
 
 def test_a_task_that_always_kills_its_worker_ends_with_a_message() -> None:
-    with on_cluster(LocalWorkers(1)), pytest.raises(ResourceError, match="stage: workers died 3 times .* of memory"):
+    with on_cluster(LocalWorkers(1)), pytest.raises(ResourceError, match=r"stage: workers died 3 times .* of memory"):
         run_tasks("stage", die, [(0,)], 1, None)
 
 
