@@ -1,15 +1,17 @@
 """What a rank of ``test_equations_distributed`` runs: its share of every case against the equations of one process.
 
-``mpiexec -n P python shares_worker.py FOLDER``: FOLDER/<case> holds the parameter file's path in ``model``, ``s.zarr``
-and ``expected.npz``.
+``mpiexec -n P python shares_worker.py FOLDER`` does so on 1, 2, ... P ranks, in one job to start libraries only once.
+FOLDER/<case> holds the parameter file's path in ``model``, ``s.zarr``, and ``expected.npz``.
 """
 
 from __future__ import annotations
 
 import sys
+import traceback
 from pathlib import Path
 
 import numpy as np
+from mpi4py import MPI
 
 from henderson.equations.distributed import Share, take_share
 from henderson.equations.operator import Operator
@@ -67,19 +69,21 @@ def check(folder: Path, communicator: Communicator) -> None:
 
 
 def main() -> None:
-    communicator = MpiCommunicator()
-    for folder in sorted(Path(sys.argv[1]).iterdir()):
-        try:
-            check(folder, communicator)
-        except BaseException as error:
-            error.add_note(f"rank {communicator.rank} of {communicator.size}, case {folder.name}")
-            import traceback
-
-            traceback.print_exc()
-            sys.stderr.flush()
-            communicator.abort(1)
-    if communicator.rank == 0:
-        print("all shares agree")
+    world = MPI.COMM_WORLD
+    for size in range(1, world.size + 1):
+        part = world.Split(0 if world.rank < size else MPI.UNDEFINED, world.rank)
+        if part == MPI.COMM_NULL:
+            continue
+        communicator = MpiCommunicator(part)
+        for folder in sorted(Path(sys.argv[1]).iterdir()):
+            try:
+                check(folder, communicator)
+            except BaseException:
+                traceback.print_exc()
+                print(f"rank {communicator.rank} of {size}, case {folder.name!r}", file=sys.stderr, flush=True)
+                world.Abort(1)
+        if communicator.rank == 0:
+            print(f"shares of {size} agree", flush=True)
 
 
 if __name__ == "__main__":
