@@ -6,6 +6,8 @@ components, from a parameter file or from formulas and data frames.
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,9 +18,27 @@ __version__ = "0.1.0"
 __all__ = ["Fit", "Result", "__version__", "reml", "solve"]
 
 
+class _Package(ModuleType):
+    """The package itself: `reml` is the function, though a part of the package has the same name."""
+
+    @property
+    def reml(self) -> Any:
+        """Return the function `henderson.jobs.api.reml`."""
+        from henderson.jobs import api
+
+        return api.reml
+
+    @reml.setter
+    def reml(self, _: Any) -> None:
+        """Ignore the part of that name, which the import system sets here; importing from it works all the same."""
+
+
+sys.modules[__name__].__class__ = _Package
+
+
 def __getattr__(name: str) -> Any:
     """Return a public name; what it needs is imported only now, so that `import henderson` stays quick."""
-    if name in ("Fit", "Result", "reml", "solve"):
+    if name in ("Fit", "Result", "solve"):
         from henderson.jobs import api
 
         return getattr(api, name)

@@ -47,7 +47,7 @@ def function_of_components(fit: RemlFit, text: str) -> FunctionValue:
     if (withheld & (slope > 1e-9 * slope.max(initial=0.0))).any():
         return FunctionValue(value, float("nan"))
     used = np.where(withheld, 0.0, gradient)
-    return FunctionValue(value, float(np.sqrt(max(used @ fit.covariance @ used, 0.0))))
+    return FunctionValue(value, float(np.sqrt(max(float(used @ fit.covariance @ used), 0.0))))
 
 
 def matrices(fit: RemlFit, values: Floats) -> dict[str, Floats]:
