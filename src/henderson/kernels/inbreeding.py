@@ -42,6 +42,16 @@ class Workspace(NamedTuple):
     x: NDArray[np.float64]
 
 
+class Metafounders(NamedTuple):
+    """What metafounders add.
+
+    fraction: float64 (n_ranks, n_metafounders), Q of the parents by rank; gamma: relationships of the metafounders.
+    """
+
+    fraction: NDArray[np.float64]
+    gamma: NDArray[np.float64]
+
+
 def workspace(n_ranks: int) -> Workspace:
     """Return a workspace. Memory is taken when touched: 4 n_ranks bytes, and 100 per animal of the largest block."""
     size = n_ranks + 1
@@ -163,8 +173,16 @@ def number_relatives(n: int, parents: RankedParents, work: Workspace) -> tuple[i
 
 
 @jit
-def relationships(n_numbered: int, n_founders: int, n_lineage: int, work: Workspace) -> None:
-    """Turn the columns of x from e_s into T D T' e_s."""
+def relationships(
+    n_numbered: int,
+    n_founders: int,
+    n_lineage: int,
+    founders: NDArray[np.int32],
+    parents: RankedParents,
+    metafounders: Metafounders | None,
+    work: Workspace,
+) -> None:
+    """Turn the columns of x from e_s into T D T' e_s; `founders`: their ranks, the last first."""
     x = work.x
     for i in range(n_lineage - 1, -1, -1):  # T': to a parent half of what its progeny has
         number = work.lineage[i]
@@ -177,6 +195,11 @@ def relationships(n_numbered: int, n_founders: int, n_lineage: int, work: Worksp
         variance = work.lineage_variance[i]  # D, which is 1 for founders
         for lane in range(LANES):
             x[number, lane] *= variance
+    if metafounders is not None:  # D of founders is 1 without them
+        for number in range(1, n_founders + 1):
+            variance = parents.mendelian_variance[founders[n_founders - number]]
+            for lane in range(LANES):
+                x[number, lane] *= variance
     x[0, :] = 0.0
     for number in range(n_founders + 1, n_numbered + 1):  # T: the average of the parents, and what is the animal's own
         s = work.sire[number]
@@ -191,10 +214,12 @@ def progeny_inbreeding(
     families: Families,
     parents: RankedParents,
     work: Workspace,
+    metafounders: Metafounders | None,
     inbreeding: NDArray[np.float64],
 ) -> None:
     """Set the inbreeding F = a_sd / 2 of the progeny of `pivots` in their families.
 
+    With metafounders, a_sd = (T D T')_sd + q_s' Gamma q_d, where T and D are of the animals alone.
     The mendelian variances of the pivots' generations and all earlier ones must be set. A value does not depend on
     which pivots share a block: each lane has its own sums, in the order of the ranks.
     """
@@ -206,9 +231,20 @@ def progeny_inbreeding(
         work.x[: n_numbered + 1] = 0.0
         for lane in range(len(block)):
             work.x[work.local[block[lane]], lane] = 1.0
-        relationships(n_numbered, n_founders, n_lineage, work)
+        founders = work.nodes[n - n_founders : n]
+        relationships(n_numbered, n_founders, n_lineage, founders, parents, metafounders, work)
         for lane in range(len(block)):
+            if metafounders is not None:
+                shared = np.zeros(len(metafounders.gamma))
+                for k in range(len(shared)):
+                    for j in range(len(shared)):
+                        shared[k] += metafounders.gamma[k, j] * metafounders.fraction[block[lane], j]
             for place in range(families.start[block[lane]], families.start[block[lane] + 1]):
-                inbreeding[families.row[place]] = 0.5 * work.x[work.local[families.mate[place]], lane]
+                mate = families.mate[place]
+                related = work.x[work.local[mate], lane]
+                if metafounders is not None:
+                    for k in range(len(shared)):
+                        related += metafounders.fraction[mate, k] * shared[k]
+                inbreeding[families.row[place]] = 0.5 * related
         for i in range(n - n_founders, n):  # founders outside the next block must not keep a number
             work.local[work.nodes[i]] = 0

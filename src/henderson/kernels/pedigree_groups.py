@@ -41,3 +41,24 @@ def group_fractions(
         if number[i] >= 0:
             for k in range(Q.shape[1]):
                 Q[i, k] = 1.0 if number[i] == first + k else 0.0
+
+
+@jit
+def parent_fractions(
+    sire: NDArray[np.int32], dam: NDArray[np.int32], rank: NDArray[np.int32], row: NDArray[np.int64], n_groups: int
+) -> NDArray[np.float64]:
+    """Return Q of the animals with progeny by rank, float64 (n_ranks, n_groups); the first rows are the groups.
+
+    rank: int32 by row; row: int64 by rank, -1 for none. Ranks are in topological order.
+    """
+    Q = np.zeros((len(row), n_groups))
+    for r in range(len(row)):
+        if row[r] < 0:
+            continue
+        for parent in (sire[row[r]], dam[row[r]]):
+            if parent >= n_groups:
+                for k in range(n_groups):
+                    Q[r, k] += 0.5 * Q[rank[parent], k]
+            elif parent >= 0:
+                Q[r, parent] += 0.5
+    return Q

@@ -76,7 +76,7 @@ def rank_of_rarer_parent(
 def parents_by_rank(
     sire: NDArray[np.int32], dam: NDArray[np.int32], rank: NDArray[np.int32], n_ranks: int, n_founder_ranks: int
 ) -> RankedParents:
-    """Return the parents in the order of `rank` (int32 by row, -1 for animals without progeny), variances unset."""
+    """Return the parents in the order of `rank` (int32 by row, -1 for animals without progeny), variances all 1."""
     row = np.full(n_ranks, -1, dtype=np.int64)
     ranked_sire = np.full(n_ranks, n_ranks, dtype=np.int32)
     ranked_dam = np.full(n_ranks, n_ranks, dtype=np.int32)
@@ -127,10 +127,10 @@ def families_by_pivot(
 
 @jit
 def set_mendelian_variance(parents: RankedParents, first: int, stop: int, inbreeding: NDArray[np.float64]) -> None:
-    """Set the mendelian variances of the ranks first..stop: 1 less (1 + F_p) / 4 for every known parent p."""
+    """Take (1 + F_p) / 4 for every known parent p off the mendelian variances of the ranks first..stop."""
     unknown = len(parents.sire)
     for r in range(first, stop):
-        value = 1.0
+        value = parents.mendelian_variance[r]
         if parents.sire[r] != unknown:
             value -= 0.25 * (1.0 + inbreeding[parents.row[parents.sire[r]]])
         if parents.dam[r] != unknown:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from henderson.kernels.inbreeding import LANES, progeny_inbreeding, workspace
+from henderson.kernels.inbreeding import LANES, Metafounders, progeny_inbreeding, workspace
+from henderson.kernels.pedigree_groups import parent_fractions
 from henderson.kernels.pedigree_order import counting_order
 from henderson.kernels.pedigree_ranks import (
     WORD,
@@ -49,6 +50,7 @@ def inbreeding(
     generation: NDArray[np.int32],
     *,
     threads: int | None = None,
+    gamma: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
     """Return the inbreeding coefficient F_i = a_sd / 2 of every animal, float64 (n,).
 
@@ -58,13 +60,22 @@ def inbreeding(
     dam the one with more progeny is passed over; full sibs share one value.
 
     sire, dam: int32, row or -1, rows in any order; generation: from `generation_numbers`; threads: all cores by
-    default. The result does not depend on the number of threads, to the last bit.
+    default. gamma: float64 (m, m), relationships of the first m rows, which are metafounders (Legarra et al. 2015):
+    their F is gamma_mm - 1, and `generation` takes them for unknown parents. The result does not depend on the number
+    of threads, to the last bit.
 
     Cost: for every block of `LANES` parents of one generation, the number of animals in the pedigree of these parents
     and their mates; about 15-30 ns for each. Memory: about 25 bytes per animal, and per thread 4 bytes per animal with
-    progeny and 100 per animal of the largest such pedigree.
+    progeny and 100 per animal of the largest such pedigree; with metafounders, 8 m bytes per animal with progeny.
     """
     coefficients = np.zeros(len(sire))
+    given_sire, given_dam = sire, dam
+    if gamma is not None:
+        m = np.int32(len(gamma))
+        coefficients[:m] = np.diag(gamma) - 1.0
+        both = np.flatnonzero((sire >= 0) & (sire < m) & (dam >= 0) & (dam < m))
+        coefficients[both] = 0.5 * gamma[sire[both], dam[both]]
+        sire, dam = np.where(sire < m, np.int32(-1), sire), np.where(dam < m, np.int32(-1), dam)
     n_generations = int(generation.max(initial=-1)) + 1
     if n_generations < 2:
         return coefficients
@@ -73,6 +84,9 @@ def inbreeding(
     n_ranks = int(first_rank[-1])
     families = families_by_pivot(sire, dam, n_progeny, rank, n_ranks)
     parents = parents_by_rank(sire, dam, rank, n_ranks, int(first_rank[1]))
+    metafounders = None
+    if gamma is not None:
+        metafounders = _metafounders(gamma, given_sire, given_dam, rank, parents, coefficients)
     del n_progeny, rank
     pivots = np.flatnonzero(np.diff(families.start)).astype(np.int32)
     bounds = np.searchsorted(pivots, first_rank)
@@ -83,7 +97,7 @@ def inbreeding(
         for g in range(n_generations):
             set_mendelian_variance(parents, int(first_rank[g]), int(first_rank[g + 1]), coefficients)
             chunks = _chunks(pivots[bounds[g] : bounds[g + 1]], threads)
-            drain = partial(_drain, chunks, count(), families, parents, coefficients)
+            drain = partial(_drain, chunks, count(), families, parents, metafounders, coefficients)
             if len(chunks) > 1:
                 list(pool.map(drain, spaces))
             else:
@@ -111,6 +125,31 @@ def _rank(
     return rank, first_rank
 
 
+def _metafounders(
+    gamma: NDArray[np.float64],
+    sire: NDArray[np.int32],
+    dam: NDArray[np.int32],
+    rank: NDArray[np.int32],
+    parents: RankedParents,
+    coefficients: NDArray[np.float64],
+) -> Metafounders:
+    """Return what metafounders add; sets F of the progeny of one of them with an animal.
+
+    Every metafounder m among the parents takes gamma_mm / 4 off the mendelian variance.
+    """
+    m = len(gamma)
+    fraction = parent_fractions(sire, dam, rank, parents.row, m)
+    quarter = np.zeros(len(sire) + 1)  # the last place is that of an unknown parent
+    quarter[:m] = 0.25 * np.diag(gamma)
+    known = parents.row >= 0
+    rows = parents.row[known]
+    parents.mendelian_variance[known] -= quarter[sire[rows]] + quarter[dam[rows]]
+    for one, other in ((sire, dam), (dam, sire)):
+        mixed = np.flatnonzero((one >= 0) & (one < m) & (other >= m))
+        coefficients[mixed] = 0.5 * (gamma[one[mixed]] * fraction[rank[other[mixed]]]).sum(axis=1)
+    return Metafounders(fraction, np.ascontiguousarray(gamma, np.float64))
+
+
 def _chunks(pivots: NDArray[np.int32], threads: int) -> list[NDArray[np.int32]]:
     """Return the pivots of a generation cut into whole blocks, several for each thread."""
     step = max(1, len(pivots) // (threads * _CHUNKS_PER_THREAD * LANES)) * LANES
@@ -122,9 +161,10 @@ def _drain(
     ticket: count[int],
     families: Families,
     parents: RankedParents,
+    metafounders: Metafounders | None,
     coefficients: NDArray[np.float64],
     work: Workspace,
 ) -> None:
     """Take chunk after chunk until none is left; `ticket` is shared by the threads."""
     while (i := next(ticket)) < len(chunks):
-        progeny_inbreeding(chunks[i], families, parents, work, coefficients)
+        progeny_inbreeding(chunks[i], families, parents, work, metafounders, coefficients)
