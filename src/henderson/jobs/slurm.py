@@ -16,11 +16,11 @@ ABOUT = {
     "ingest": "Make the store of the data on one node",
     "ingest+": "Make the store of the data; {nodes} worker jobs do what this one hands them",
     "solve": "Solve the mixed model equations on {ranks} ranks",
-    "reml": "Estimate the variances on {ranks} ranks",
+    "reml": "Estimate the variances on one node",
 }
 WARNED = """\
 # {warning} seconds before the time limit the ranks get SIGUSR1: they write a checkpoint, and the first one requeues the
-# job, which goes on where it stopped"""
+# job, which goes on where it was"""
 BY_SRUN = """\
 srun {options} {command}"""
 BY_MPIEXEC = """\
@@ -49,17 +49,25 @@ class Request:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Task:
+    """What is particular of a script: what it is about, its commands, and the options of sbatch for its resources."""
+
+    about: str
+    commands: str
+    resources: tuple[str, ...]
+
+
+Writer = Callable[[Site, Request], Task]
+
+
 def submit_scripts(file: Path, site: Site, request: Request, jobs: Sequence[str] = JOBS) -> dict[str, str]:
     """Return the submit scripts of the parameter file `file`, by job (`JOBS`).
 
     Each takes another parameter file as its argument. Paths are relative to the folder from which they are submitted.
     """
-    writers: dict[str, Callable[[Site, Request], tuple[str, str, list[str]]]] = {"ingest": _ingest}
-    scripts = {}
-    for job in jobs:
-        about, body, resources = writers.get(job, _distributed(job))(site, request)
-        scripts[job] = _script(job, file, site, request, about, body, resources)
-    return scripts
+    writers: dict[str, Writer] = {"ingest": _ingest, "solve": _solve, "reml": _reml}
+    return {job: _script(job, file, site, request, writers[job](site, request)) for job in jobs}
 
 
 def plan_scripts(
@@ -95,18 +103,18 @@ def plan_scripts(
         ranks_per_node=ranks_per_node,
         memory=size.memory if size else None,
         notes=size.notes if size else (),
-        **options,  # type: ignore[arg-type]
+        **options,
     )
     return submit_scripts(file, profile, request, jobs)
 
 
-def _script(job: str, file: Path, site: Site, request: Request, about: str, body: str, resources: list[str]) -> str:
+def _script(job: str, file: Path, site: Site, request: Request, task: Task) -> str:
     partition, account = request.partition or site.partition, request.account or site.account
     directives = [
         f"--job-name=henderson-{job}",
         *([f"--partition={partition}"] if partition else []),
         *([f"--account={account}"] if account else []),
-        *resources,
+        *task.resources,
         f"--time={request.time or site.time}",
         "--requeue",
         "--open-mode=append",
@@ -115,9 +123,9 @@ def _script(job: str, file: Path, site: Site, request: Request, about: str, body
     ]
     lines = [
         "#!/bin/bash",
-        f"# {about}: sbatch {job}.sbatch [FILE]",
+        f"# {task.about}: sbatch {job}.sbatch [FILE]",
         f"# Made by: henderson slurm {shlex.quote(str(file))} --site {shlex.quote(site.name)} --nodes {request.nodes}",
-        *(f"# {note}" for note in request.notes if job != "ingest"),
+        *(f"# {note}" for note in request.notes if job == "solve"),
         *(f"#SBATCH {d}" for d in directives),
         "set -eo pipefail",
         "",
@@ -125,50 +133,49 @@ def _script(job: str, file: Path, site: Site, request: Request, about: str, body
         "export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1",
         f"file=${{1:-{shlex.quote(str(file))}}}",
         "",
-        body,
+        task.commands,
         "",
     ]
     return "\n".join(lines)
 
 
-def _ingest(site: Site, request: Request) -> tuple[str, str, list[str]]:
-    memory = f"--mem={site.memory}G"
+def _ingest(site: Site, request: Request) -> Task:
+    command = 'ingest "$file" --threads "$SLURM_CPUS_PER_TASK"'
     if request.nodes == 1:
-        resources = ["--nodes=1", "--ntasks=1", f"--cpus-per-task={site.cores}", memory]
-        command = _command(site, 'ingest "$file" --threads "$SLURM_CPUS_PER_TASK"')
-        return ABOUT["ingest"], command, resources
-    cores = max(1, min(INGEST_CORES, site.cores // 2))
-    resources = ["--nodes=1", "--ntasks=1", f"--cpus-per-task={cores}", f"--mem={max(1, site.memory // 2)}G"]
-    command = _command(
-        site,
-        f'ingest "$file" --threads "$SLURM_CPUS_PER_TASK" '
-        f"--cluster slurm --site {shlex.quote(site.name)} --workers {request.nodes}",
+        return Task(ABOUT["ingest"], _command(site, command), _one_process(site.cores, site.memory))
+    command += f" --cluster slurm --site {shlex.quote(site.name)} --workers {request.nodes}"
+    resources = _one_process(max(1, min(INGEST_CORES, site.cores // 2)), max(1, site.memory // 2))
+    return Task(ABOUT["ingest+"].format(nodes=request.nodes), _command(site, command), resources)
+
+
+def _reml(site: Site, _: Request) -> Task:
+    command = _command(site, 'reml "$file" --threads "$SLURM_CPUS_PER_TASK"')
+    return Task(ABOUT["reml"], command, _one_process(site.cores, site.memory))
+
+
+def _solve(site: Site, request: Request) -> Task:
+    per_node = request.ranks_per_node or site.cores
+    by_srun = site.launcher == "srun"
+    resources = (
+        f"--nodes={request.nodes}",
+        f"--ntasks-per-node={per_node}",
+        "--cpus-per-task=1",
+        f"--mem={request.memory or site.memory}G",
+        # srun: to the ranks; mpiexec is a child of this script, which hands the signal on
+        f"--signal={'' if by_srun else 'B:'}USR1@{site.warning}",
     )
-    return ABOUT["ingest+"].format(nodes=request.nodes), command, resources
+    plugin = [f"--mpi={site.plugin}"] if site.plugin else []
+    options = [*plugin, "--kill-on-bad-exit=1"] if by_srun else ["-n", '"$SLURM_NTASKS"']
+    run = (BY_SRUN if by_srun else BY_MPIEXEC).format(
+        options=" ".join([*options, *map(shlex.quote, site.mpi_options)]),
+        command=_command(site, 'solve "$file" --engine petsc --requeue'),
+    )
+    about = ABOUT["solve"].format(ranks=request.nodes * per_node)
+    return Task(about, f"{WARNED.format(warning=site.warning)}\n{run}", resources)
 
 
-def _distributed(job: str) -> Callable[[Site, Request], tuple[str, str, list[str]]]:
-    def write(site: Site, request: Request) -> tuple[str, str, list[str]]:
-        per_node = request.ranks_per_node or site.cores
-        ranks = request.nodes * per_node
-        by_srun = site.launcher == "srun"
-        resources = [
-            f"--nodes={request.nodes}",
-            f"--ntasks-per-node={per_node}",
-            "--cpus-per-task=1",
-            f"--mem={request.memory or site.memory}G",
-            # srun: to the ranks; mpiexec is a child of this script, which hands the signal on
-            f"--signal={'' if by_srun else 'B:'}USR1@{site.warning}",
-        ]
-        plugin = [f"--mpi={site.plugin}"] if site.plugin else []
-        options = [*plugin, "--kill-on-bad-exit=1"] if by_srun else ["-n", '"$SLURM_NTASKS"']
-        command = _command(site, f'{job} "$file" --engine petsc')
-        run = (BY_SRUN if by_srun else BY_MPIEXEC).format(
-            options=" ".join([*options, *map(shlex.quote, site.mpi_options)]), command=command
-        )
-        return ABOUT[job].format(ranks=ranks), f"{WARNED.format(warning=site.warning)}\n{run}", resources
-
-    return write
+def _one_process(cores: int, memory: int) -> tuple[str, ...]:
+    return ("--nodes=1", "--ntasks=1", f"--cpus-per-task={cores}", f"--mem={memory}G")
 
 
 def _command(site: Site, arguments: str) -> str:
