@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from henderson.errors import InputFileError, UsageError
+from henderson.errors import InputFileError, ModelError, Problem, UsageError
 from henderson.ingest.column_levels import read_levels
 from henderson.ingest.header import read_schema
+from henderson.jobs.blank_files import convert_pedigree, convert_records
 from henderson.language.draft import ColumnType, Schema
 from henderson.language.load import load_model
+from henderson.language.renumf90 import read_renumf90
+from henderson.language.renumf90_model import build_model
+from henderson.language.source import Problems
 from henderson.language.spec import DataSpec, ModelSpec
 from henderson.language.write_toml import write_toml
 from henderson.language.write_xml import write_xml
@@ -59,9 +63,11 @@ def convert(file: Path, out: Path | None = None, to: Language | None = None, for
     out = out if out is not None else file.with_suffix(f".{to}")
     if out.suffix.lower() != f".{to}":
         raise UsageError(f"{out} is to be {to.upper()}: its name must end in .{to}")
-    if kind not in (".toml", ".xml"):
-        raise UsageError(f"{file} is no parameter file: its name must end in .toml or .xml")
-    return _convert_model(file, out, to, force)
+    if kind in (".toml", ".xml"):
+        return _convert_model(file, out, to, force)
+    if to == "xml":
+        raise UsageError("a parameter file of renumf90 becomes TOML; convert that in turn")
+    return _convert_renumf90(file, out, force)
 
 
 def _convert_model(file: Path, out: Path, to: Language, force: bool) -> Converted:
@@ -87,10 +93,53 @@ def _convert_model(file: Path, out: Path, to: Language, force: bool) -> Converte
     return Converted(tuple(texts), tuple(notes))
 
 
+def _convert_renumf90(file: Path, out: Path, force: bool) -> Converted:
+    problems = Problems(str(file))
+    try:
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as e:
+        raise ModelError(Problem(f"byte {e.start} is not UTF-8", str(file))) from None
+    parsed = read_renumf90(text, problems)
+    problems.stop_if_any()
+    found = build_model(parsed, file, problems)
+    problems.stop_if_any()
+    base, folder = file.parent, out.parent
+    spec, raw = found.spec, found.pedigrees
+    records = folder / spec.data.records[0]
+    tables = {spec.data.records[0]: parsed.datafile, **{p.file: raw[p.name].file for p in spec.pedigrees}}
+    _may_write([out, *(folder / name for name in tables)], force)
+    folder.mkdir(parents=True, exist_ok=True)
+    dams = [
+        (name, animal, base / found.pedigrees[p].file, found.pedigrees[p].columns) for name, animal, p in found.dams
+    ]
+    responses = list(spec.traits)
+    convert_records(
+        base / parsed.datafile, records, found.columns, responses, found.missing, dams, skip=found.skip_header
+    )
+    pedigrees = []
+    for pedigree in spec.pedigrees:
+        one = raw[pedigree.name]
+        groups = convert_pedigree(base / one.file, folder / pedigree.file, one.columns, one.groups)
+        pedigrees.append(replace(pedigree, phantomparents=groups))
+    spec = replace(spec, pedigrees=tuple(pedigrees))
+    comments = [f"From {file.name}, a parameter file of renumf90. Sub-factor e3_2 is effect 3 of trait 2."]
+    comments += [f"Not carried over: {what}" for what in found.left_out]
+    if not any(job.name == "reml" for job in spec.jobs):
+        comments.append('To estimate the variances, as airemlf90 does: [jobs] run = ["reml", "solve"]')
+    write_files({out: write_toml(spec, comments)}, force)
+    load_model(out, read_schema, read_levels)  # what is wrong in the model is said of the new file
+    files = (out, *(folder / name for name in tables))
+    return Converted(files, tuple(f"not carried over: {what}" for what in found.left_out))
+
+
+def _may_write(paths: Sequence[Path], force: bool) -> None:
+    if not force and (there := [str(path) for path in paths if path.exists()]):
+        raise UsageError(f"{', '.join(there)} would be overwritten; give another --out, or --force")
+
+
 def write_files(texts: dict[Path, str], force: bool) -> None:
     """Write texts to files, all of them or, if one is there already and `force` is false, none."""
-    if not force and (there := [str(path) for path in texts if path.exists()]):
-        raise UsageError(f"{', '.join(there)} would be overwritten; give another --out, or --force")
+    _may_write([*texts], force)
     for path, text in texts.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
