@@ -10,7 +10,7 @@ from henderson.equations.columns import ColumnOperator
 from henderson.equations.design import build_design
 from henderson.equations.operator import Operator, build_operator
 from henderson.equations.rank import full_rank
-from henderson.equations.samples import quadratic_forms, sample_right_hand_sides
+from henderson.equations.samples import cross_forms, quadratic_forms, sample_right_hand_sides
 from henderson.partitions.threads import Team
 from henderson.solvers.pcg_columns import pcg_columns
 from henderson.solvers.preconditioner import BlockPreconditioner
@@ -51,8 +51,9 @@ def test_covariance_is_that_of_the_equations(name: str) -> None:
     assert np.abs(eta.mean(axis=1) / scale).max() < 5 / np.sqrt(n)
 
 
+@pytest.mark.parametrize("kind", ["quadratic", "cross"])
 @pytest.mark.parametrize("name", MODELS)
-def test_forms_are_unbiased_for_traces(name: str) -> None:
+def test_forms_are_unbiased_for_traces(name: str, kind: str) -> None:
     spec, data = small_model(MODELS[name])
     with Team(1) as team:
         operator = build_operator(full_rank(build_design(spec, data)), data, team)
@@ -61,7 +62,10 @@ def test_forms_are_unbiased_for_traces(name: str) -> None:
         random, residual = [], []
         for seed in range(SEEDS):
             solved = pcg_columns(columns, M, sample_right_hand_sides(columns, seed), rtol=1e-9)
-            forms = quadratic_forms(columns, solved.solution)
+            if kind == "quadratic":
+                forms = quadratic_forms(columns, solved.solution)
+            else:
+                forms = cross_forms(columns, solved.solution, seed)
             random.append(forms.random)
             residual.append(forms.residual)
         exact = exact_forms(operator)

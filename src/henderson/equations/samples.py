@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cholesky
 
 from henderson.equations.columns import ColumnOperator
+from henderson.equations.operator import Operator
 from henderson.equations.partition import LocalMatrix, LocalPedigree
 from henderson.errors import NotSupportedError
 from henderson.kernels import samples as kernels
@@ -29,7 +30,7 @@ class Forms:
     """Quadratic forms of solutions, one a column.
 
     random: per group float64 (n_columns, width, width), S'Gamma^-1 S, or None if fixed; residual: float64 (n_columns,
-    n_patterns, n_traits, n_traits), sums of weight * (W s)(W s)' by pattern of missing traits.
+    n_patterns, n_traits, n_traits), sums of weight * (W s)(W s)' by pattern, zero for missing traits.
     """
 
     random: tuple[Floats | None, ...]
@@ -47,13 +48,7 @@ def sample_right_hand_sides(columns: ColumnOperator, seed: int, first_record: Se
     operator = columns.operator
     design = operator.design
     n_traits = design.n_traits
-    factors = np.zeros_like(operator.residual)
-    for p, inverse in enumerate(operator.residual):
-        seen = np.flatnonzero(np.diag(inverse.reshape(n_traits, n_traits)))
-        block = np.zeros((n_traits, n_traits))
-        if len(seen):
-            block[np.ix_(seen, seen)] = cholesky(inverse.reshape(n_traits, n_traits)[np.ix_(seen, seen)], lower=True)
-        factors[p] = block.ravel()
+    factors = residual_factors(operator).reshape(-1, n_traits * n_traits)
     word = np.uint64(seed)
     out = columns.zeros()
 
@@ -118,4 +113,69 @@ def quadratic_forms(columns: ColumnOperator, x: Vectors) -> Forms:
     sums = [operator.exchange.sum_arrays([each[g] for each in parts]) for g in range(len(parts[0]))]
     whole = [s + np.swapaxes(np.tril(s, -1), -1, -2) for s in sums]
     random = (None if i is None else whole[g] for g, i in enumerate(operator.sigma_inverse))
-    return Forms(tuple(random), whole[-1])
+    observed = design.patterns.observed
+    return Forms(tuple(random), whole[-1] * (observed[:, :, None] & observed[:, None, :]))
+
+
+def cross_forms(columns: ColumnOperator, x: Vectors, seed: int, first_record: Sequence[int] | None = None) -> Forms:
+    """Return other forms with the expected values of `quadratic_forms`, of the solutions `x` of the samples of `seed`.
+
+    S'Gamma^-1/2 Z F' Sigma instead of S'Gamma^-1 S, F F' = Sigma^-1: linear in the solutions, a Hutchinson estimate
+    (1990) whose signs make it exact where the data say nothing. Made symmetric. **Collective**.
+    """
+    operator = columns.operator
+    design = operator.design
+    k, n_traits = columns.n_columns, design.n_traits
+    word = np.uint64(seed)
+    operator.exchange.forward(x)
+
+    def part(p: int) -> list[Floats]:
+        partition = operator.partitions[p]
+        r = partition.records
+        found = []
+        for g, local in enumerate(partition.layout.groups):
+            form = np.zeros((k, local.width, local.width))
+            relationship = partition.relationship[g]
+            where = (word, g + 1, local.width, local.first_owned)
+            if operator.sigma_inverse[g] is None:
+                pass
+            elif isinstance(relationship, LocalPedigree):
+                own = (relationship.sire, relationship.dam, relationship.precision)
+                kernels.pedigree_crosses(*where, local.start, *own, x[p], form)
+            else:
+                kernels.level_crosses(*where, local.owned_levels(), x[p], form)
+            found.append(form)
+        start = r.start if first_record is None else first_record[p]
+        residual = np.zeros((k, len(design.patterns.observed), n_traits, n_traits))
+        kernels.record_crosses(
+            word, start, n_traits, r.slots, r.pattern, r.weights, operator.terms, r.coefficients, x[p], residual
+        )
+        return [*found, residual]
+
+    parts = operator.team.run(part, operator.n_partitions)
+    sums = [operator.exchange.sum_arrays([each[g] for each in parts]) for g in range(len(parts[0]))]
+    random: list[Floats | None] = []
+    for g, inverse in enumerate(operator.sigma_inverse):
+        random.append(None if inverse is None else _symmetric(sums[g] @ np.linalg.inv(cholesky(inverse, lower=True))))
+    residual = np.zeros_like(sums[-1])
+    for p, factor in enumerate(residual_factors(operator)):
+        seen = np.flatnonzero(np.diag(factor))
+        if len(seen):
+            at = np.ix_(np.arange(k), seen, seen)
+            residual[:, p][at] = _symmetric(sums[-1][:, p][at] @ np.linalg.inv(factor[np.ix_(seen, seen)]))
+    return Forms(tuple(random), residual)
+
+
+def residual_factors(operator: Operator) -> Floats:
+    """Return F of every pattern, F F' = R^-1, lower triangular, zero where missing."""
+    n_traits = operator.design.n_traits
+    factors = np.zeros((len(operator.residual), n_traits, n_traits))
+    for p, inverse in enumerate(operator.residual.reshape(-1, n_traits, n_traits)):
+        seen = np.flatnonzero(np.diag(inverse))
+        if len(seen):
+            factors[p][np.ix_(seen, seen)] = cholesky(inverse[np.ix_(seen, seen)], lower=True)
+    return factors
+
+
+def _symmetric(a: Floats) -> Floats:
+    return np.asarray((a + np.swapaxes(a, -1, -2)) / 2.0)

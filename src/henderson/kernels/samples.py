@@ -230,3 +230,90 @@ def residual_forms(
             for u in range(t + 1):
                 for j in range(n_columns):
                     out[j, pattern[r], t, u] += weight * eta[t, j] * eta[u, j]
+
+
+@jit
+def level_crosses(
+    seed: np.uint64,
+    stream: int,
+    width: int,
+    first: int,
+    levels: NDArray[np.int32],
+    x: NDArray[np.float64],
+    out: NDArray[np.float64],
+) -> None:
+    """Add X_j'Z_j to out[j], Z_j being the signs of `level_samples`: float64 (n_columns, width, width)."""
+    for i in range(levels.size):
+        own = np.uint32(first + i * width)
+        for u in range(width):
+            signs = _signs(seed, np.uint64(stream), np.uint64(np.int64(levels[i]) * width + u))
+            for j in range(x.shape[1]):
+                z = _sign(signs, j)
+                for t in range(width):
+                    out[j, t, u] += x[own + t, j] * z
+
+
+@jit
+def pedigree_crosses(
+    seed: np.uint64,
+    stream: int,
+    width: int,
+    first: int,
+    start: int,
+    sire: NDArray[np.uint32],
+    dam: NDArray[np.uint32],
+    precision: NDArray[np.float64],
+    x: NDArray[np.float64],
+    out: NDArray[np.float64],
+) -> None:
+    """Add X_j'(T^-1)'D^-1/2 Z_j to out[j], Z_j being the signs of `pedigree_samples`."""
+    m = np.empty(width)
+    for i in range(sire.size):
+        own = np.uint32(first + i * width)
+        root = np.sqrt(precision[i])
+        for j in range(x.shape[1]):
+            for t in range(width):
+                m[t] = root * (x[own + t, j] - 0.5 * (x[sire[i] + t, j] + x[dam[i] + t, j]))
+            for u in range(width):
+                signs = _signs(seed, np.uint64(stream), np.uint64(np.int64(start + i) * width + u))
+                z = _sign(signs, j)
+                for t in range(width):
+                    out[j, t, u] += m[t] * z
+
+
+@jit
+def record_crosses(
+    seed: np.uint64,
+    first_record: int,
+    n_traits: int,
+    slots: NDArray[np.uint32],
+    pattern: NDArray[np.uint16],
+    weights: NDArray[np.float64] | None,
+    terms: NDArray[np.int32],
+    coefficients: NDArray[np.float64],
+    x: NDArray[np.float64],
+    out: NDArray[np.float64],
+) -> None:
+    """Add weight^1/2 (W x_j) z_j' of every record to out[j, pattern], z_j being the signs of `record_samples`.
+
+    out: float64 (n_columns, n_patterns, n_traits, n_traits).
+    """
+    n_columns = x.shape[1]
+    eta = np.empty((n_traits, n_columns))
+    for r in range(slots.shape[0]):
+        eta[:] = 0.0
+        for k in range(terms.shape[0]):
+            row = slots[r, terms[k, 1]] + np.uint32(terms[k, 2])
+            c = terms[k, 3]
+            scale = coefficients[r, c] if c >= 0 else 1.0
+            for j in range(n_columns):
+                eta[terms[k, 0], j] += scale * x[row, j]
+        weight = 1.0
+        if weights is not None:
+            weight = np.sqrt(weights[r])
+        for u in range(n_traits):
+            signs = _signs(seed, np.uint64(0), np.uint64((first_record + r) * n_traits + u))
+            for j in range(n_columns):
+                z = weight * _sign(signs, j)
+                for t in range(n_traits):
+                    out[j, pattern[r], t, u] += eta[t, j] * z
