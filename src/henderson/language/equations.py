@@ -75,7 +75,8 @@ WORDS = {
     "NAME": "a name", "ONE": "1", "INTEGER": "an integer", "EQUALS": "=", "PLUS": "+", "STAR": "*", "OPEN": "(",
     "CLOSE": ")", "SEMICOLON": ";", "COMMA": "a comma", "TYPE": "t(...)", "CLASS": "cl", "COVARIATE": "co",
     "GROUP": "gg(pedigree)", "POLYNOMIALS": "p(polynomial ids)", "NESTED": "n(column)", "CENTRED": "c(y) or c(n)",
-    "VARIANCE": "v(variance(positions))", "KIND": "r or i", "WHERE": "w(column=level)", "SWITCH": "y or n", "$END": "the end of the line",
+    "VARIANCE": "v(variance(positions))", "KIND": "r or i", "SWITCH": "y or n",
+    "WHERE": "w(column=level)", "$END": "the end of the line",
 }  # fmt: skip
 
 
