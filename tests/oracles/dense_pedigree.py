@@ -31,3 +31,28 @@ def relationship_matrix(sire: NDArray[np.int32], dam: NDArray[np.int32]) -> NDAr
             entered.append(i)
         waiting = [i for i in waiting if i not in ready]
     return A
+
+
+def average_relationship(
+    n: int,
+    pairs: list[list[tuple[int, int, float]]],
+    gamma: NDArray[np.float64] | None = None,
+) -> NDArray[np.float64]:
+    """A (n, n) averaged over pairs (sire, dam, probability) of parents, -1 unknown; `gamma` is its first block.
+
+    Plain loops, animals with parents before them: a_ij = sum_k p_k (a_sj + a_dj) / 2, a_ii = 1 + sum_k p_k a_sd / 2.
+    """
+    A = np.zeros((n, n))
+    first = 0
+    if gamma is not None:
+        first = len(gamma)
+        A[:first, :first] = gamma
+    for i in range(first, n):
+        A[i, i] = 1.0
+        for s, d, p in pairs[i]:
+            for j in range(i):
+                A[i, j] += p * ((A[s, j] if s >= 0 else 0.0) + (A[d, j] if d >= 0 else 0.0)) / 2
+            if s >= 0 and d >= 0:
+                A[i, i] += p * A[s, d] / 2
+        A[:i, i] = A[i, :i]
+    return A

@@ -44,6 +44,8 @@ class PedigreeSpec:
     qfile: str | None = None
     metafile: str | None = None
     metamatrix: Matrix | None = None
+    mgs: bool = False  # the third column is the maternal grandsire, a fourth the maternal granddam
+    group_variance: float | None = None  # of phantom parents in A, in units of Sigma; None: they are fixed
 
 
 @dataclass(frozen=True)
