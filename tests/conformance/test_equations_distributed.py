@@ -27,46 +27,70 @@ RANKS = 4
 N_RANDOM = 8
 SECONDS = 240
 
+A = 'gamma = { A = { pedigree = "ped" } }'
+
+
+def variances(*more: str, **sizes: int) -> str:
+    """Return the sections of covariances of these sizes; `more` are whole lines for the last one."""
+    sections = [f'[variance."{name}"]\nsigma = {(np.eye(n) + 0.5).tolist()}' for name, n in sizes.items()]
+    sections = [f"{text}\n{A}" if '"g"' in text else text for text in sections]
+    return "\n".join([*sections, *more])
+
+
+def equations(text: str) -> str:
+    return f'[model]\npolynomials = ["x"]\nequations = """\n{text}\n"""\n'
+
+
+TRIO = "id,sire,dam\na,0,0\nb,0,0\nc,a,b\nd,a,c\n"
+# pedigree, records, model
 FEW = {
-    "two animals": ("id,sire,dam\nb,a,0\na,0,0\n", "y,id,h\n2.5,b,x\n", "y = h*b1 + id*u(v(g(1)))"),
-    "three records": ("id,sire,dam\na,0,0\n", "y,z,id,h\n2,1,a,x\n1,4,a,w\n7,NA,a,x\n", "y = h*b1\nz = h*b2 + 1*m"),
+    "two animals": (
+        "id,sire,dam\nb,a,0\na,0,0\n",
+        "y,id,h\n2.5,b,x\n",
+        equations("y = h*b1 + id*u(v(g(1)))") + variances(g=1, res=1),
+    ),
+    "three records": (
+        "id,sire,dam\na,0,0\n",
+        "y,z,id,h\n2,1,a,x\n1,4,a,w\n7,NA,a,x\n",
+        equations("y = h*b1\nz = h*b2 + 1*m") + variances(res=2),
+    ),
     "one class": (
-        "id,sire,dam\na,0,0\nb,0,0\nc,a,b\n",
+        TRIO,
         "y,id,h,x\n2,a,9,1\n3,b,10,1\n4,c,10,1\n1,a,9,1\nNA,a,,1\n",
-        "y = x(t(co))*c + h*b1 + id*u(v(g(1))) + id*p(v(pe(1)))",
+        equations("y = x(t(co))*c + h*b1 + id*u(v(g(1))) + id*p(v(pe(1)))") + variances(g=1, pe=1, res=1),
     ),
     "interactions": (
-        "id,sire,dam\na,0,0\nb,0,0\nc,a,b\nd,a,c\n",
+        TRIO,
         "y,id,h,s\n2,a,9,1\n3,b,10,1\n4,c,10,2\n1,a,9,2\n5,d,9,1\n3,d,10,2\n",
-        "y ~ h + h:s",
-        "~ vm(id, ped) + ide(id) + h:id",
+        '[model]\nfixed = "y ~ h + h:s"\nrandom = "~ vm(id, ped) + ide(id) + h:id"\n'
+        + variances("", **{"id": 1, "id_2": 1, "h:id": 1, "res": 1}),
     ),
     "levels that are 0": (
         "id,sire,dam\n7,0,0\n8,0,0\n12,7,8\n",
         "y,id,dam,h\n2,12,0,1\n3,7,8,2\n4,8,12,0\n1,7,7,2\n5,7,0,1\n",
-        "y = h*b1 + id*u(v(g(1))) + dam*m(v(g(2))) + dam*p(v(pe(1)))",
+        equations("y = h*b1 + id*u(v(g(1))) + dam*m(v(g(2))) + dam*p(v(pe(1)))") + variances(g=2, pe=1, res=1),
+    ),
+    "residual classes and single levels": (
+        TRIO,
+        "y,z,id,s,x\n2,1,a,F,1\n3,NA,b,M,2\n4,3,c,F,0.5\nNA,1,a,M,3\n5,2,d,Z,1\n",
+        equations("y = s*b1 + x(t(co);w(s=M))*c1 + id*u(v(g(1)))\nz = 1*m + id(w(s=F))*u2(v(g(2)))")
+        + variances('by = "s"', g=2, res=2),
+    ),
+    "groups": (
+        "id,sire,dam\np,0,0\nq,0,0\na,p,q\nb,p,q\nc,a,b\nd,a,q\ne,c,d\n",
+        "y,id,h\n2,a,1\n3,b,2\n4,c,2\n1,e,1\n5,d,3\n2,e,3\n",
+        equations("y = h*b1 + id(t(gg(ped)))*r + id*u(v(g(1))) + id*p(v(pe(1)))") + variances(g=1, pe=1, res=1),
     ),
 }
 
 
-def small_files(folder: Path, pedigree: str, records: str, model: str, random: str = "") -> Path:
-    """Write a model given as equations, or as formulas with the covariances of three random terms."""
+def small_files(folder: Path, pedigree: str, records: str, model: str) -> Path:
     (folder / "ped.csv").write_text(pedigree)
     (folder / "records.csv").write_text(records)
-    text = '[data]\nrecords = "records.csv"\n'
-    if random:
-        text += (
-            f'classes = ["h", "s"]\n[pedigree.ped]\nfile = "ped.csv"\n[model]\nfixed = "{model}"\nrandom = "{random}"\n'
-        )
-        variances = {"id": 1, "id_2": 1, "h:id": 1, "res": 1}
-    else:
-        text += f'[pedigree.ped]\nfile = "ped.csv"\n[model]\nequations = """\n{model}\n"""\npolynomials = ["x"]\n'
-        variances = {"g": 2 if "g(2)" in model else 1, "pe": 1}
-        variances = {name: n for name, n in variances.items() if f"v({name}(" in model} | {"res": model.count("=")}
-    for name, n in variances.items():
-        text += f'[variance."{name}"]\nsigma = {(np.eye(n) + 0.5).tolist()}\n'
-        text += 'gamma = { A = { pedigree = "ped" } }\n' if name == "g" else ""
-    (folder / "model.toml").write_text(text)
+    groups = "phantomparents = 2\n" if "gg(ped)" in model else ""
+    classes = 'classes = ["h", "s"]\n' if "fixed" in model else ""
+    text = f'[data]\nrecords = "records.csv"\n{classes}[pedigree.ped]\nfile = "ped.csv"\n{groups}'
+    (folder / "model.toml").write_text(text + model)
     return folder / "model.toml"
 
 
