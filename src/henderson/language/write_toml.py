@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
+from itertools import zip_longest
 
 from henderson.errors import ModelError, Problem
 from henderson.language.printing import print_equations
@@ -99,9 +100,13 @@ def matrix(rows: Matrix) -> str:
     cells = [[number(v) for v in row] for row in rows]
     if len(cells) == 1:
         return f"[[{', '.join(cells[0])}]]"
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = (", ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)) for row in cells)
-    return "[\n" + "".join(f"  [{line}],\n" for line in lines) + "]"
+    return "[\n" + "".join(f"  [{line}],\n" for line in aligned(cells)) + "]"
+
+
+def aligned(cells: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows of texts as lines, columns one below the other."""
+    widths = [max(map(len, column)) for column in zip_longest(*cells, fillvalue="")]
+    return [", ".join(c.rjust(w) for c, w in zip(row, widths, strict=False)) for row in cells]
 
 
 def value(option: Option) -> str:

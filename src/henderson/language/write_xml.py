@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from henderson.errors import ModelError, Problem
 from henderson.language.printing import print_equations
 from henderson.language.spec import ONE, RESIDUAL, Matrix, MatrixSpec, ModelSpec, PedigreeSpec, VarianceSpec
-from henderson.language.write_toml import number
+from henderson.language.write_toml import aligned, number
 from henderson.language.write_xml_jobs import write_jobs
 
 _WORD = re.compile(r"[A-Za-z_][\w.-]*", re.ASCII)
@@ -102,9 +102,7 @@ def element(name: str, lines: Sequence[str], escape: str = "") -> list[str]:
 
 
 def _rows(matrix: Matrix) -> list[str]:
-    cells = [[number(v) for v in row] for row in matrix]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return [", ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)) for row in cells]
+    return aligned([[number(v) for v in row] for row in matrix])
 
 
 def _data(spec: ModelSpec) -> list[str]:
@@ -118,11 +116,13 @@ def _pedigrees(pedigrees: Sequence[PedigreeSpec]) -> list[str]:
     lines = [f"pedigrees: {','.join(p.name for p in pedigrees)}"]
     for p in pedigrees:
         inner = [f"file: {p.file}"]
-        if switches := [s for s in ("selfing", "probabilistic") if getattr(p, s)]:
+        if switches := [s for s in ("selfing", "probabilistic", "mgs") if getattr(p, s)]:
             inner.append(f"switch: {','.join(switches)}")
         if p.phantomparents:
             inner.append(f"phantomparents: {p.phantomparents}")
         inner += [f"{k}: {v}" for k in ("qfile", "metafile") if (v := getattr(p, k)) is not None]
+        if p.group_variance is not None:
+            inner.append(f"group_variance: {number(p.group_variance)}")
         if p.metamatrix is not None:
             inner += element("metamatrix", _rows(p.metamatrix), "array")
         lines += element(p.name, inner)
@@ -173,6 +173,10 @@ def _lost_data(spec: ModelSpec) -> Iterator[str]:
             yield f"pedigree {p.name!r}: lmt always counts inbreeding (inbreeding = false)"
         if p.add_missing_parents:
             yield f"pedigree {p.name!r}: lmt needs a row for every parent (add_missing_parents = true)"
+        if p.mgs:
+            yield f"pedigree {p.name!r}: lmt has no pedigrees of sires and maternal grandsires (mgs = true)"
+        if p.group_variance is not None:
+            yield f"pedigree {p.name!r}: in lmt, groups in the relationships are fixed (group_variance)"
     yield from (f"matrix {m.name!r}: lmt reads relationships, not their inverse" for m in spec.matrices if m.inverse)
 
 
