@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -154,3 +155,55 @@ def test_shares_are_those_of_one_process(cases: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
     assert done.returncode == 0, done.stdout + done.stderr[-4000:]
     assert done.stdout.splitlines() == [f"shares of {n} agree" for n in range(1, RANKS + 1)]
+
+
+def damage(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[len(data) // 3] ^= 0xFF
+    file.write_bytes(bytes(data))
+
+
+def test_all_ranks_tell_the_same_error(tmp_path: Path) -> None:
+    """One rank only meets what is wrong: all end with its words, none waits for ever."""
+    animals = [f"a{k}" for k in range(40)]
+    pedigree = "id,sire,dam\n" + "".join(f"{a},0,0\n" for a in animals)
+    records = "y,id,h,x\n" + "".join(f"{k},{a},{k % 3},{k % 5}\n" for k, a in enumerate(animals))
+    model = equations("y = h*b1 + x(t(co(p(1);c(n))))*c1 + id*u(v(g(1))) + id*p(v(pe(1)))") + variances(
+        g=1, pe=1, res=1
+    )
+    cases = {
+        "infinite": model.replace('"x"', '"1/(x-4)"'),
+        "missing file": model,
+        "damaged record": model,
+        "damaged label": model,
+        "no store": model,
+    }
+    root = tmp_path / "cases"
+    root.mkdir()
+    for name, text in cases.items():
+        folder, source = root / name, tmp_path / name
+        folder.mkdir()
+        source.mkdir()
+        file = small_files(source, pedigree, records, text)
+        (folder / "model").write_text(str(file))
+        ingest(load_model(file, read_schema), folder / "s.zarr")
+    (root / "missing file" / "s.zarr" / "records" / "response.y" / "c" / "0").unlink()
+    damage(root / "damaged record" / "s.zarr" / "records" / "response.y" / "c" / "0")
+    damage(next((root / "damaged label" / "s.zarr" / "pedigree" / "ped" / "id" / "c" / "0").rglob("0")))
+    (root / "no store" / "s.zarr").rename(tmp_path / "elsewhere")
+    command = [str(MPIEXEC), "-n", "3", sys.executable, str(WORKER.with_name("shares_errors_worker.py")), str(root)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    told = json.loads(done.stdout)
+    words = {
+        "infinite": "InputFileError: polynomial 1",
+        "missing file": "a file of the store is missing",
+        "damaged record": "the store cannot be read",
+        "damaged label": "the store cannot be read",
+        "no store": "there is no store",
+    }
+    for name, texts in told.items():
+        assert len(texts) == 3
+        assert set(texts) == {texts[0]}
+        assert words[name] in texts[0]
+    assert told.keys() == words.keys()

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
-from henderson.errors import HendersonError, Problem, StoreError
+from henderson.errors import StoreError
 from henderson.partitions.agree import agreed
 from henderson.partitions.communicator import Communicator
 from henderson.partitions.cut import cut_at
 from henderson.partitions.threads import even_bounds
 from henderson.store.model_data import ModelData
-from henderson.store.reader import REMEDY, missing_files
+from henderson.store.reader import missing_files
 from henderson.store.slices import StoreParts
 
-T = TypeVar("T")
 Bounds = dict[str, Sequence[int]]  # of every pedigree and matrix: where its individuals are cut
 
 
@@ -32,7 +30,7 @@ def share_of_store(path: Path, communicator: Communicator) -> tuple[ModelData, B
 
     """
     rank, size = communicator.rank, communicator.size
-    parts, cut = agreed(communicator, lambda: _readable(path, lambda: _first_cut(path, rank, size)))
+    parts, cut = agreed(communicator, lambda: _first_cut(path, rank, size))
     sizes = parts.sizes()
     levels, records = zip(*communicator.gather_all(cut), strict=True)
     bounds: Bounds = {name: even_bounds(n, size) for name, n in sizes.items()}
@@ -42,10 +40,7 @@ def share_of_store(path: Path, communicator: Communicator) -> tuple[ModelData, B
     ends = [*records, parts.n_records]
     mine = {name: (b[rank], b[rank + 1]) for name, b in bounds.items()}
 
-    def read() -> ModelData:
-        return parts.read((ends[rank], ends[rank + 1]), mine)
-
-    return agreed(communicator, lambda: _readable(path, read)), bounds
+    return agreed(communicator, lambda: parts.read((ends[rank], ends[rank + 1]), mine)), bounds
 
 
 def _first_cut(path: Path, rank: int, size: int) -> tuple[StoreParts, tuple[int, int]]:
@@ -63,13 +58,3 @@ def _first_cut(path: Path, rank: int, size: int) -> tuple[StoreParts, tuple[int,
         return parts, (0, 0)
     n_levels = parts.sizes()[parts.columns.related[0][1]]
     return parts, cut_at(rank, size, n_levels, n_records, home.first_not_below)
-
-
-def _readable(path: Path, read: Callable[[], T]) -> T:
-    """Return `read()`; what goes wrong while a store is decoded becomes a StoreError."""
-    try:
-        return read()
-    except (HendersonError, MemoryError):
-        raise
-    except Exception as error:  # codecs, metadata and files each raise their own kinds
-        raise StoreError(Problem(f"the store cannot be read ({error})", file=str(path), remedy=REMEDY)) from error

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from henderson.partitions.agree import agreed
 from henderson.partitions.communicator import Array, Communicator
 from henderson.partitions.threads import even_bounds
 
@@ -31,7 +32,7 @@ def fetch_rows(
     cuts = np.searchsorted(mine, even_bounds(n_rows, communicator.size)[1:-1])
     asked = communicator.all_to_all(np.split(mine, cuts))
     distinct, position = np.unique(np.concatenate(asked), return_inverse=True)
-    values = read(distinct)[position.reshape(-1)]
+    values = agreed(communicator, lambda: read(distinct))[position.reshape(-1)]
     return np.concatenate(communicator.all_to_all(_like(asked, values)))
 
 

@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING, Any
 from henderson.errors import Problem, StoreError
 from henderson.store.checksums import file_checksum
 from henderson.store.model_data import Labels, Loadings, ModelData, Pedigree, Records, RelationshipMatrix
-from henderson.store.schema import FORMAT, FORMAT_VERSION, RecordColumns, group_path, records_path, wip_of
+from henderson.store.schema import FORMAT, FORMAT_VERSION, REMEDY, RecordColumns, group_path, records_path, wip_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-REMEDY = "delete it and run `henderson ingest` again"
 
 Read = Callable[[str], "NDArray[Any]"]
 

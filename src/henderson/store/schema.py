@@ -32,6 +32,8 @@ CHUNK_ROWS = 1 << 17  # read and decoded at once
 SHARD_ROWS = 1 << 20  # one file, one writer
 MIN_ROWS = 1 << 10
 
+REMEDY = "delete it and run `henderson ingest` again"  # for a store that cannot be read
+
 
 @dataclass(frozen=True)
 class ArraySchema:

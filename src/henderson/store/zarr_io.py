@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,8 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
-from henderson.store.schema import ArraySchema
+from henderson.errors import Problem, StoreError
+from henderson.store.schema import REMEDY, ArraySchema
 
 _CODEC_LEVEL = 1  # higher levels cost several times the time for a few percent
 
@@ -78,15 +81,29 @@ def read_array(root: Path, path: str, pool: ThreadPoolExecutor) -> NDArray[Any]:
     return out
 
 
+@contextmanager
+def _decoding(array: Path) -> Iterator[None]:
+    """Turn whatever goes wrong into a StoreError: codecs, metadata and files each raise their own kinds."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise StoreError(Problem(f"the store cannot be read ({error})", file=str(array), remedy=REMEDY)) from error
+
+
 class StoredArray:
     """An array of a store that is read where it is indexed, and only there: a slice or indices of rows.
 
     Only the chunks that are asked for are read; the last one used is kept. Stands for a NumPy array where that is
-    indexed, asked for its shape, or converted (which reads all of it). Not for several threads at once.
+    indexed, asked for its shape, or converted (which reads all of it). Not for several threads at once. Raises
+    `StoreError` where a chunk or what is said about the array cannot be decoded.
     """
 
     def __init__(self, root: Path, path: str) -> None:
-        self._array = zarr.open_array(root, path=path, mode="r")
+        self._file = root / path
+        with _decoding(self._file):
+            self._array = zarr.open_array(root, path=path, mode="r")
         self.shape: tuple[int, ...] = tuple(self._array.shape)
         self.dtype: np.dtype[Any] = np.dtype(self._array.dtype)
         self._last: tuple[int, NDArray[Any]] | None = None
@@ -142,7 +159,8 @@ class StoredArray:
         rows = (self._array.shards or self._array.chunks)[0]
         for lo in range(start - start % rows, stop, rows):
             first, last = max(lo, start), min(lo + rows, stop)
-            out[first - start : last - start] = self._array[first:last]
+            with _decoding(self._file):
+                out[first - start : last - start] = self._array[first:last]
         return out
 
     def _chunk(self, number: int) -> NDArray[Any]:
