@@ -76,7 +76,7 @@ def write(folder: Path, lines: Sequence[str], positions: int) -> Path:
 
     variance = f"[variance.g]\nsigma = {diagonal(positions)}\n" if positions else ""
     text = (
-        '[data]\nrecords = "r.csv"\n[pedigree.ped]\nfile = "p.csv"\n'
+        '[data]\nrecords = "r.csv"\n[pedigree.ped]\nfile = "p.csv"\nphantomparents = 2\n'
         f'[model]\nequations = """\n{chr(10).join(lines)}\n"""\n'
         f"polynomials = {json.dumps(POLYNOMIALS)}\n{variance}[variance.res]\nsigma = {diagonal(len(lines))}\n"
     )

@@ -23,7 +23,7 @@ def model(folder: Path, equations: str, polynomials: str = "[]", traits: int = 1
     """The model of some equations; each variance is the text of its table."""
     tables = "\n".join(f"[variance.{name}]\n{table}" for name, table in variances.items())
     (folder / "m.toml").write_text(
-        f'[data]\nrecords = "r.csv"\n[pedigree.ped]\nfile = "p.csv"\n[model]\nequations = """\n{equations}\n"""\n'
+        f'[data]\nrecords = "r.csv"\n[pedigree.ped]\nfile = "p.csv"\nphantomparents = 2\n[model]\nequations = """\n{equations}\n"""\n'
         f"polynomials = {polynomials}\n{tables}\n[variance.res]\nsigma = {SIGMA[traits]}\n",
         encoding="utf-8",
     )
@@ -127,8 +127,8 @@ def test_a_malformed_equation_says_where_and_what_was_expected(line: str, column
 
 def test_line_and_column_are_those_of_the_parameter_file(tmp_path: Path) -> None:
     text = fault(tmp_path, "\n# a comment\n   y = sex*b +\n z = age*")
-    assert "line 9, column 15" in text
-    assert "line 10, column 10" in text
+    assert "line 10, column 15" in text
+    assert "line 11, column 10" in text
 
 
 @pytest.mark.parametrize(

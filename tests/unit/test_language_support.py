@@ -44,8 +44,6 @@ def test_an_animal_model_is_supported() -> None:
         ({"variances": (replace(G, sigma=None), RES)}, "without sigma of variance 'g'"),
         ({"variances": (G, replace(RES, type="block", sigma=None))}, "block"),
         ({"variances": (replace(G, gamma=GammaSpec("H", "ped")), RES)}, "kind H"),
-        ({"pedigrees": (PedigreeSpec("ped", "p.csv", probabilistic=True),)}, "probabilistic"),
-        ({"pedigrees": (PedigreeSpec("ped", "p.csv", metafile="m.csv"),)}, "metafounders"),
     ],
 )
 def test_each_part_is_named_once(change: dict[str, object], word: str) -> None:

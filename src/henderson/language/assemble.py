@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from henderson.errors import nearest, unknown
 from henderson.language.draft import Draft, DraftVariance, Schema
 from henderson.language.functions import parse_function
+from henderson.language.pedigrees import has_groups
 from henderson.language.source import Place, Problems, listed
 from henderson.language.spec import (
     ONE,
@@ -104,6 +105,12 @@ def _check_pedigrees(draft: Draft, problems: Problems) -> None:
             v = term.variable
             if v.pedigree is not None and v.pedigree not in draft.pedigrees:
                 problems.add(unknown("pedigree", v.pedigree, list(draft.pedigrees)), v.at)
+            elif v.pedigree is not None and not has_groups(draft.pedigrees[v.pedigree]):
+                problems.add(
+                    f"t(gg({v.pedigree})): pedigree {v.pedigree!r} has no groups",
+                    v.at,
+                    "say how many of its first rows are phantom parents, 'phantomparents'",
+                )
     for variance in draft.variances.values():
         gamma = variance.gamma
         if gamma is None or gamma.name is None:

@@ -11,6 +11,7 @@ from henderson.errors import ModelError, Problem, unknown
 from henderson.language.draft import Draft, DraftVariance
 from henderson.language.equations import parse_equations
 from henderson.language.jobs import NAMES, make_job
+from henderson.language.pedigrees import pedigree_faults
 from henderson.language.source import Problems
 from henderson.language.spec import RESIDUAL, DataSpec, GammaSpec, JobSpec, MatrixSpec, PedigreeSpec
 from henderson.language.toml_places import Places, find_places
@@ -105,7 +106,7 @@ def _read_pedigree(name: str, table: Table, draft: Draft) -> None:
     table.check_keys(
         (
             "file", "inbreeding", "selfing", "add_missing_parents", "probabilistic", "phantomparents", "qfile",
-            "metafile", "metamatrix",
+            "metafile", "metamatrix", "mgs", "group_variance",
         )
     )  # fmt: skip
     spec = PedigreeSpec(
@@ -119,9 +120,11 @@ def _read_pedigree(name: str, table: Table, draft: Draft) -> None:
         qfile=table.text("qfile"),
         metafile=table.text("metafile"),
         metamatrix=table.matrix("metamatrix"),
+        mgs=table.flag("mgs", False),
+        group_variance=table.number("group_variance"),
     )
-    if spec.metafile and spec.metamatrix:
-        table.fault("'metafile' and 'metamatrix' exclude each other", "metamatrix")
+    for key, message in pedigree_faults(spec):
+        table.fault(message, key)
     draft.pedigrees[name] = spec
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from henderson.errors import unknown
 from henderson.language.draft import Draft
 from henderson.language.equations import parse_equations
+from henderson.language.pedigrees import pedigree_faults
 from henderson.language.source import Problems
 from henderson.language.spec import DataSpec, PedigreeSpec
 from henderson.language.xml_jobs import read_jobs
@@ -63,25 +64,24 @@ def _read_data(element: Element, draft: Draft, problems: Problems) -> None:
 
 
 def _read_pedigree(element: Element, draft: Draft, problems: Problems) -> None:
-    known = ("file", "switch", "phantomparents", "qfile", "metafile")
+    known = ("file", "switch", "phantomparents", "qfile", "metafile", "group_variance")
     keys = Keys(element, problems, known, ("metamatrix",))
-    switches = keys.switches("selfing", "probabilistic")
+    switches = keys.switches("selfing", "probabilistic", "mgs")
     matrix = element.child("metamatrix")
-    qfile = keys.text("qfile")
-    if qfile is not None and Path(qfile).suffix not in (".bin", ".blkcsv", ".coocsv"):
-        keys.fault(f"qfile {qfile!r} must end in .bin, .blkcsv or .coocsv", "qfile")
     spec = PedigreeSpec(
         element.name,
         keys.text("file", needed=True) or "",
         selfing="selfing" in switches,
         probabilistic="probabilistic" in switches,
         phantomparents=keys.count("phantomparents"),
-        qfile=qfile,
+        qfile=keys.text("qfile"),
         metafile=keys.text("metafile"),
         metamatrix=read_matrix(matrix, problems) if matrix is not None else None,
+        mgs="mgs" in switches,
+        group_variance=keys.number("group_variance"),
     )
-    if spec.metafile and spec.metamatrix:
-        keys.fault("metafile and <metamatrix> exclude each other", "metafile")
+    for key, message in pedigree_faults(spec):
+        keys.fault(message, key if key in known else None)
     draft.pedigrees[element.name] = spec
 
 
