@@ -87,9 +87,15 @@ def _fit(spec: ModelSpec, data: ModelData, problem: Problem, found: Climb, optio
         n_observations=likelihood.n_observations,
         rank=likelihood.n_fixed,
         method="REML" if options.reml else "ML",
-        ordering=Ordering("natural", likelihood.pattern.n, likelihood.factor.nnz, 0, 0.0),
+        ordering=_ordering(likelihood),
         factor=likelihood.factor,
     )
+
+
+def _ordering(likelihood: Likelihood) -> Ordering:
+    symbolic = likelihood.factor.symbolic
+    n, nnz = likelihood.pattern.n, likelihood.factor.nnz
+    return Ordering(symbolic.ordering, n, nnz, symbolic.nnz_factor, symbolic.flops)
 
 
 def _with_estimates(design: Design, sigmas: Sequence[Floats]) -> Design:

@@ -184,11 +184,11 @@ class Likelihood:
         blocks = []
         r = self.pattern.records
         for g, part in enumerate(self.pattern.gammas):
-            blocks.append(_information(directions[g], point.inverses[g], 0.5 * len(part.number)))
+            blocks.append(information(directions[g], point.inverses[g], 0.5 * len(part.number)))
         for c, ds in enumerate(directions[self.n_random :]):
             block = np.zeros((len(ds), len(ds)))
             for kind in np.flatnonzero(r.residual_class == c):
-                block += _information(ds, point.residual[kind], 0.5 * self.counts[kind])
+                block += information(ds, point.residual[kind], 0.5 * self.counts[kind])
             blocks.append(block)
         size = sum(len(b) for b in blocks)
         joint, first = np.zeros((size, size)), 0
@@ -222,7 +222,7 @@ def _inverse(sigma: Floats) -> tuple[Floats, float] | None:
     return half.T @ half, 2.0 * float(np.log(np.diag(L)).sum())
 
 
-def _information(ds: Floats, inverse: Floats, weight: float) -> Floats:
+def information(ds: Floats, inverse: Floats, weight: float) -> Floats:
     """Return weight * tr(Sigma^-1 dSigma_k Sigma^-1 dSigma_l)."""
     if len(ds) == 0:
         return np.zeros((0, 0))

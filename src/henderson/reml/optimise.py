@@ -53,10 +53,10 @@ def climb(
     Cost of a round: a factorisation for each step tried, one selected inverse, one multiple solve.
     """
     phis = [s.pack(v) for s, v in zip(structures, start, strict=True)]
-    phis = [_inside(s, phi) for s, phi in zip(structures, phis, strict=True)]
+    phis = [inside(s, phi) for s, phi in zip(structures, phis, strict=True)]
     history: list[Round] = []
     clock = time.perf_counter()
-    point = likelihood.evaluate(_sigmas(structures, phis))
+    point = likelihood.evaluate(sigmas_of(structures, phis))
     if point is None:
         empty = Point([], [], np.zeros((0, 0, 0)), float("nan"), np.zeros(0), np.zeros((0, 0)), [], np.zeros(0), 0.0)
         return Climb(empty, phis, RemlStop.NOT_FINITE, history)
@@ -69,11 +69,11 @@ def climb(
     stop = RemlStop.MAX_ROUNDS
     for number in range(options.max_rounds + 1):
         likelihood.differentiate(point)
-        system = _System(likelihood, structures, phis, point)
+        system = System(likelihood, structures, phis, point)
         target = system.step(phis, 1.0 if options.method == "em" else 0.0, em=options.method == "em")
         decrement = 0.5 * float(system.gradient @ (target - np.concatenate(phis)))
         now = time.perf_counter()
-        history.append(Round(point.loglik, _free(structures, point.sigmas), step, decrement, now - clock))
+        history.append(Round(point.loglik, free_values(structures, point.sigmas), step, decrement, now - clock))
         clock = now
         if callback is not None:
             callback(number, history[-1])
@@ -90,7 +90,7 @@ def climb(
             target = system.step(phis, damping, em=options.method == "em")
             ahead = target - np.concatenate(phis)
             promised = float(system.gradient @ ahead - 0.5 * ahead @ system.hessian @ ahead)
-            trial = likelihood.evaluate(_sigmas(structures, _split(structures, target)))
+            trial = likelihood.evaluate(sigmas_of(structures, split(structures, target)))
             gain = -np.inf if trial is None else trial.loglik - before.loglik
             level = abs(promised) < 10.0 * noise and gain > -noise  # nothing left but rounding
             if trial is not None and (gain > max(1e-4 * promised, 0.0) or level):
@@ -111,7 +111,7 @@ def climb(
         elif gain > 0.75 * promised or promised < 10 * noise:
             damping = damping / 5.0 if damping > 0.02 else 0.0
         point, rise = best, abs(gain)
-        phis = _split(structures, target)
+        phis = split(structures, target)
         reference = np.abs(target) + 1e-3 * max(1e-300, float(np.abs(target).max()))
         change = float(np.max(np.abs(ahead) / reference))
     if stop is RemlStop.CONVERGED and _singular(structures, point.sigmas):
@@ -119,7 +119,7 @@ def climb(
     return Climb(point, phis, stop, history)
 
 
-class _System:
+class System:
     """Gradient and Hessians in working parameters at a point."""
 
     def __init__(
@@ -163,17 +163,17 @@ class _System:
         return start
 
 
-def _inside(structure: Structure, phi: Floats) -> Floats:
+def inside(structure: Structure, phi: Floats) -> Floats:
     found = structure.confine(phi, phi)
     return phi if found is None else found
 
 
-def _split(structures: Sequence[Structure], joint: Floats) -> list[Floats]:
+def split(structures: Sequence[Structure], joint: Floats) -> list[Floats]:
     ends = np.cumsum([s.n_free for s in structures])[:-1]
     return np.split(joint, ends)
 
 
-def _sigmas(structures: Sequence[Structure], phis: Sequence[Floats]) -> list[Floats]:
+def sigmas_of(structures: Sequence[Structure], phis: Sequence[Floats]) -> list[Floats]:
     return [s.sigma(phi) for s, phi in zip(structures, phis, strict=True)]
 
 
@@ -191,15 +191,15 @@ def _rescale(
     if not np.isfinite(factor) or factor <= 0 or 0.9 < factor < 1.1:
         return None
     moved = [s.pack(factor * sigma) for s, sigma in zip(structures, point.sigmas, strict=True)]
-    moved = [_inside(s, phi) for s, phi in zip(structures, moved, strict=True)]
-    found = likelihood.evaluate(_sigmas(structures, moved))
+    moved = [inside(s, phi) for s, phi in zip(structures, moved, strict=True)]
+    found = likelihood.evaluate(sigmas_of(structures, moved))
     if found is None or found.loglik < point.loglik:
         likelihood.evaluate(point.sigmas)
         return None
     return moved, found
 
 
-def _free(structures: Sequence[Structure], sigmas: Sequence[Floats]) -> tuple[float, ...]:
+def free_values(structures: Sequence[Structure], sigmas: Sequence[Floats]) -> tuple[float, ...]:
     """Return the values of the elements that are not held."""
     return tuple(
         float(sigma[e.row, e.col]) for s, sigma in zip(structures, sigmas, strict=True) for e in s.elements() if not e.fixed
