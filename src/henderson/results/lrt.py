@@ -37,7 +37,7 @@ class LrtResult:
     smaller: str
 
     def __str__(self) -> str:
-        parts = " + ".join(f"{w:.4g} chi2({df})" for df, w in sorted(self.mixture.items()))
+        parts = " + ".join(f"{w:.4g} chi2({df})".removeprefix("1 ") for df, w in sorted(self.mixture.items()))
         sign = "<=" if self.bound else "="
         lines = [
             "Likelihood ratio test",
