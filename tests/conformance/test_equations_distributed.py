@@ -19,13 +19,14 @@ from henderson.language.load import load_model
 from henderson.partitions.threads import Team
 from henderson.simulate.config import SimulationConfig
 from henderson.simulate.run import simulate
+from henderson.store import schema
 from henderson.store.reader import open_store
 from oracles.random_files import Written
 
 MPIEXEC = Path(sys.executable).with_name("mpiexec")
 WORKER = Path(__file__).with_name("shares_worker.py")
 RANKS = 4
-N_RANDOM = 8
+N_RANDOM = 6
 SECONDS = 240
 
 A = 'gamma = { A = { pedigree = "ped" } }'
@@ -207,3 +208,24 @@ def test_all_ranks_tell_the_same_error(tmp_path: Path) -> None:
         assert set(texts) == {texts[0]}
         assert words[name] in texts[0]
     assert told.keys() == words.keys()
+
+
+def test_no_rank_holds_more_than_its_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Peak of allocated arrays, rows of the pedigree's arrays that are read, and the local vectors: a quarter each."""
+    monkeypatch.setattr(schema, "CHUNK_ROWS", 1 << 10)
+    monkeypatch.setattr(schema, "SHARD_ROWS", 1 << 12)
+    simulate(
+        SimulationConfig(animals=30_000, herds=100, repeats=2, maternal=True, seed=5, threads=1), tmp_path / "data"
+    )
+    model = tmp_path / "data" / "model.toml"
+    ingest(load_model(model, read_schema), tmp_path / "s.zarr", workers=1)
+    script = WORKER.with_name("shares_memory_worker.py")
+    command = [str(MPIEXEC), "-n", str(RANKS), sys.executable, str(script), str(model), str(tmp_path / "s.zarr")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    told = json.loads(done.stdout)
+    (alone,) = told["1"]
+    for peak, rows, elements in told[str(RANKS)]:
+        assert peak < 0.35 * alone[0]
+        assert rows < 0.3 * alone[1]
+        assert elements < 0.3 * alone[2]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from henderson.equations.design import GroupPlan, group_plans
@@ -18,7 +18,7 @@ PEDIGREE_BYTES = 3 * 4 + 2 * 8 + 8  # sire, dam, generation; F, d; label
 TRIPLET = 16
 RANK_OF_X = "rank of X"
 LABEL_BYTES = 24  # of a level of a fixed effect, while levels are united
-GHOSTS = 0.5  # elements of other processes that one reads, relative to those it owns
+GHOSTS = 0.25  # elements of other processes that one reads, relative to those it owns
 
 
 @dataclass(frozen=True)
@@ -120,15 +120,16 @@ def estimate_per_rank(spec: ModelSpec, counts: Counts, n_ranks: int) -> tuple[Me
     """Return what one of `n_ranks` processes allocates for the same solve, item by item, in bytes.
 
     Everything is cut evenly but the columns of X: each process knows for all of them whether they are kept and what
-    their levels are called, and the first one finds those that depend on others. Ghosts are reckoned as `GHOSTS` of
-    the vectors; how many there are depends on the pedigree.
+    their levels are called. Ghosts are reckoned as `GHOSTS` of the vectors; how many there are depends on the pedigree.
     """
     if n_ranks == 1:
         return estimate(spec, counts)
     fixed = [plan for plan in group_plans(spec) if plan.n_fixed_terms]
     known = sum(_n_levels(plan, counts) * (plan.width + LABEL_BYTES) for plan in fixed)
+    own = replace(counts, n_records=-(-counts.n_records // n_ranks))
+    rank = next(i for i in estimate(spec, own) if i.what == RANK_OF_X)
     items = [
-        MemoryItem(i.what, i.bytes if i.what == RANK_OF_X else -(-i.bytes // n_ranks)) for i in estimate(spec, counts)
+        rank if i.what == RANK_OF_X else MemoryItem(i.what, -(-i.bytes // n_ranks)) for i in estimate(spec, counts)
     ]
     vectors = next(i.bytes for i in items if i.what.endswith("vectors"))
     return (*items, MemoryItem("ghosts", int(GHOSTS * vectors)), MemoryItem("levels of fixed effects", known))
