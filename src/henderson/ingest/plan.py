@@ -8,13 +8,14 @@ import json
 import os
 import shutil
 import zlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from henderson.errors import InputFileError, Problem
 from henderson.ingest.files import Block, Source, cut, damaged_gzip, expand, is_gzip
 from henderson.ingest.header import record_sources, shown, source_of
+from henderson.ingest.pedigree_rows import read_metafile
 from henderson.ingest.roles import Roles, roles_of
 from henderson.language.spec import MatrixSpec, ModelSpec, PedigreeSpec
 from henderson.store.schema import FORMAT_VERSION
@@ -66,7 +67,13 @@ def make_plan(spec: ModelSpec, block_bytes: int) -> Plan:
     used = {spec.variance(s.variance).gamma.name for s in spec.subfactors if s.variance is not None} | {
         t.pedigree for e in spec.equations for t in e.terms if t.pedigree is not None
     }
-    pedigrees = [p for p in spec.pedigrees if p.name in used]
+    pedigrees = []
+    for pedigree in spec.pedigrees:
+        if pedigree.name in used:
+            try:
+                pedigrees.append(_with_metafile(pedigree, base))
+            except InputFileError as error:
+                problems += error.problems
     matrices = [m for m in spec.matrices if m.name in used]
     parts: list[PedigreeSpec | MatrixSpec] = [*pedigrees, *matrices]
     for part in parts:
@@ -87,6 +94,14 @@ def make_plan(spec: ModelSpec, block_bytes: int) -> Plan:
         tuple((m, sources[m.name]) for m in matrices),
         block_bytes,
     )
+
+
+def _with_metafile(spec: PedigreeSpec, base: Path) -> PedigreeSpec:
+    """Return the pedigree with the matrix of its metafounders, if that is in a file."""
+    if spec.metafile is None:
+        return spec
+    path = expand([spec.metafile], base, f"[pedigree.{spec.name}] metafile")[0]
+    return replace(spec, metamatrix=read_metafile(path, shown(path, base)))
 
 
 def _fingerprint(
