@@ -71,7 +71,7 @@ class GroupLayout:
             slots = np.zeros(table_size(len(levels)), np.int32)
             level_table.first_use(levels, slots, np.empty_like(levels), 0)
             elements = np.concatenate([own, theirs]).astype(np.uint32)
-            level_table.offsets(codes.ravel(), slots, levels, elements, np.uint32(null), out.reshape(-1))
+            level_table.offsets(codes, slots, levels, elements, np.uint32(null), out)
             return out
         table = np.full(self.n_levels, null, np.uint32)
         table[self.owned] = own
