@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 FORMAT = 1
 LOOK_EVERY = 0.5  # seconds between two looks at clock and flag
+MOST = 20  # iterations between them
 MARKER = "checkpoint.json"
 
 Floats = NDArray[np.float64]
@@ -84,7 +85,7 @@ class Checkpointing:
     def decide(self, iteration: int) -> Decision:
         """Return what to do after `iteration`: the same on all ranks. **Collective**.
 
-        The ranks talk about twice a second: after each look they agree on the iteration of the next.
+        The ranks talk about twice a second, or every `MOST` iterations; after each look they agree on the next.
         """
         if iteration < self._next_look:
             return Decision()
@@ -93,7 +94,7 @@ class Checkpointing:
         stop, due, seconds = self.communicator.sum(mine).tolist()
         each = seconds / self.communicator.size / max(1, iteration - self._last_look)
         self._last_look, self._looked = iteration, now
-        self._next_look = iteration + max(1, int(LOOK_EVERY / max(each, LOOK_EVERY / 1000.0)))
+        self._next_look = iteration + max(1, int(LOOK_EVERY / max(each, LOOK_EVERY / MOST)))
         return Decision(stop > 0.0 or due > 0.0, stop > 0.0)
 
     def save(self, state: State, fingerprint: Mapping[str, Any]) -> bool:

@@ -34,7 +34,7 @@ class PetscOptions:
 
     rtol, max_it: as in `solvers.pcg`; preconditioner: the project's own, unless `arguments` name one of PETSc's;
     operator: products by the kernels, or by an assembled matrix; arguments: PETSc options under the prefix
-    ``henderson_``; file: more of them, one a line.
+    ``henderson_``; file: more of them, one a line; memory_limit: bytes on a rank that assembly may take, None for any.
     """
 
     rtol: float = 1e-8
@@ -43,6 +43,7 @@ class PetscOptions:
     operator: Literal["matrix-free", "assembled"] = "matrix-free"
     arguments: str = ""
     file: Path | None = None
+    memory_limit: int | None = None
 
 
 def read_options(options: PetscOptions) -> str:

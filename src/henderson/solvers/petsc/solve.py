@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from henderson.equations.assembly import BYTES_PER_TRIPLET, triplet_count
 from henderson.equations.distributed import Halo, Share
 from henderson.equations.operator import Operator
-from henderson.errors import HendersonError, UsageError
+from henderson.errors import HendersonError, ResourceError, UsageError
 from henderson.partitions.mpi import MpiCommunicator
 from henderson.partitions.threads import Team
 from henderson.solvers.checkpoint import Checkpointing, State, fingerprint_of, require
@@ -85,6 +88,7 @@ class Engine:
     def __init__(self, share: Share, communicator: MpiCommunicator, options: PetscOptions) -> None:
         self.communicator, self._halo, self._options = communicator, share.halo, options
         self._closing = ExitStack()
+        self._pc_bytes = 0
         start = time.perf_counter()
         try:
             self._set_up(share)
@@ -103,6 +107,7 @@ class Engine:
         self.matrix: PETSc.Mat | None = None
         if options.operator == "assembled":
             kind = scope.value("mat_type") or "aij"
+            self._check_memory()
             self.matrix = assemble_matrix(self.operator, self._halo, communicator, kind, PREFIX)
             self._closing.callback(self.matrix.destroy)
         n, n_global = self._halo.n_owned, self._halo.n_global
@@ -153,10 +158,27 @@ class Engine:
         if self.name == PETSc.PC.Type.ASM:
             pc.setASMType(PETSc.PC.ASMType.BASIC)  # the usual restricted one is not symmetric
         pc.setFromOptions()
+        before = resident_bytes()
         pc.setUp()
         pc.setUpOnBlocks()
+        self._pc_bytes = max(0, resident_bytes() - before)
         solve: Solve = pc.apply
         return solve
+
+    def _check_memory(self) -> None:
+        limit = self._options.memory_limit
+        need = max(self.communicator.gather_all(BYTES_PER_TRIPLET * triplet_count(self.operator)))
+        if limit is not None and need > limit:
+            raise ResourceError(
+                f"assembled equations may take {need / 2**30:.1f} GiB on a rank, of {limit / 2**30:.1f} GiB there are; "
+                "use more ranks, or --operator matrix-free"
+            )
+
+    def memory_bytes(self) -> int:
+        """Return what preconditioner and matrix take on this rank; of PETSc's preconditioners about."""
+        own = 0 if self.blocks is None else sum(a.nbytes for a in self.blocks.arrays())
+        entries = 0 if self.matrix is None else int(self.matrix.getInfo()["nz_allocated"])
+        return own + self._pc_bytes + entries * (8 + PETSc.IntType().itemsize)
 
     def close(self) -> None:
         """Free what PETSc holds. **Collective**."""
@@ -319,3 +341,11 @@ def agreed(communicator: MpiCommunicator) -> Iterator[None]:
         raise error
     if found:
         raise HendersonError(found[0])
+
+
+def resident_bytes() -> int:
+    """Return the memory that this process has now, 0 where the system does not tell."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0
