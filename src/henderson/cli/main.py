@@ -12,11 +12,8 @@ from typing import Any, TypeVar
 import click
 
 import henderson
-from henderson.cli.messages import say
+from henderson.cli.messages import end
 from henderson.cli.solver_options import solver_options
-from henderson.errors import HendersonError, UsageError
-from henderson.jobs.failures import STOPPED_BY_HAND, exit_code_of
-from henderson.jobs.launcher import launched
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -181,13 +178,7 @@ def main() -> None:
     as_json = "--json" in sys.argv
     try:
         cli(standalone_mode=False)
-    except click.exceptions.Abort:
-        sys.exit(STOPPED_BY_HAND)
-    except click.ClickException as error:
-        if launched().rank == 0:  # all copies that a launcher starts have the same command line
-            error.show()
-        sys.exit(UsageError.exit_code)
-    except (HendersonError, MemoryError, OSError) as error:
-        if launched().rank == 0:
-            say(error, as_json=as_json)
-        sys.exit(exit_code_of(error))
+    except SystemExit:
+        raise
+    except BaseException as error:
+        end(error, as_json=as_json)

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
 
 from henderson.cli.messages import say
 from henderson.cli.progress import progress_bars
 from henderson.errors import UsageError
-from henderson.jobs.distributed import require_petsc, run_together
+from henderson.jobs.distributed import compare_together, require_petsc, run_together
 from henderson.jobs.run import Outcome, Settings
 from henderson.jobs.stopping import InterruptedRunError, listening
 from henderson.jobs.together import one_voice
 
 if TYPE_CHECKING:
     from henderson.partitions.mpi import MpiCommunicator
+    from henderson.solvers.petsc.compare import LadderRow
 
 
 def run_jobs_together(
@@ -44,8 +50,27 @@ def run_jobs_together(
         one_voice(communicator, settings.folders(file)[0], tell),
         progress_bars(quiet=quiet or not first) as progress,
     ):
-        outcome = run_together(file, settings, communicator, stopping, progress)
-    return outcome if first else None
+        if not settings.compare:
+            outcome = run_together(file, settings, communicator, stopping, progress)
+            return outcome if first else None
+        rows = compare_together(file, settings, communicator, progress)
+    if first:
+        print(json.dumps([asdict(row) for row in rows])) if as_json else _print_ladder(rows)
+    return None
+
+
+def _print_ladder(rows: Sequence[LadderRow]) -> None:
+    columns = ("preconditioner", "operator", "rounds", "ms a round", "set-up s", "total s", "MiB", "end")
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for k, name in enumerate(columns):
+        table.add_column(name, justify="right" if 2 <= k < 7 else "left", no_wrap=k < 7)
+    for row in rows:
+        numbers = [""] * 5
+        if not row.remark:
+            seconds = (1e3 * row.seconds_per_round, row.set_up_seconds, row.seconds)
+            numbers = [f"{row.rounds}", *(f"{s:.2f}" for s in seconds), f"{row.memory_bytes / 2**20:.1f}"]
+        table.add_row(row.name, row.operator, *numbers, row.remark or row.reason.lower().replace("_", " "))
+    Console(highlight=False, width=max(100, Console().width)).print(table)
 
 
 @contextmanager
@@ -72,7 +97,7 @@ def _requeue_job() -> None:
 
 def _communicator() -> MpiCommunicator:
     try:
-        from henderson.partitions.mpi import MpiCommunicator
+        from henderson.partitions.mpi import world
     except (ImportError, RuntimeError) as error:
         raise UsageError(f"mpi4py does not load ({error}); cluster/env/README.md tells how to install it") from error
-    return MpiCommunicator()
+    return world()

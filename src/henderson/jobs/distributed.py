@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from henderson.jobs.stopping import Stopping
 from henderson.jobs.together import only_first
 from henderson.jobs.write import job_record, name_dropped, rtol_of, write_page
 from henderson.language.spec import JobSpec, ModelSpec
+from henderson.results.files import write_json
 from henderson.results.parallel_summary import digest_together
 from henderson.results.parallel_tables import write_tables_together
 from henderson.results.run_record import describe_inputs, effective_config, write_run_record
@@ -35,8 +36,12 @@ from henderson.solvers.solutions import Solutions, dropped_columns
 
 if TYPE_CHECKING:
     from henderson.partitions.mpi import MpiCommunicator
+    from henderson.solvers.petsc.compare import LadderRow
+    from henderson.solvers.petsc.options import PetscOptions
 
 log = logging.getLogger(__name__)
+
+COMPARISON = "preconditioners.json"
 
 
 def require_petsc() -> None:
@@ -70,23 +75,17 @@ def run_together(
     """
     stages = Stages()
     out, store = settings.folders(file)
-    with stages.stage("model"):
-        spec = only_first(communicator, lambda: _understand(file, settings, out))
-    with stages.stage("ingest"):
-        workers = settings.threads or os.cpu_count() or 1
-        only_first(communicator, lambda: ingest(spec, store, workers=workers, progress=progress))
-    with stages.stage("memory"):
-        check_memory_together(spec, store, communicator, communicator.on_this_node(), settings.memory)
-    with stages.stage("read store"):
-        share = take_share(spec, store, communicator)
+    spec, share, limit = _set_up(file, settings, communicator, stages, progress)
     job = next(j for j in spec.jobs if j.name == "solve")
     stopping.patient = True
     with stages.stage("solve"):
         checkpoints = checkpoints_of(spec, store, out, settings.checkpoint_every, stopping, communicator)
-        report = _solve(job, share, settings, communicator, checkpoints, progress)
+        options = _options(job, settings, limit)
+        report = _solve(share, options, communicator, checkpoints, progress)
     design = share.design
     dropped = dropped_columns(design)
-    solutions = Solutions((), dropped, replace(report, solution=[]), design.n_equations, (), design)
+    without: SolveReport[list[NDArray[np.float64]]] = replace(report, solution=[])  # type: ignore[arg-type]
+    solutions = Solutions((), dropped, without, design.n_equations, (), design)
     files: tuple[Path, ...] = ()
     effects: tuple[Digest, ...] = ()
     if report.converged:
@@ -118,6 +117,37 @@ def run_together(
     return Outcome(out, (*files, *pages, out / "run.json"), record, spec, (), effects)
 
 
+def compare_together(
+    file: Path, settings: Settings, communicator: MpiCommunicator, progress: Progress | None = None
+) -> list[LadderRow]:
+    """Return what each preconditioner takes to solve the model of `file`; **Collective**, no solutions are written."""
+    from henderson.solvers.petsc.compare import compare
+
+    spec, share, limit = _set_up(file, settings, communicator, Stages(), progress)
+    job = next(j for j in spec.jobs if j.name == "solve")
+    options = _options(job, settings, limit)
+    rows = compare(share, communicator, options)
+    out, _ = settings.folders(file)
+    only_first(communicator, lambda: write_json(out / COMPARISON, [asdict(row) for row in rows]))
+    return rows
+
+
+def _set_up(
+    file: Path, settings: Settings, communicator: MpiCommunicator, stages: Stages, progress: Progress | None
+) -> tuple[ModelSpec, Share, int]:
+    """Return the model, the share of this rank, and the bytes that it may take. **Collective**."""
+    out, store = settings.folders(file)
+    with stages.stage("model"):
+        spec = only_first(communicator, lambda: _understand(file, settings, out))
+    with stages.stage("ingest"):
+        workers = settings.threads or os.cpu_count() or 1
+        only_first(communicator, lambda: ingest(spec, store, workers=workers, progress=progress))
+    with stages.stage("memory"):
+        limit = check_memory_together(spec, store, communicator, communicator.on_this_node(), settings.memory)
+    with stages.stage("read store"):
+        return spec, take_share(spec, store, communicator), limit
+
+
 def _understand(file: Path, settings: Settings, out: Path) -> ModelSpec:
     spec = settings.applied_to(understand(file, settings.jobs))
     if others := [job.name for job in spec.jobs if job.name != "solve"]:
@@ -127,27 +157,31 @@ def _understand(file: Path, settings: Settings, out: Path) -> ModelSpec:
     return spec
 
 
-def _solve(
-    job: JobSpec,
-    share: Share,
-    settings: Settings,
-    communicator: MpiCommunicator,
-    checkpoints: Checkpointing | None,
-    progress: Progress | None,
-) -> SolveReport[NDArray[np.float64]]:
+def _options(job: JobSpec, settings: Settings, limit: int) -> PetscOptions:
     from henderson.solvers.petsc.options import PetscOptions
-    from henderson.solvers.petsc.solve import solve_share
 
     if job.get("method") not in (None, "pcg"):
         raise UsageError(f"the petsc engine iterates: method {job.get('method')!r} needs --engine embedded")
     chosen: dict[str, Any] = {k: v for k, v in job.options if k in ("preconditioner", "max_it")}
-    options = PetscOptions(
+    return PetscOptions(
         rtol=rtol_of(job),
         operator=settings.operator,  # type: ignore[arg-type]
         arguments=settings.petsc,
         file=settings.petsc_file,
+        memory_limit=limit,
         **chosen,
     )
+
+
+def _solve(
+    share: Share,
+    options: PetscOptions,
+    communicator: MpiCommunicator,
+    checkpoints: Checkpointing | None,
+    progress: Progress | None,
+) -> SolveReport[NDArray[np.float64]]:
+    from henderson.solvers.petsc.solve import solve_share
+
     callback = solve_progress(progress, options.rtol) if communicator.rank == 0 else None
     return solve_share(share, communicator, options, checkpointing=checkpoints, callback=callback)
 

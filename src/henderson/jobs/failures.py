@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from henderson.errors import HendersonError, Problem, ResourceError
+import click
+
+from henderson.errors import HendersonError, Problem, ResourceError, UsageError
 
 STOPPED_BY_HAND = 130
 
@@ -21,7 +23,9 @@ def known(error: BaseException) -> HendersonError | None:
 
 def exit_code_of(error: BaseException) -> int:
     """Return the exit code: that of our own errors, 130 if stopped by hand, 1 for a bug."""
-    if isinstance(error, KeyboardInterrupt):
+    if isinstance(error, KeyboardInterrupt | click.exceptions.Abort):
         return STOPPED_BY_HAND
+    if isinstance(error, click.ClickException):
+        return UsageError.exit_code
     ours = known(error)
     return 1 if ours is None else ours.exit_code

@@ -38,11 +38,11 @@ def check_memory(spec: ModelSpec, data: ModelData, limit: int | None = None) -> 
 
 def check_memory_together(
     spec: ModelSpec, store: Path, communicator: Communicator, on_this_node: Sequence[int], limit: int | None = None
-) -> None:
-    """Raise `ResourceError` on all ranks if those of a node take more together than it has; nothing is read before.
+) -> int:
+    """Return the bytes that a rank may take. **Collective**; the same on all ranks.
 
-    **Collective**. on_this_node: the ranks that share this rank's memory; limit: bytes that a node may give, if that
-    is less than there are.
+    on_this_node: the ranks that share this rank's memory; limit: bytes that a node may give, if that is less than there
+    are. Raises `ResourceError` if the ranks of a node take more together than it has; nothing is read before.
     """
     counts = counts_of_store(store)
     items = estimate_per_rank(spec, counts, communicator.size)
@@ -53,7 +53,7 @@ def check_memory_together(
     # the node that lacks most; the ranks on a node may have looked at different moments
     _, n_here, available = min(nodes, key=lambda node: node[2] - total * node[1])
     if total * n_here <= available:
-        return
+        return available // n_here
 
     def fits(nodes: int) -> bool:
         return _total(estimate_per_rank(spec, counts, nodes * n_here)) * n_here <= available

@@ -6,9 +6,9 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import NoReturn, Protocol, TypeVar
 
 from henderson.jobs.failures import exit_code_of
 from henderson.partitions.communicator import Communicator
@@ -58,32 +58,39 @@ def only_first(communicator: Communicator, work: Callable[[], T]) -> T:
 
 @contextmanager
 def one_voice(communicator: Team, out: Path, say: Say) -> Iterator[None]:
-    """Let an error in the block end all ranks with one message and one exit code, within seconds, whoever has it.
+    """Let an error in the block end all ranks, whoever has it: see `end_together`. **Collective**."""
+    if communicator.rank == 0:
+        with suppress(OSError):
+            (out / FAILURE).unlink()
+    communicator.barrier()
+    try:
+        yield
+    except BaseException as error:
+        end_together(communicator, out, error, say)
+
+
+def end_together(communicator: Team, out: Path | None, error: BaseException, say: Say) -> NoReturn:
+    """End all ranks because of `error` on this one, with one message and one exit code, within seconds.
 
     If all ranks have failed, the first with an error of its own says it and all exit in order. If others still work,
     perhaps inside a collective, the first that fails (it makes the file `FAILURE` in `out`) says it and ends them all.
     `say` prints an error.
     """
-    if communicator.rank == 0:
-        (out / FAILURE).unlink(missing_ok=True)
-    communicator.barrier()
-    try:
-        yield
-    except BaseException as error:
-        code = 0 if isinstance(error, FoundElsewhereError) else exit_code_of(error)
-        everyone = communicator.together(PATIENCE, code)
-        if everyone is not None:
-            speaker = next((rank for rank, theirs in enumerate(everyone) if theirs), 0)
-            if communicator.rank == speaker:
-                say(error)
-            sys.exit(everyone[speaker] or 1)
-        if not _is_first(out, communicator.rank, error):
-            time.sleep(30 * PATIENCE)  # the first one ends this process, too
-        say(error)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        time.sleep(LAST_WORDS)
-        communicator.abort(code or 1)
+    code = 0 if isinstance(error, FoundElsewhereError) else exit_code_of(error)
+    everyone = communicator.together(PATIENCE, code)
+    if everyone is not None:
+        speaker = next((rank for rank, theirs in enumerate(everyone) if theirs), 0)
+        if communicator.rank == speaker:
+            say(error)
+        sys.exit(everyone[speaker] or 1)
+    if out is not None and not _is_first(out, communicator.rank, error):
+        time.sleep(30 * PATIENCE)  # the first one ends this process, too
+    say(error)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    time.sleep(LAST_WORDS)
+    communicator.abort(code or 1)
+    sys.exit(code or 1)
 
 
 def _is_first(out: Path, rank: int, error: BaseException) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -139,3 +140,9 @@ class MpiCommunicator:
     def abort(self, exit_code: int) -> None:
         """End all processes of the job at once with `exit_code`. Not collective."""
         self.comm.Abort(exit_code)
+
+
+@functools.cache
+def world() -> MpiCommunicator:
+    """Return all processes of the MPI job. **Collective** when called for the first time."""
+    return MpiCommunicator()
