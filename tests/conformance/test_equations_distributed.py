@@ -10,15 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from henderson.equations.design import build_design
-from henderson.equations.operator import build_operator
-from henderson.equations.rank import full_rank
 from henderson.ingest.header import read_schema
 from henderson.ingest.run import ingest
 from henderson.language.load import load_model
 from henderson.partitions.threads import Team
 from henderson.simulate.config import SimulationConfig
 from henderson.simulate.run import simulate
+from henderson.solvers.solve import Stages, set_up
 from henderson.store import schema
 from henderson.store.reader import open_store
 from oracles.random_files import Written
@@ -110,10 +108,10 @@ def prepare(folder: Path, model: Path) -> None:
     spec = load_model(model, read_schema)
     ingest(spec, folder / "s.zarr")
     data = open_store(folder / "s.zarr")
-    design = full_rank(build_design(spec, data))
     rng = np.random.default_rng(1)
     with Team(1) as team:
-        operator = build_operator(design, data, team)
+        operator = set_up(spec, data, team, Stages())
+        design = operator.design
         x = [rng.normal(size=(g.n_levels, g.width)) for g in design.groups]
         y = operator.zeros()
         operator.apply(operator.from_levels(x), y)
