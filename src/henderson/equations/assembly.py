@@ -144,6 +144,8 @@ def _records(operator: Operator, partition: Partition) -> Iterator[Triplets]:
 
 def _gammas(operator: Operator, partition: Partition) -> Iterator[Triplets]:
     """Yield Gamma^-1 (x) Sigma^-1 of each random group over the rows that the partition owns, some rows at a time."""
+    if (pins := partition.pins) is not None:
+        yield pins.element.astype(np.int64), pins.element.astype(np.int64), pins.precision
     for g, local in enumerate(partition.layout.groups):
         inverse = operator.sigma_inverse[g]
         if inverse is None:

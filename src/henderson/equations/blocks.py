@@ -39,6 +39,9 @@ def block_column(operator: Operator, column: int, out: Vectors) -> None:
         y = out[p]
         y[:] = 0.0
         partition = operator.partitions[p]
+        if (pins := partition.pins) is not None:
+            at = pins.position == column
+            y[pins.element[at]] += pins.precision[at]
         r = partition.records
         record_kernels.block_column(
             pairs, r.slots, r.pattern, r.weights, operator.residual, design.n_traits, operator.terms, r.coefficients, y

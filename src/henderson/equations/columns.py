@@ -79,6 +79,8 @@ class ColumnOperator:
         y[:] = 0.0
         operator = self.operator
         partition = operator.partitions[p]
+        if (pins := partition.pins) is not None:
+            y[pins.element] += pins.precision[:, None] * x[pins.element]
         r = partition.records
         kernels.record_product(
             operator.design.n_traits,

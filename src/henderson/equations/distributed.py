@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from henderson.equations.absorbed_groups import full_rank_with_groups
 from henderson.equations.design import build_design
 from henderson.equations.model import Design
 from henderson.equations.partition import Partition, Piece, build_partition, level_uses
-from henderson.equations.rank import full_rank
 from henderson.equations.store_share import Bounds, share_of_store
 from henderson.language.spec import ModelSpec
 from henderson.partitions.communicator import Communicator
@@ -70,7 +70,7 @@ def take_share(spec: ModelSpec, store: Path, communicator: Communicator) -> Shar
     Errors in the store and the data are raised by all processes alike.
     """
     data, bounds = share_of_store(store, communicator)
-    design = full_rank(build_design(spec, data, communicator), communicator)
+    design = full_rank_with_groups(build_design(spec, data, communicator), spec, data, communicator)
     ranges = _ranges(design, bounds, communicator.rank)
     piece = Piece((0, design.n_records), ranges)
     uses = level_uses(design, data, piece)

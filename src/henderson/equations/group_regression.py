@@ -57,7 +57,7 @@ def regress_on_groups(
     for trait, position, term in uses:
         if term.variable not in first:
             first[term.variable] = len(slots), len(table.arrays)
-            fractions = _fractions(data.records.related[term.variable, name], pedigree.group_fraction)
+            fractions = fractions_of(data.records.related[term.variable, name], pedigree.group_fraction)
             for g, column in enumerate(fractions):
                 slots.append(Slot(number, np.where(column != 0.0, np.int32(g), np.int32(UNKNOWN))))
                 table.arrays.append(column)
@@ -74,7 +74,7 @@ def n_groups_of(spec: ModelSpec, name: str | None) -> int:
     return 0
 
 
-def _fractions(codes: NDArray[np.int32], Q: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+def fractions_of(codes: NDArray[np.int32], Q: NDArray[np.float64]) -> list[NDArray[np.float64]]:
     """Return one column of Q per group by record, 0 where the animal (`codes`) is unknown."""
     columns = [np.zeros(len(codes)) for _ in range(Q.shape[1])]
     for start in range(0, len(codes), ROWS):

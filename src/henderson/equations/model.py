@@ -127,6 +127,7 @@ class Design:
     coefficients: float64 arrays (n_records,), shared by terms; never NaN.
     kept: per fixed group a bool (n_levels, width), False where the column is empty or was left out; None for random
     groups. dropped: the dependent columns that were left out, as (group, level, position).
+    pinned: equations of genetic groups in a relationship matrix that are held at 0, as (group, level, position).
     residuals: Sigma of every residual class; residual_classes: their levels, one empty text if there are no classes.
     """
 
@@ -142,6 +143,7 @@ class Design:
     residual_classes: tuple[str, ...] = ("",)
     kept: tuple[NDArray[np.bool_] | None, ...] = ()
     dropped: tuple[tuple[int, int, int], ...] = field(default=())
+    pinned: tuple[tuple[int, int, int], ...] = ()
 
     @property
     def n_records(self) -> int:

@@ -163,6 +163,8 @@ class Operator:
         for g, local in enumerate(partition.layout.groups):
             if self.sigma_inverse[g] is not None and local.n_owned:
                 self._gamma(partition, g, x, y)
+        if (pins := partition.pins) is not None:
+            y[pins.element] += pins.precision * x[pins.element]
 
     def _records(self, partition: Partition, start: int, stop: int, x: Floats, y: Floats) -> None:
         r = partition.records

@@ -20,6 +20,8 @@ from henderson.store.model_data import ModelData, Pedigree
 
 Elements = NDArray[np.uint32]
 
+PIN = 1e8  # in units of the inverse of the factor's variance
+
 
 @dataclass(frozen=True)
 class LocalRecords:
@@ -68,16 +70,26 @@ class LocalMatrix:
 
 
 @dataclass(frozen=True)
+class Pins:
+    """Owned elements that are held at 0 by a large number on the diagonal: `element`, its `position`, the number."""
+
+    element: Elements
+    position: NDArray[np.int32]
+    precision: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class Partition:
     """One partition. `relationship` has one entry per group: None for fixed and identity ones.
 
-    blank: local elements of equations that are left out of X.
+    blank: local elements of equations that are left out of X. pins: None if there are none.
     """
 
     layout: Layout
     records: LocalRecords
     relationship: tuple[LocalPedigree | LocalMatrix | None, ...]
     blank: Elements
+    pins: Pins | None = None
 
 
 @dataclass(frozen=True)
@@ -171,7 +183,7 @@ def build_partition(design: Design, data: ModelData, piece: Piece, layout: Layou
         coefficients,
     )
     relationship = tuple(_relationship(design, data, layout, g) for g in range(len(design.groups)))
-    return Partition(layout, records, relationship, _left_out(design, layout))
+    return Partition(layout, records, relationship, _left_out(design, layout), _pins(design, layout))
 
 
 def _relationship(design: Design, data: ModelData, layout: Layout, g: int) -> LocalPedigree | LocalMatrix | None:
@@ -213,6 +225,26 @@ def _local_pedigree(pedigree: Pedigree, rows: slice, layout: Layout, g: int) -> 
         precision[has] = 0.0
     sire, dam = (local.offsets(parent[rows], layout.null) for parent in (pedigree.sire, pedigree.dam))
     return LocalPedigree(sire, dam, precision, loadings)
+
+
+def _pins(design: Design, layout: Layout) -> Pins | None:
+    """Return the owned elements that are pinned.
+
+    A null vector v of C with v_k not 0 has no part in the solution once element k has a number of its own on the
+    diagonal: from v'(C + t e_k e_k') x = v'b = 0 follows x_k = 0, whatever t. It is large, so that the inverse is near
+    that without the equation.
+    """
+    found = []
+    for g, level, position in design.pinned:
+        local, covariance = layout.groups[g], design.groups[g].covariance
+        assert covariance is not None
+        if local.start <= level < local.stop:
+            element = local.first_owned + (level - local.start) * local.width + position
+            found.append((element, position, PIN / covariance.sigma[position, position]))
+    if not found:
+        return None
+    element, position, precision = zip(*found, strict=True)
+    return Pins(np.array(element, np.uint32), np.array(position, np.int32), np.array(precision))
 
 
 def _left_out(design: Design, layout: Layout) -> Elements:

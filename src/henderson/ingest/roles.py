@@ -8,6 +8,8 @@ from henderson.errors import ModelError, Problem, unknown
 from henderson.language.spec import ONE, ModelSpec, Term
 from henderson.store.schema import RecordColumns
 
+MAX_CHECKED = 32  # groups in a relationship matrix whose Q is kept
+
 
 @dataclass(frozen=True)
 class Required:
@@ -79,6 +81,11 @@ def roles_of(spec: ModelSpec, names: tuple[str, ...], file: str) -> Roles:
             if spec.subfactor(term.subfactor).variance is None and not term.where:
                 required.update({Required(equation.trait, c, "class"): None for c in levels})
                 locality.update(dict.fromkeys(levels))
+    for pedigree in spec.pedigrees:  # groups in A: the equations look whether they can be told from fixed effects
+        used = any(v.gamma.kind == "pedigree" and v.gamma.name == pedigree.name for v in spec.variances)
+        few = 0 < pedigree.phantomparents <= MAX_CHECKED
+        if used and few and not (pedigree.group_variance or pedigree.metafile or pedigree.metamatrix):
+            grouped[pedigree.name] = None
     if spec.residual.by is not None:
         classes[spec.residual.by] = None
         required.update({Required(trait, spec.residual.by, "residual class"): None for trait in spec.traits})

@@ -155,8 +155,11 @@ def number_equations(design: Design) -> tuple[list[Ints], int]:
     """Return the row of C of each (level, position) per group, -1 where it is left out, and the number of rows."""
     numbers = []
     first = 0
-    for group, kept in zip(design.groups, design.kept, strict=True):
+    for g, (group, kept) in enumerate(zip(design.groups, design.kept, strict=True)):
         mask = np.ones((group.n_levels, group.width), np.bool_) if kept is None else kept
+        for pinned, level, position in design.pinned:
+            if pinned == g:
+                mask[level, position] = False
         rank = np.cumsum(mask.ravel()).reshape(mask.shape)
         numbers.append(np.where(mask, first + rank - 1, -1).astype(np.int64))
         first += int(mask.sum())

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csc_array, tril
 
+from henderson.equations.absorbed_groups import full_rank_with_groups
 from henderson.equations.design import build_design
 from henderson.equations.model import Design
-from henderson.equations.rank import full_rank
 from henderson.errors import ModelError
 from henderson.language.spec import RESIDUAL, Matrix, ModelSpec, VarianceSpec
 from henderson.reml.equations import build_pattern
@@ -46,7 +46,7 @@ def set_up(spec: ModelSpec, data: ModelData, *, reml: bool = True, from_data: bo
         A trait has fewer observations than fixed effects, or a value to be held is missing.
 
     """
-    design = full_rank(build_design(with_values(spec), data))
+    design = full_rank_with_groups(build_design(with_values(spec), data), spec, data)
     residual = spec.residual
     random = [spec.variance(g.name) for g in design.groups if g.covariance is not None]
     sizes = [g.width for g in design.groups if g.covariance is not None]

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from henderson.equations.absorbed_groups import full_rank_with_groups
 from henderson.equations.assembly import assemble
 from henderson.equations.design import build_design
 from henderson.equations.operator import Operator, build_operator
-from henderson.equations.rank import full_rank
 from henderson.language.spec import ModelSpec
 from henderson.partitions.threads import Team
 from henderson.solvers.checkpoint import Checkpointing
@@ -54,7 +54,7 @@ def set_up(spec: ModelSpec, data: ModelData, team: Team, stages: Stages) -> Oper
     with stages.stage("design"):
         design = build_design(spec, data)
     with stages.stage("rank"):
-        design = full_rank(design)
+        design = full_rank_with_groups(design, spec, data)
     with stages.stage("partitions"):
         return build_operator(design, data, team)
 
