@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from henderson.errors import InputFileError, Problem, UsageError
@@ -73,7 +74,13 @@ def _file(given: File, path: Path, what: str) -> Path:
 
 
 def _column(values: pd.Series, pa: Any) -> Any:
-    """Return a column for Arrow: values of mixed types as text."""
+    """Return a column for Arrow: values of mixed types as text, whole numbers as integers though some are missing."""
+    if pd.api.types.is_float_dtype(values.dtype):
+        numbers = values.to_numpy(np.float64, na_value=np.nan)
+        known = np.isfinite(numbers)
+        filled = np.where(known, numbers, 0.0)
+        if known.any() and not known.all() and np.all((filled == np.floor(filled)) & (np.abs(filled) < 2**53)):
+            return pa.array(filled.astype(np.int64), mask=~known)
     try:
         return pa.Array.from_pandas(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):

@@ -129,6 +129,9 @@ def _levels(factors: Sequence[Node], context: Context) -> _Levels:
             columns.append(column_of(factor.arguments[0]))
             gamma = _gamma(factor, context)
         elif (column := class_of(factor)) is not None:
+            if factor.kind == "name" and context.schema.get(column) == "real" and not context.is_class(column):
+                remedy = f"a regression on it is written ({column} | group), a class factor({column})"
+                raise Misfit(f"{column!r} holds real numbers, whose values would be levels; {remedy}", factor.index)
             columns.append(column)
         else:
             raise stranger(factor, KNOWN)

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from henderson.errors import UsageError
 from henderson.language.functions import evaluate_function, parse_function
 from henderson.language.source import Problems, Source
-from henderson.language.spec import RESIDUAL, ModelSpec
 from henderson.reml.result import FunctionValue, RemlFit
 
 Floats = NDArray[np.float64]
@@ -19,14 +18,12 @@ def function_of_components(fit: RemlFit, text: str) -> FunctionValue:
     """Return the value of an expression such as ``g[1,1] / (g[1,1] + res[1,1])`` and its standard error.
 
     The standard error is sqrt(d' V d), d the derivatives by the parameters (central differences), V their sampling
-    covariance; NaN if the function depends on a parameter without a standard error. With residual variances by class,
-    ``res`` is refused as it names no class.
+    covariance; NaN if the function depends on a parameter without a standard error. Of residual variances by class,
+    ``res.F`` is that of class ``F`` (in backticks where that is no plain name).
 
     Raises `UsageError` for what is wrong in the expression.
     """
-    sizes: dict[str, int | None] = {name: len(e.sigma) for (name, _), e in fit.sigma.items()}
-    if fit.spec.residual.by is not None:
-        sizes.pop(RESIDUAL, None)
+    sizes: dict[str, int | None] = {_title(name, label): len(e.sigma) for (name, label), e in fit.sigma.items()}
     problems = Problems("function")
     canonical = parse_function("function", Source.plain(text), sizes, problems)
     if canonical is None:
@@ -55,17 +52,16 @@ def matrices(fit: RemlFit, values: Floats) -> dict[str, Floats]:
     found: dict[str, Floats] = {}
     correlations: list[tuple[str, int, int, float]] = []
     for p, value in zip(fit.parameters, values, strict=True):
-        if p.label is not None:
-            continue
-        size = len(fit.sigma[p.variance, None].sigma)
-        sigma = found.setdefault(p.variance, np.zeros((size, size)))
-        structure = _structure(fit.spec, p.variance)
+        name = _title(p.variance, p.label)
+        size = len(fit.sigma[p.variance, p.label].sigma)
+        sigma = found.setdefault(name, np.zeros((size, size)))
+        structure = fit.spec.variance(p.variance).structure
         if structure in ("id", "cs") and p.row == p.col:
             sigma[np.diag_indices(size)] = value
         elif structure == "cs":
             sigma[~np.eye(size, dtype=np.bool_)] = value
         elif p.kind == "correlation":
-            correlations.append((p.variance, p.row - 1, p.col - 1, value))
+            correlations.append((name, p.row - 1, p.col - 1, value))
         else:
             sigma[p.row - 1, p.col - 1] = sigma[p.col - 1, p.row - 1] = value
     for name, i, j, r in correlations:
@@ -74,5 +70,5 @@ def matrices(fit: RemlFit, values: Floats) -> dict[str, Floats]:
     return found
 
 
-def _structure(spec: ModelSpec, name: str) -> str:
-    return spec.variance(name).structure
+def _title(variance: str, label: str | None) -> str:
+    return variance if label is None else f"{variance}.{label}"
