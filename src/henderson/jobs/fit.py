@@ -262,15 +262,15 @@ class Fit:
         """Return the fit as text: components, correlations, functions, fixed effects, Wald tests."""
         return as_text(*self._sections())
 
-    def _sections(self) -> tuple[list[str], list[Section]]:
+    def _sections(self, wald: bool = True) -> tuple[list[str], list[Section]]:
         tests: list[WaldTest] = []
-        if 0 < self.result.rank <= FEW_FIXED:
+        if wald and 0 < self.result.rank <= FEW_FIXED:
             with contextlib.suppress(ResourceError):
                 tests = wald_tests(self.result)
         return sections(self.result, Criteria(self.aic, self.bic), tests)
 
     def __repr__(self) -> str:
-        head, tables = self._sections()
+        head, tables = self._sections(wald=False)
         return as_text(head, [t for t in tables if t.title in ("Variance components", "Fixed effects")])
 
     __str__ = __repr__
