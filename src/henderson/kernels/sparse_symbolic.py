@@ -1,7 +1,8 @@
 """The structure of a sparse Cholesky factor: elimination tree, counts, fronts of merged columns, their rows.
 
-Columns with the same rows are one front (a supernode); fronts are merged further where that adds few zeros (Ashcraft &
-Grimes 1989), since dense blocks are quicker than exact structure. Patterns are symmetric, both triangles, rows and
+Columns with the same rows are one front (a supernode); fronts are merged further where the time that fewer assemblies
+save is more than the zeros cost (as in Ashcraft & Grimes 1989, with a model of the time in place of a share of zeros).
+Patterns are symmetric, both triangles, rows and
 columns already in the order of elimination.
 """
 
@@ -10,13 +11,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from henderson.kernels.jit import jit
+from henderson.kernels.jit import inline, jit
 
 Ints = NDArray[np.int64]
 Rows = NDArray[np.int32]
 
-SMALL, MIDDLE, LARGE = 4, 16, 48  # columns up to which a merged front may have a share of zeros
-MANY, SOME, FEW = 0.8, 0.1, 0.05
+LARGE = 5e5  # work of a front, width * size**2, above which BLAS is quicker than a compiled loop
+# Seconds on one core of 2024, factorisation and inverse together: only their ratios matter.
+PER_FRONT, PER_CALL = 1e-6, 6e-5  # a front; a front that is left to BLAS
+PER_ELEMENT = 6e-9  # of the square of its size: assembly, stacks
+PER_WORK_LOOP, PER_WORK_BLAS = 1.2e-9, 8e-11  # of width * size**2
 
 
 @jit
@@ -44,17 +48,26 @@ def tree_and_counts(indptr: Ints, indices: Rows) -> tuple[Ints, Ints]:
     return parent, counts
 
 
+@inline
+def seconds(width: int, rows: int) -> float:
+    """Return the time that a front takes."""
+    size = np.float64(width + rows)
+    work = width * size * size
+    if work > LARGE:
+        return PER_FRONT + PER_CALL + PER_ELEMENT * size * size + PER_WORK_BLAS * work
+    return PER_FRONT + PER_ELEMENT * size * size + PER_WORK_LOOP * work
+
+
 @jit
 def merge_columns(parent: Ints, counts: Ints) -> tuple[Ints, Ints, Ints]:
     """Return the front of each column, named by its last column, and the width and rows of the fronts (by that name).
 
-    First columns whose rows agree, then fronts whose union has few zeros.
+    First columns whose rows agree, then fronts whose union takes less time.
     """
     n = len(parent)
     owner = np.arange(n)  # the front a column was merged into, followed to its end
     width = np.ones(n, np.int64)
     rows = counts.copy()
-    zeros = np.zeros(n, np.int64)
     for relaxed in range(2):
         for c in range(n):
             if owner[c] != c or parent[c] < 0:
@@ -65,15 +78,11 @@ def merge_columns(parent: Ints, counts: Ints) -> tuple[Ints, Ints, Ints]:
             extra = width[c] * (width[p] + rows[p] - rows[c])
             accept = extra == 0
             if relaxed == 1 and not accept:
-                w = width[c] + width[p]
-                all_zeros = zeros[c] + zeros[p] + extra
-                share = all_zeros / (w * (w + 1) / 2.0 + w * rows[p])
-                accept = w <= SMALL or share < FEW
-                accept = accept or (w <= MIDDLE and share < MANY) or (w <= LARGE and share < SOME)
+                apart = seconds(width[c], rows[c]) + seconds(width[p], rows[p])
+                accept = seconds(width[c] + width[p], rows[p]) < apart
             if accept:
                 owner[c] = p
                 width[p] += width[c]
-                zeros[p] += zeros[c] + extra
     for c in range(n - 1, -1, -1):
         owner[c] = owner[owner[c]]
     return owner, width, rows

@@ -21,7 +21,7 @@ from henderson.kernels.sparse_order import minimum_degree
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-LARGE = 5e5  # work of a front, width * size**2, above which BLAS is quicker than a compiled loop
+LARGE = symbolic.LARGE
 
 
 class NotPositiveDefiniteError(HendersonError):
