@@ -19,6 +19,7 @@ from henderson.equations.columns import ColumnOperator
 from henderson.equations.operator import Operator
 from henderson.equations.partition import LocalMatrix, LocalPedigree
 from henderson.errors import NotSupportedError
+from henderson.kernels import pedigree_loadings_columns as loadings
 from henderson.kernels import samples as kernels
 from henderson.partitions.exchange import Vectors
 
@@ -69,6 +70,8 @@ def sample_right_hand_sides(columns: ColumnOperator, seed: int, first_record: Se
             if isinstance(relationship, LocalPedigree):
                 own = (relationship.sire, relationship.dam, relationship.precision)
                 kernels.pedigree_samples(word, stream, width, first, local.start, *own, factor, out[p])
+                if (m := relationship.loadings) is not None:
+                    loadings.loadings_samples(word, stream, width, first, local.start, m, factor, out[p])
             elif isinstance(relationship, LocalMatrix):
                 raise NotSupportedError(f"sampling the user matrix of {design.groups[g].name!r}")
             else:
@@ -98,6 +101,8 @@ def quadratic_forms(columns: ColumnOperator, x: Vectors) -> Forms:
             elif isinstance(relationship, LocalPedigree):
                 own = (relationship.sire, relationship.dam, relationship.precision)
                 kernels.pedigree_forms(local.width, local.first_owned, *own, x[p], form)
+                if relationship.loadings is not None:
+                    loadings.loadings_forms(local.width, relationship.loadings, x[p], form)
             elif isinstance(relationship, LocalMatrix):
                 rows = (relationship.indptr, relationship.columns, relationship.values)
                 kernels.matrix_forms(local.width, local.first_owned, *rows, x[p], form)
@@ -142,6 +147,8 @@ def cross_forms(columns: ColumnOperator, x: Vectors, seed: int, first_record: Se
             elif isinstance(relationship, LocalPedigree):
                 own = (relationship.sire, relationship.dam, relationship.precision)
                 kernels.pedigree_crosses(*where, local.start, *own, x[p], form)
+                if relationship.loadings is not None:
+                    loadings.loadings_crosses(*where, local.start, relationship.loadings, x[p], form)
             else:
                 kernels.level_crosses(*where, local.owned_levels(), x[p], form)
             found.append(form)
@@ -164,6 +171,33 @@ def cross_forms(columns: ColumnOperator, x: Vectors, seed: int, first_record: Se
             at = np.ix_(np.arange(k), seen, seen)
             residual[:, p][at] = _symmetric(sums[-1][:, p][at] @ np.linalg.inv(factor[np.ix_(seen, seen)]))
     return Forms(tuple(random), residual)
+
+
+def sign_forms(columns: ColumnOperator, seed: int, first_record: Sequence[int] | None = None) -> Forms:
+    """Return Z'Z of every random group, and of the records by pattern; expected: counts times I. **Collective**."""
+    operator = columns.operator
+    design = operator.design
+    word = np.uint64(seed)
+    k, n_traits = columns.n_columns, design.n_traits
+
+    def part(p: int) -> list[Floats]:
+        partition = operator.partitions[p]
+        found = []
+        for g, local in enumerate(partition.layout.groups):
+            form = np.zeros((k, local.width, local.width))
+            if operator.sigma_inverse[g] is not None:
+                kernels.level_sign_forms(word, g + 1, local.width, local.owned_levels(), form)
+            found.append(form)
+        r = partition.records
+        start = r.start if first_record is None else first_record[p]
+        residual = np.zeros((k, len(design.patterns.observed), n_traits, n_traits))
+        kernels.record_sign_forms(word, start, r.pattern, residual)
+        return [*found, residual]
+
+    parts = operator.team.run(part, operator.n_partitions)
+    sums = [operator.exchange.sum_arrays([each[g] for each in parts]) for g in range(len(parts[0]))]
+    random = (None if i is None else sums[g] for g, i in enumerate(operator.sigma_inverse))
+    return Forms(tuple(random), sums[-1])
 
 
 def residual_factors(operator: Operator) -> Floats:

@@ -317,3 +317,39 @@ def record_crosses(
                 z = weight * _sign(signs, j)
                 for t in range(n_traits):
                     out[j, pattern[r], t, u] += eta[t, j] * z
+
+
+@jit
+def level_sign_forms(
+    seed: np.uint64,
+    stream: int,
+    width: int,
+    levels: NDArray[np.int32],
+    out: NDArray[np.float64],
+) -> None:
+    """Add Z_j'Z_j to out[j], float64 (n_columns, width, width), Z_j being the signs of these levels."""
+    for i in range(levels.size):
+        for u in range(width):
+            one = _signs(seed, np.uint64(stream), np.uint64(np.int64(levels[i]) * width + u))
+            for t in range(width):
+                other = _signs(seed, np.uint64(stream), np.uint64(np.int64(levels[i]) * width + t))
+                for j in range(out.shape[0]):
+                    out[j, t, u] += _sign(one ^ ~other, j)
+
+
+@jit
+def record_sign_forms(
+    seed: np.uint64,
+    first_record: int,
+    pattern: NDArray[np.uint16],
+    out: NDArray[np.float64],
+) -> None:
+    """Add z_j z_j' of every record to out[j, pattern], float64 (n_columns, n_patterns, n_traits, n_traits)."""
+    n_traits = out.shape[2]
+    for r in range(pattern.size):
+        for u in range(n_traits):
+            one = _signs(seed, np.uint64(0), np.uint64((first_record + r) * n_traits + u))
+            for t in range(n_traits):
+                other = _signs(seed, np.uint64(0), np.uint64((first_record + r) * n_traits + t))
+                for j in range(out.shape[0]):
+                    out[j, pattern[r], t, u] += _sign(one ^ ~other, j)

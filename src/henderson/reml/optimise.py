@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,10 +100,7 @@ def climb(
             damping = max(4.0 * damping, 0.05)
         if best is None:
             point = before
-            if abs(decrement) < 1e3 * noise:
-                stop = RemlStop.CONVERGED
-            else:
-                stop = RemlStop.NO_ASCENT
+            stop = RemlStop.CONVERGED if abs(decrement) < 1e3 * noise else RemlStop.NO_ASCENT
             likelihood.evaluate(before.sigmas)
             break
         step = "EM" if options.method == "em" else "AI" if damping == 0.0 else f"AI+EM {damping:.2g}"
@@ -119,11 +117,31 @@ def climb(
     return Climb(point, phis, stop, history)
 
 
+class HasGradients(Protocol):
+    """A point that knows its gradient by every Sigma."""
+
+    gradients: list[Floats]
+
+
+P = TypeVar("P", bound=HasGradients)
+P_in = TypeVar("P_in", bound=HasGradients, contravariant=True)
+
+
+class Information(Protocol[P_in]):
+    """What a step needs of a likelihood besides the gradient."""
+
+    def average_information(self, point: P_in, directions: Sequence[Floats]) -> Floats:
+        """Return the average information for directions of every Sigma."""
+
+    def complete_information(self, point: P_in, directions: Sequence[Floats]) -> Floats:
+        """Return the information of the complete data."""
+
+
 class System:
     """Gradient and Hessians in working parameters at a point."""
 
     def __init__(
-        self, likelihood: Likelihood, structures: Sequence[Structure], phis: Sequence[Floats], point: Point
+        self, likelihood: Information[P], structures: Sequence[Structure], phis: Sequence[Floats], point: P
     ) -> None:
         self._structures = structures
         directions = [s.derivatives(phi) for s, phi in zip(structures, phis, strict=True)]
@@ -164,16 +182,19 @@ class System:
 
 
 def inside(structure: Structure, phi: Floats) -> Floats:
+    """Return the working parameters, moved off the boundary."""
     found = structure.confine(phi, phi)
     return phi if found is None else found
 
 
 def split(structures: Sequence[Structure], joint: Floats) -> list[Floats]:
+    """Return the working parameters of each structure."""
     ends = np.cumsum([s.n_free for s in structures])[:-1]
     return np.split(joint, ends)
 
 
 def sigmas_of(structures: Sequence[Structure], phis: Sequence[Floats]) -> list[Floats]:
+    """Return Sigma of each structure."""
     return [s.sigma(phi) for s, phi in zip(structures, phis, strict=True)]
 
 
@@ -202,7 +223,10 @@ def _rescale(
 def free_values(structures: Sequence[Structure], sigmas: Sequence[Floats]) -> tuple[float, ...]:
     """Return the values of the elements that are not held."""
     return tuple(
-        float(sigma[e.row, e.col]) for s, sigma in zip(structures, sigmas, strict=True) for e in s.elements() if not e.fixed
+        float(sigma[e.row, e.col])
+        for s, sigma in zip(structures, sigmas, strict=True)
+        for e in s.elements()
+        if not e.fixed
     )
 
 

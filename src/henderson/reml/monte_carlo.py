@@ -1,0 +1,355 @@
+"""The gradient and average information of REML without a factor: traces from samples, solutions by iteration.
+
+The samples are solutions of C s = eta, Cov(eta) = C (`equations.samples`), so that traces of the inverse are expected
+values of quadratic forms (Garcia-Cortes et al. 1992; Matilainen et al. 2012, 2013). The same signs serve at every set
+of covariance matrices: the gradient is a smooth function of them, and its root does not move from round to round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from henderson.equations.columns import ColumnOperator
+from henderson.equations.model import Design
+from henderson.equations.operator import Operator
+from henderson.equations.samples import (
+    Forms,
+    cross_forms,
+    quadratic_forms,
+    residual_factors,
+    sample_right_hand_sides,
+    sign_forms,
+)
+from henderson.errors import ModelError
+from henderson.kernels import working as kernels
+from henderson.partitions.exchange import Vectors
+from henderson.reml.likelihood import information
+from henderson.solvers.pcg_columns import pcg_columns
+from henderson.solvers.preconditioner import BlockPreconditioner
+
+Floats = NDArray[np.float64]
+
+BATCH = 32  # samples solved side by side
+
+
+@dataclass
+class SampledPoint:
+    """What is known at one set of covariance matrices: `sigmas` of the random groups, then of the residual classes.
+
+    gradients: by every Sigma; noise: the part of each sample, (n_samples, size, size); x: solutions of the records;
+    samples: those of the samples, in batches; e: residuals per partition.
+    """
+
+    sigmas: list[Floats]
+    operator: Operator
+    preconditioner: BlockPreconditioner
+    x: Vectors
+    samples: list[Vectors]
+    e: list[Floats]
+    gradients: list[Floats] = field(default_factory=list)
+    noise: list[Floats] = field(default_factory=list)
+    products: int = 0
+
+
+class SampledLikelihood:
+    """The restricted likelihood of a design, known by its gradient.
+
+    Parameters
+    ----------
+    operator
+        The equations; only their partitions are used, covariance matrices come with each point.
+    n_samples
+        Vectors of random signs; they are solved in batches of `BATCH`, the first together with the records.
+    seed
+        Of the signs; for the same seed everything is the same in every run, for any number of partitions.
+    rtol
+        Of all solves.
+
+    """
+
+    reml = True
+    most_samples = 1024
+
+    def __init__(self, operator: Operator, *, n_samples: int = 16, seed: int = 1, rtol: float = 1e-6) -> None:
+        self._base = operator
+        self.n_samples, self.seed, self.rtol = n_samples, seed, rtol
+        self.groups = [g for g, group in enumerate(operator.design.groups) if group.covariance is not None]
+        patterns = operator.design.patterns
+        counts = [np.bincount(p.records.pattern, minlength=len(patterns.observed)) for p in operator.partitions]
+        self.counts = operator.exchange.sum_arrays([c.astype(np.float64) for c in counts])
+        sizes = [np.array([float(local.n_owned) for local in p.layout.groups]) for p in operator.partitions]
+        self.n_levels = operator.exchange.sum_arrays(sizes)
+        self.n_observations = int((self.counts * patterns.observed.sum(axis=1)).sum())
+
+    def evaluate(self, sigmas: Sequence[Floats], before: SampledPoint | None = None) -> SampledPoint | None:
+        """Return the point at `sigmas`, its solutions started from those of `before`; None if it is outside the space.
+
+        Cost: 1 + n_samples solves side by side, and three passes over the records.
+        """
+        try:
+            operator = Operator(
+                with_covariances(self._base.design, sigmas), self._base.partitions, self._base.exchange, self._base.team
+            )
+        except ModelError:
+            return None
+        preconditioner = BlockPreconditioner(operator)
+        x, products = operator.zeros(), 0
+        samples: list[Vectors] = []
+        forms: list[Forms] = []
+        own = None
+        for k, n in enumerate(self._batches()):
+            first = k == 0
+            columns, drawn = ColumnOperator(operator, n + first), ColumnOperator(operator, n)
+            seed = self.seed + k
+            rhs = sample_right_hand_sides(drawn, seed)
+            start = None if before is None or k >= len(before.samples) else before.samples[k]
+            if first:
+                records = operator.right_hand_side()
+                rhs = [np.concatenate([y[:, None], eta], axis=1) for y, eta in zip(records, rhs, strict=True)]
+                if before is not None:
+                    start = [
+                        np.concatenate([y[:, None], s], axis=1)
+                        for y, s in zip(before.x, before.samples[0], strict=True)
+                    ]
+            x0 = None if start is None else [_widened(v, n + first) for v in start]
+            report = pcg_columns(columns, preconditioner, rhs, rtol=self.rtol, x0=x0)
+            if not report.converged:
+                return None
+            products += report.products
+            solved = report.solution
+            if first:
+                x = [np.ascontiguousarray(v[:, 0]) for v in solved]
+                own = quadratic_forms(ColumnOperator(operator, 1), [v[:, None] for v in x])
+                solved = [np.ascontiguousarray(v[:, 1:]) for v in solved]
+            samples.append(solved)
+            signs = sign_forms(drawn, seed)
+            forms.append(combined(quadratic_forms(drawn, solved), cross_forms(drawn, solved, seed), signs, operator))
+        assert own is not None
+        e, squares = self._residuals(operator, x)
+        point = SampledPoint(list(sigmas), operator, preconditioner, x, samples, e, products=products)
+        self._differentiate(point, joined(forms), own, squares)
+        return point
+
+    def average_information(self, point: SampledPoint, directions: Sequence[Floats]) -> Floats:
+        """Return 1/2 y'P V_k P V_l P y for the directions dSigma of every Sigma in turn, each (k, size, size).
+
+        Cost: one pass over the records, and as many solves side by side as there are directions.
+        """
+        operator = point.operator
+        design, parts = operator.design, operator.partitions
+        total = sum(len(d) for d in directions)
+        if total == 0:
+            return np.zeros((0, 0))
+        columns = ColumnOperator(operator, total)
+        effects = columns.zeros()
+        n_traits = design.n_traits
+        residual = operator.residual.reshape(-1, n_traits, n_traits)
+        change = np.zeros((total, *residual.shape))
+        first = 0
+        for g, ds in zip(self.groups, directions, strict=False):
+            inverse = operator.sigma_inverse[g]
+            assert inverse is not None
+            for k, d in enumerate(ds):
+                block = np.ascontiguousarray(inverse @ d)
+                for p, partition in enumerate(parts):
+                    local = partition.layout.groups[g]
+                    kernels.times_block(
+                        local.width, local.first_owned, local.n_owned, point.x[p], block, first + k, effects[p]
+                    )
+            first += len(ds)
+        observed = design.patterns.observed
+        for c, ds in enumerate(directions[len(self.groups) :]):
+            here = np.flatnonzero(design.patterns.residual == c)
+            masks = observed[here][:, :, None] & observed[here][:, None, :]
+            for k, d in enumerate(ds):
+                change[first + k, here] = (d * masks) @ residual[here]
+            first += len(ds)
+        operator.exchange.forward(effects)
+        out = columns.zeros()
+
+        def part(p: int) -> Floats:
+            r = parts[p].records
+            products = np.zeros((total, total))
+            kernels.working_variates(
+                r.slots, r.pattern, r.weights, operator.residual, operator.terms, r.coefficients,
+                effects[p], point.e[p], change, out[p], products,
+            )  # fmt: skip
+            return products
+
+        lower = operator.exchange.sum_arrays(operator.team.run(part, operator.n_partitions))
+        products = lower + np.tril(lower, -1).T
+        operator.exchange.reverse_add(out)
+        columns.blank(out)
+        report = pcg_columns(columns, point.preconditioner, out, rtol=self.rtol)
+        point.products += report.products
+        owned = operator.n_owned
+        inner = [b[:n].T @ s[:n] for b, s, n in zip(out, report.solution, owned, strict=True)]
+        found = 0.5 * (products - operator.exchange.sum_arrays(inner))
+        return np.asarray((found + found.T) / 2.0)
+
+    def complete_information(self, point: SampledPoint, directions: Sequence[Floats]) -> Floats:
+        """Return the information of the complete data, whose inverse times the gradient is the step of EM."""
+        operator = point.operator
+        n_traits = operator.design.n_traits
+        blocks = []
+        for g, ds in zip(self.groups, directions, strict=False):
+            inverse = operator.sigma_inverse[g]
+            assert inverse is not None
+            blocks.append(information(ds, inverse, 0.5 * self.n_levels[g]))
+        residual = operator.residual.reshape(-1, n_traits, n_traits)
+        for c, ds in enumerate(directions[len(self.groups) :]):
+            block = np.zeros((len(ds), len(ds)))
+            for p in np.flatnonzero(operator.design.patterns.residual == c):
+                block += information(ds, residual[p], 0.5 * self.counts[p])
+            blocks.append(block)
+        joint = np.zeros((sum(len(b) for b in blocks),) * 2)
+        first = 0
+        for block in blocks:
+            joint[first : first + len(block), first : first + len(block)] = block
+            first += len(block)
+        return joint
+
+    def gradient_noise(self, point: SampledPoint, directions: Sequence[Floats]) -> Floats:
+        """Return the Monte Carlo covariance of the gradient along the directions, from the spread of the samples."""
+        each = [np.tensordot(n, d, ([1, 2], [1, 2])) for n, d in zip(point.noise, directions, strict=True)]
+        joint = np.concatenate(each, axis=1)
+        if len(joint) < 2 or joint.shape[1] == 0:
+            return np.full((joint.shape[1],) * 2, np.inf)
+        return np.atleast_2d(np.cov(joint.T)) / len(joint)
+
+    def _residuals(self, operator: Operator, x: Vectors) -> tuple[list[Floats], Floats]:
+        """Return residuals per partition, and sums of weight * e e' by pattern."""
+        design = operator.design
+        operator.exchange.forward(x)
+
+        def part(p: int) -> tuple[Floats, Floats]:
+            r = operator.partitions[p].records
+            e = np.empty((len(r.pattern), design.n_traits))
+            sums = np.zeros((len(design.patterns.observed), design.n_traits, design.n_traits))
+            y = np.array([trait[r.start : r.stop] for trait in design.responses])
+            kernels.residuals(
+                r.slots,
+                r.pattern,
+                r.weights,
+                design.patterns.observed,
+                operator.terms,
+                r.coefficients,
+                y,
+                x[p],
+                e,
+                sums,
+            )
+            return e, sums
+
+        parts = operator.team.run(part, operator.n_partitions)
+        return [e for e, _ in parts], operator.exchange.sum_arrays([s for _, s in parts])
+
+    def _batches(self) -> list[int]:
+        """Return how many samples each batch has."""
+        whole, rest = divmod(self.n_samples, BATCH)
+        return [BATCH] * whole + ([rest] if rest else [])
+
+    def _differentiate(self, point: SampledPoint, traces: Forms, own: Forms, residual_squares: Floats) -> None:
+        operator = point.operator
+        design = operator.design
+        for g in self.groups:
+            inverse, trace, square = operator.sigma_inverse[g], traces.random[g], own.random[g]
+            assert inverse is not None
+            assert trace is not None
+            assert square is not None
+            point.gradients.append(
+                -0.5 * (self.n_levels[g] * inverse - inverse @ (trace.mean(axis=0) + square[0]) @ inverse)
+            )
+            point.noise.append(0.5 * inverse @ trace @ inverse)
+        n_traits = design.n_traits
+        R = operator.residual.reshape(-1, n_traits, n_traits)
+        inner = R @ (traces.residual.mean(axis=0) + residual_squares) @ R
+        by_pattern = -0.5 * (self.counts[:, None, None] * R - inner)
+        by_sample = 0.5 * R @ traces.residual @ R
+        for c in range(len(design.residuals)):
+            here = design.patterns.residual == c
+            point.gradients.append(by_pattern[here].sum(axis=0))
+            point.noise.append(by_sample[:, here].sum(axis=1))
+
+
+def joined(forms: Sequence[Forms]) -> Forms:
+    """Return the forms of several batches as those of one."""
+    random = [
+        None if batch[0] is None else np.concatenate(batch) for batch in zip(*(f.random for f in forms), strict=True)
+    ]
+    return Forms(tuple(random), np.concatenate([f.residual for f in forms]))
+
+
+def _widened(x: Floats, n_columns: int) -> Floats:
+    """Return a copy of `x` with `n_columns` columns, new ones zero."""
+    out = np.zeros((len(x), n_columns))
+    out[:, : x.shape[1]] = x
+    return out
+
+
+def with_covariances(design: Design, sigmas: Sequence[Floats]) -> Design:
+    """Return the design with other covariance matrices: of the random groups, then of the residual classes."""
+    rest = iter(sigmas)
+    groups = tuple(
+        g if g.covariance is None else replace(g, covariance=replace(g.covariance, sigma=next(rest)))
+        for g in design.groups
+    )
+    return replace(design, groups=groups, residuals=tuple(rest))
+
+
+def combined(quadratic: Forms, cross: Forms, signs: Forms, operator: Operator) -> Forms:
+    """Return forms with the expected values of `quadratic` and far less spread over the samples.
+
+    Control variates are the difference of the two forms, and the signs' own squares, whose expected values are known.
+    Everything is seen through F, F F' = Sigma^-1, where all elements of a matrix are alike and share coefficients.
+    """
+    random: list[Floats | None] = []
+    for a, b, z, inverse in zip(quadratic.random, cross.random, signs.random, operator.sigma_inverse, strict=True):
+        if a is None or b is None or z is None or inverse is None:
+            random.append(None)
+            continue
+        factor = np.linalg.cholesky(inverse)
+        back = np.linalg.inv(factor)
+        mixed = reduced(factor.T @ a @ factor, factor.T @ b @ factor, z)
+        random.append(back.T @ mixed @ back)
+    factors = residual_factors(operator)
+    across = np.swapaxes(factors, 1, 2)
+    observed = operator.design.patterns.observed
+    both = observed[:, :, None] & observed[:, None, :]
+    mixed = reduced(across @ quadratic.residual @ factors, across @ cross.residual @ factors, signs.residual * both)
+    residual = np.zeros_like(mixed)
+    for p, seen in enumerate(np.flatnonzero(o) for o in observed):
+        if len(seen):
+            at = np.ix_(np.arange(len(mixed)), seen, seen)
+            back = np.linalg.inv(factors[p][np.ix_(seen, seen)])
+            residual[:, p][at] = back.T @ mixed[:, p][at] @ back
+    return Forms(tuple(random), residual)
+
+
+def reduced(a: Floats, b: Floats, z: Floats) -> Floats:
+    """Return a + c1 (b - a) + c2 (z - E z) with the least spread over samples, (n_samples, ...) like `a`.
+
+    Coefficients are pooled over the elements; those for one half of the samples come from the other half, so that means
+    stay unbiased. Fewer than 8 samples are left as they are.
+    """
+    if len(a) < 8:
+        return a
+    shape = (len(a), -1, a.shape[-1] ** 2)
+    n = np.einsum("...ii->...", z).reshape(len(a), -1) / a.shape[-1]  # of levels, or of observed traits
+    known = n[:, :, None] * np.eye(a.shape[-1]).ravel()
+    d1, d2 = (b - a).reshape(shape), z.reshape(shape)
+    diagonal = np.eye(a.shape[-1], dtype=np.bool_).ravel()
+    d2 = np.where(diagonal, 0.0, d2 - known)  # squares of signs are 1
+    y = a.reshape(shape)
+    out = np.empty_like(y)
+    half = np.arange(len(a)) % 2 == 0
+    for here, other in ((half, ~half), (~half, half)):
+        centred = [(v[other] - v[other].mean(axis=0)).ravel() for v in (d1, d2, y)]
+        left = np.stack(centred[:2], axis=1)
+        coefficients = np.linalg.lstsq(left, -centred[2], rcond=None)[0]
+        out[here] = y[here] + coefficients[0] * d1[here] + coefficients[1] * d2[here]
+    return out.reshape(a.shape)
