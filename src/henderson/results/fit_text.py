@@ -37,7 +37,7 @@ def sections(fit: RemlFit, criteria: Criteria, tests: Sequence[WaldTest]) -> tup
     """Return the lines of the head, and the tables."""
     head = [
         f"Linear mixed model fit by {fit.method}: {', '.join(fit.spec.traits)}",
-        f"{fit.n_observations:,} observations, {fit.rank:,} fixed effects"
+        f"{fit.n_observations:,} observations, {fit.rank:,} fixed effect{'s' * (fit.rank != 1)}"
         + (f" ({len(fit.dropped):,} more left out as dependent)" if fit.dropped else ""),
         f"{fit.rounds} rounds; {fit.stop_reason.value}",
         f"logLik {fit.loglik:.4f}   with constants {fit.loglik_full:.4f}   AIC {criteria.aic:.2f}   "
