@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from henderson.equations.distributed import Share, take_share
 from henderson.equations.operator import Operator
 from henderson.ingest.header import read_schema
 from henderson.language.load import load_model
+from henderson.language.spec import ModelSpec
 from henderson.partitions.communicator import Communicator
 from henderson.partitions.message_exchange import MessageExchange
 from henderson.partitions.mpi import MpiCommunicator
@@ -31,8 +33,13 @@ def operator_of(share: Share, communicator: Communicator, team: Team) -> Operato
     return Operator(share.design, [share.partition], exchange, team)
 
 
+@cache
+def spec_of(folder: Path) -> ModelSpec:
+    return load_model(Path((folder / "model").read_text()), read_schema)
+
+
 def check(folder: Path, communicator: Communicator) -> None:
-    spec = load_model(Path((folder / "model").read_text()), read_schema)
+    spec = spec_of(folder)
     share = take_share(spec, folder / "s.zarr", communicator)
     expected = np.load(folder / "expected.npz")
     design, layout = share.design, share.partition.layout

@@ -24,7 +24,7 @@ from oracles.random_files import Written
 MPIEXEC = Path(sys.executable).with_name("mpiexec")
 WORKER = Path(__file__).with_name("shares_worker.py")
 RANKS = 4
-N_RANDOM = 6
+N_RANDOM = 4
 SECONDS = 240
 
 A = 'gamma = { A = { pedigree = "ped" } }'
