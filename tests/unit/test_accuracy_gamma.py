@@ -8,6 +8,7 @@ import pytest
 from henderson.accuracy import pev
 from henderson.equations.model import Covariance
 from henderson.language.spec import PedigreeSpec
+from henderson.pedigree import transform
 from henderson.pedigree.build import check_pedigree
 from henderson.store.model_data import Labels, ModelData, Records
 
@@ -24,7 +25,7 @@ def pedigree_data(sire: np.ndarray, dam: np.ndarray, *, inbreeding: bool) -> Mod
 def test_diagonal_of_the_relationships_that_are_used(
     inbreeding: bool, columns: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pev, "COLUMNS", columns)
+    monkeypatch.setattr(transform, "COLUMNS", columns)
     sire = np.array([-1, 5, 5, 2, 3, -1], np.int32)  # 0 and 5 found; 1 and 2 are full sibs; 3 is theirs; 4 is 3's own
     dam = np.array([-1, 0, 0, 1, 1, -1], np.int32)
     data = pedigree_data(sire, dam, inbreeding=inbreeding)

@@ -6,22 +6,20 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array, csc_array, eye_array
-from scipy.sparse.linalg import splu
 
 from henderson.equations.assembly import BYTES_PER_TRIPLET, assemble, triplet_count
 from henderson.equations.model import Covariance, Design
 from henderson.errors import ResourceError
 from henderson.language.spec import ModelSpec
 from henderson.partitions.threads import Team
+from henderson.pedigree.transform import relationship_diagonal
 from henderson.solvers.direct import DENSE_LIMIT, DirectSolver
 from henderson.solvers.solutions import Solutions, by_subfactor, dropped_columns
 from henderson.solvers.solve import Stages, set_up
-from henderson.store.model_data import ModelData, Pedigree
+from henderson.store.model_data import ModelData
 
 EQUATION_LIMIT = 30_000
 MEMORY_LIMIT = 4 * 2**30
-COLUMNS = 256
 
 Floats = NDArray[np.float64]
 
@@ -65,35 +63,12 @@ def pev(
 
 
 def gamma_diagonal(covariance: Covariance, data: ModelData, n_levels: int) -> Floats:
-    """Return the diagonal of Gamma: 1 + F for a pedigree, that of a user matrix, or ones."""
+    """Return the diagonal of Gamma: 1 + F for a pedigree (NaN for fixed groups), that of a user matrix, or ones."""
     if covariance.kind == "pedigree" and covariance.name is not None:
-        pedigree = data.pedigrees[covariance.name]
-        return 1.0 + pedigree.inbreeding if pedigree.inbreeding.any() else _diagonal_without_inbreeding(pedigree)
+        return relationship_diagonal(data.pedigrees[covariance.name])
     if covariance.kind == "matrix" and covariance.name is not None:
         return data.matrices[covariance.name].diagonal
     return np.ones(n_levels)
-
-
-def _diagonal_without_inbreeding(pedigree: Pedigree) -> Floats:
-    """Return the diagonal of T D T', whose inverse Henderson's rules without inbreeding give.
-
-    It is not 1 where parents are related. Cost: a sparse triangular solve per animal, `COLUMNS` at a time.
-    """
-    n = len(pedigree)
-    rows = np.argsort(pedigree.generation, kind="stable")
-    place = np.empty(n + 1, np.int64)
-    place[rows], place[n] = np.arange(n), -1
-    half = []
-    for parent in (pedigree.sire, pedigree.dam):
-        known = np.flatnonzero(parent >= 0)
-        half.append(coo_array((np.full(len(known), -0.5), (place[known], place[parent[known]])), shape=(n, n)))
-    transposed = csc_array((eye_array(n) + half[0] + half[1]).T)  # (T^-1)', so that solutions are rows of T
-    factor = splu(transposed, permc_spec="NATURAL", diag_pivot_thresh=0.0)
-    diagonal = np.empty(n)
-    for start in range(0, n, COLUMNS):
-        units = np.eye(n, min(COLUMNS, n - start), -start)
-        diagonal[start : start + COLUMNS] = pedigree.mendelian_variance[rows] @ factor.solve(units) ** 2
-    return diagonal[place[:n]]
 
 
 def _reliability(design: Design, data: ModelData, g: int, variance: Floats) -> Floats | None:

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
 
 from henderson.equations.operator import Operator
-from henderson.equations.partition import LocalLoadings, LocalMatrix, LocalPedigree, Partition
+from henderson.equations.partition import LocalMatrix, LocalPedigree, Partition
 from henderson.kernels import records as record_kernels
 from henderson.kernels import relationship as kernels
-from henderson.kernels.pedigree_loadings import loadings_triplets
+from henderson.kernels.pedigree_loadings import Rows, loadings_triplets
 
 Floats = NDArray[np.float64]
 Triplets = tuple[NDArray[np.int64], NDArray[np.int64], Floats]
@@ -169,7 +169,7 @@ def _gammas(operator: Operator, partition: Partition) -> Iterator[Triplets]:
                 )
 
 
-def _loadings(loadings: LocalLoadings, limit: int) -> Iterator[Triplets]:
+def _loadings(loadings: Rows, limit: int) -> Iterator[Triplets]:
     """Yield A^-1 of the animals in `loadings` as triplets of block offsets, about `limit` at a time."""
     sizes = np.cumsum((1 + np.diff(loadings.indptr)) ** 2)
     start = 0

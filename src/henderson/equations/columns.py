@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from henderson.equations.operator import Operator
 from henderson.equations.partition import LocalMatrix, LocalPedigree
 from henderson.kernels import columns as kernels
+from henderson.kernels.pedigree_loadings_columns import loadings_product
 from henderson.partitions.exchange import Vectors
 
 Floats = NDArray[np.float64]
@@ -102,6 +103,8 @@ class ColumnOperator:
             if isinstance(relationship, LocalPedigree):
                 own = (relationship.sire, relationship.dam, relationship.precision)
                 kernels.pedigree_product(width, first, *own, inverse, x, y)
+                if relationship.loadings is not None:
+                    loadings_product(width, relationship.loadings, inverse, x, y)
             elif isinstance(relationship, LocalMatrix):
                 rows = (relationship.indptr, relationship.columns, relationship.values)
                 kernels.matrix_product(width, first, *rows, inverse, x, y)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from henderson.equations.model import Design
+from henderson.kernels.pedigree_loadings import Rows
 from henderson.partitions.cut import cut_evenly, cut_with_home, is_sorted
 from henderson.partitions.layout import GroupUse, Layout, first_use, outside
 from henderson.partitions.threads import even_bounds
@@ -36,17 +37,6 @@ class LocalRecords:
 
 
 @dataclass(frozen=True)
-class LocalLoadings:
-    """Owned animals whose parents have weights of their own: their elements, compressed rows of parents (elements)."""
-
-    own: Elements
-    indptr: NDArray[np.int64]
-    parent: Elements
-    weight: NDArray[np.float64]
-    precision: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
 class LocalPedigree:
     """The rows of A^-1 of the animals that a partition owns: parents as local elements, precision = 1/d.
 
@@ -56,7 +46,7 @@ class LocalPedigree:
     sire: Elements
     dam: Elements
     precision: NDArray[np.float64]
-    loadings: LocalLoadings | None = None
+    loadings: Rows | None = None
 
 
 @dataclass(frozen=True)
@@ -215,7 +205,7 @@ def _local_pedigree(pedigree: Pedigree, rows: slice, layout: Layout, g: int) -> 
         indptr = own.indptr[rows.start : rows.stop + 1]
         has = np.flatnonzero(np.diff(indptr))
         entries = slice(int(indptr[0]), int(indptr[-1]))
-        loadings = LocalLoadings(
+        loadings = Rows(
             (local.first_owned + has * local.width).astype(np.uint32),
             np.concatenate([[0], np.cumsum(np.diff(indptr)[has])]),
             local.offsets(own.parent[entries], layout.null),

@@ -6,10 +6,22 @@ Metafounders (a factor of Gamma), uncertain parents, sires and maternal grandsir
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from henderson.kernels.jit import jit
+
+
+class Rows(NamedTuple):
+    """Rows of T^-1: own, uint32 element of each animal; parents (elements) and weights compressed; precision 1 / d."""
+
+    own: NDArray[np.uint32]
+    indptr: NDArray[np.int64]
+    parent: NDArray[np.uint32]
+    weight: NDArray[np.float64]
+    precision: NDArray[np.float64]
 
 
 @jit

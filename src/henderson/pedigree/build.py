@@ -27,6 +27,7 @@ from henderson.store.model_data import Labels, Loadings, Pedigree
 
 log = logging.getLogger(__name__)
 
+ROUNDED = 0.005  # a sum of probabilities so near 1 is 1: 0.333 three times
 UNUSED_VARIANCE = 1.0  # of a group without progeny: its solution is then 0
 
 Rows = NDArray[np.int32]
@@ -182,7 +183,9 @@ def _candidates(n: int, rows: PedigreeRows, spec: PedigreeSpec) -> tuple[Candida
     assert rows.probability is not None
     line = np.full(n, -1, np.int64)
     line[rows.animal[::-1]] = rows.line[::-1]
-    return uncertain(n, rows.animal, rows.sire, rows.dam, rows.probability), line
+    total = np.bincount(rows.animal, weights=rows.probability, minlength=n)
+    scale = np.where(np.abs(total - 1.0) <= ROUNDED, 1.0 / np.maximum(total, 0.5), 1.0)
+    return uncertain(n, rows.animal, rows.sire, rows.dam, rows.probability * scale[rows.animal]), line
 
 
 def _probability_problems(labels: Labels, rows: PedigreeRows, file: str) -> list[Problem]:
@@ -196,7 +199,7 @@ def _probability_problems(labels: Labels, rows: PedigreeRows, file: str) -> list
         text += labels.text(int(rows.animal[row]), int(rows.animal[row]) + 1)[0]
         problems.append(Problem(text, file=file, line=int(rows.line[row]), remedy="give a number from 0 to 1"))
     total = np.bincount(rows.animal, weights=rows.probability, minlength=len(labels))
-    for animal in np.flatnonzero(total > 1.0 + 1e-6)[:MAX_PRINTED].tolist() if not len(bad) else []:
+    for animal in np.flatnonzero(total > 1.0 + ROUNDED)[:MAX_PRINTED].tolist() if not len(bad) else []:
         row = int(np.argmax(rows.animal == animal))
         text = f"the probabilities of the parents of animal {labels.text(animal, animal + 1)[0]} sum to"
         remedy = "they must not sum to more than 1; what they lack of 1 are unknown parents"

@@ -6,7 +6,8 @@ Famula 1992)::
     u_i = sum_k p_k (u_sk + u_dk) / 2 + m_i,    a_ii = 1 + sum_k p_k a_sk,dk / 2
 
 so row i of T^-1 has 1 and -w, w_p the sum of p_k / 2 over the pairs in which p is a parent, and the mendelian variance
-is d_i = a_ii - w' A w. What the probabilities lack of 1 are unknown, unrelated parents.
+is d_i = a_ii - w' A w. What the probabilities lack of 1 are unknown, unrelated parents (a sum between 0.995 and 1.005
+is taken for rounded, and scaled to 1).
 
 A bull of sire s, maternal grandsire m and (if given) maternal granddam g is u_s / 2 + u_m / 4 + u_g / 4 + m_i (Quaas,
 Everett & McClintock 1979): its dam, who has no other part in the pedigree, is absorbed. This is the same with the pairs

@@ -15,6 +15,8 @@ from scipy.sparse import coo_array, csc_array, eye_array, tril
 
 from henderson.equations.model import Covariance, Design
 from henderson.kernels import reml_records as kernels
+from henderson.pedigree.transform import inverse_relationship, n_fixed_groups
+from henderson.pedigree.transform import log_determinant as pedigree_log_determinant
 from henderson.store.model_data import ModelData
 
 Floats = NDArray[np.float64]
@@ -48,7 +50,8 @@ class RecordPart:
 class GammaPart:
     """One random group: the lower triangle of Gamma^-1 (level >= other), its place in C, the rows of its equations.
 
-    number: int64 (n_levels, width); inverse: the whole Gamma^-1 (CSR), None for the identity; log_determinant: log
+    number: int64 (n_levels, width), -1 where an equation is left out; rank: of Gamma^-1, n_levels without fixed groups
+    in it; inverse: the whole Gamma^-1 (CSR), None for the identity; log_determinant: log
     |Gamma|.
     """
 
@@ -59,6 +62,7 @@ class GammaPart:
     place: NDArray[np.int32]
     inverse: csc_array | None
     log_determinant: float
+    rank: int
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,7 @@ class EquationPattern:
 
     def random_rows(self) -> Ints:
         """Return the rows of C that belong to random effects."""
-        rows = [part.number.ravel() for part in self.gammas]
+        rows = [part.number[part.number >= 0] for part in self.gammas]
         return np.sort(np.concatenate(rows)) if rows else np.empty(0, np.int64)
 
 
@@ -131,7 +135,7 @@ def build_pattern(
     place = np.empty((design.n_records, len(pairs)), np.int32)
     kernels.pair_places(equation, kind, wanted, pairs, indptr, indices, place)
     gammas = tuple(
-        GammaPart(g, number[g], entries, diagonal, _places(found, at), inverse, log_gamma)
+        GammaPart(g, number[g], entries, diagonal, _places(found, at), inverse, log_gamma, _rank(design, data, g))
         for g, entries, diagonal, at, inverse, log_gamma in lower
     )
     weights = np.ones(design.n_records) if design.weights is None else np.ascontiguousarray(design.weights)
@@ -176,13 +180,13 @@ def _gamma_inverse(
         inverse = csc_array(data.matrices[covariance.name].inverse)
         return inverse, -log_determinant(inverse)  # type: ignore[operator]
     pedigree = data.pedigrees[covariance.name]
-    half = [coo_array(eye_array(n_levels))]
-    for parent in (pedigree.sire, pedigree.dam):
-        known = np.flatnonzero(parent >= 0)
-        half.append(coo_array((np.full(len(known), -0.5), (known, parent[known])), shape=(n_levels, n_levels)))
-    T = csc_array(half[0] + half[1] + half[2])
-    weighted = csc_array(T.multiply((1.0 / pedigree.mendelian_variance)[:, None]))
-    return csc_array(T.T @ weighted), float(np.log(pedigree.mendelian_variance).sum())
+    return inverse_relationship(pedigree), pedigree_log_determinant(pedigree)
+
+
+def _rank(design: Design, data: ModelData, g: int) -> int:
+    covariance = design.groups[g].covariance
+    pedigree = data.pedigrees.get(covariance.name or "") if covariance is not None else None
+    return design.groups[g].n_levels - (n_fixed_groups(pedigree) if pedigree is not None else 0)
 
 
 def _block_keys(number: Ints, rows: Ints, columns: Ints, coupling: NDArray[np.bool_], n: int) -> Ints:

@@ -90,7 +90,7 @@ class Likelihood:
             if found is None:
                 return None
             inverses.append(found[0])
-            log_g += len(part.number) * found[1] + len(sigma) * part.log_determinant
+            log_g += part.rank * found[1] + len(sigma) * part.log_determinant
         kinds = self._residual_inverses(sigmas)
         if kinds is None:
             return None
@@ -112,7 +112,7 @@ class Likelihood:
         kernels.residuals(*r.terms, r.observed, r.kind, r.weights, r.responses, solution, e, by_kind)
         squares = []
         for part in pattern.gammas:
-            u = solution[part.number]
+            u = np.append(solution, 0.0)[part.number]
             squares.append(u.T @ u if part.inverse is None else u.T @ (part.inverse @ u))
         quadratic = float(np.sum(residual * by_kind))
         quadratic += sum(float(np.sum(i * s)) for i, s in zip(inverses, squares, strict=True))
@@ -140,7 +140,7 @@ class Likelihood:
             kernels.gamma_traces(part.place, part.entries, part.diagonal, values, trace)
             point.traces.append(trace)
             inner = inverse @ (trace + square) @ inverse
-            point.gradients.append(-0.5 * (len(part.number) * inverse - inner))
+            point.gradients.append(-0.5 * (part.rank * inverse - inner))
         blocks = np.zeros_like(point.residual)
         kernels.inverse_by_kind(
             r.place, r.pairs, r.trait, r.column, r.coefficients, r.kind, r.weights, values, blocks
@@ -162,9 +162,10 @@ class Likelihood:
         change = np.zeros((total, *point.residual.shape))
         first = 0
         for g, part in enumerate(pattern.gammas):
-            u = point.solution[part.number] @ point.inverses[g]
+            u = np.append(point.solution, 0.0)[part.number] @ point.inverses[g]
+            kept = part.number.ravel() >= 0
             for k, d in enumerate(directions[g]):
-                effects[part.number.ravel(), first + k] = (u @ d).ravel()
+                effects[part.number.ravel()[kept], first + k] = (u @ d).ravel()[kept]
             first += len(directions[g])
         for c, ds in enumerate(directions[self.n_random :]):
             here = r.residual_class == c
@@ -184,7 +185,7 @@ class Likelihood:
         blocks = []
         r = self.pattern.records
         for g, part in enumerate(self.pattern.gammas):
-            blocks.append(information(directions[g], point.inverses[g], 0.5 * len(part.number)))
+            blocks.append(information(directions[g], point.inverses[g], 0.5 * part.rank))
         for c, ds in enumerate(directions[self.n_random :]):
             block = np.zeros((len(ds), len(ds)))
             for kind in np.flatnonzero(r.residual_class == c):
