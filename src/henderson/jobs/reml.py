@@ -13,6 +13,7 @@ from henderson.errors import NotConvergedError
 from henderson.language.spec import JobSpec, ModelSpec
 from henderson.reml.fit import fit_reml
 from henderson.reml.result import RemlFit, RemlOptions, Round
+from henderson.results.stages import available_bytes
 from henderson.solvers.report import SolveReport, StopReason
 from henderson.solvers.solutions import Solutions
 from henderson.store.model_data import ModelData
@@ -38,6 +39,7 @@ def options_of(job: JobSpec, out: Path | None = None) -> RemlOptions:
         tolerance=float(tolerance) if isinstance(tolerance, float) else RemlOptions.tolerance,
         start=start if start in ("data", "simpler") else "given",  # type: ignore[arg-type]
         checkpoint=None if out is None else str(out / CHECKPOINT),
+        memory=available_bytes(),
     )
 
 

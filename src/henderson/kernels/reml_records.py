@@ -23,11 +23,13 @@ def coefficient(coefficients: Floats, r: int, column: int) -> float:
     """Return the coefficient of a term on record `r`."""
     if column < 0:
         return 1.0
-    return coefficients[r, column]
+    return float(coefficients[r, column])
 
 
 @jit
-def pair_keys(equation: NDArray[np.int32], kind: NDArray[np.uint16], wanted: NDArray[np.bool_], pairs: Ints, n: int) -> Ints:
+def pair_keys(
+    equation: NDArray[np.int32], kind: NDArray[np.uint16], wanted: NDArray[np.bool_], pairs: Ints, n: int
+) -> Ints:
     """Return the sorted distinct keys column * n + row of the elements of W' R^-1 W in the lower triangle.
 
     wanted: bool (n_kinds, n_pairs), whether a pair of terms can meet on records of a kind.
@@ -60,7 +62,7 @@ def find(indptr: Ints, indices: NDArray[np.int32], i: int, j: int) -> int:
             low = middle
         else:
             high = middle
-    return low
+    return int(low)
 
 
 @jit

@@ -138,7 +138,7 @@ def invert_fronts(
                 state[1] = 1
                 state[2] = top
                 state[3] = here
-                return f
+                return int(f)
             u11 = panels[panel[f] : panel[f] + w * w]
             u12 = panels[panel[f] + w * w : panel[f] + w * w + w * m]
             invert(w, m, u11, u12, v, t, z)

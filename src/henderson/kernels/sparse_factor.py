@@ -112,7 +112,7 @@ def factor_fronts(
                 state[2] = top
                 state[3] = n_waiting
                 state[4] = here
-                return f
+                return int(f)
             if not eliminate(w, m, u11, u12, s):
                 state[5] = f + 1
                 return n_fronts

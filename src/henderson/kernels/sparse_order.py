@@ -79,8 +79,10 @@ def minimum_degree(indptr: Ints, indices: NDArray[np.int32], dense: int) -> Ints
     pivots = np.empty(n, np.int64)
     n_pivots = 0
     free = nnz
-    eliminated = 0
+    eliminated = np.int64(0)
     n_dense = 0
+    size = np.int64(0)
+    outside = np.int64(0)
     for i in range(n):
         if degree[i] > dense:
             weight[i] = 0
@@ -103,7 +105,7 @@ def minimum_degree(indptr: Ints, indices: NDArray[np.int32], dense: int) -> Ints
         eliminated += pivot_weight
         # the new element: all variables that the pivot sees, directly or through elements
         weight[me] = -pivot_weight
-        size = 0
+        size = np.int64(0)
         if n_elements[me] == 0:
             first = start[me]
             end = first
@@ -161,11 +163,11 @@ def minimum_degree(indptr: Ints, indices: NDArray[np.int32], dense: int) -> Ints
                     mark[e] = degree[e] + stamp - own
         # approximate degrees; lists lose what the new element covers
         for p in range(first, end):
-            i = np.int64(space[p])
+            i = int(space[p])
             own = -weight[i]
             begin = start[i]
             to = begin
-            outside = 0
+            outside = np.int64(0)
             code = np.int64(0)
             for q in range(begin, begin + n_elements[i]):
                 e = space[q]
@@ -211,7 +213,7 @@ def minimum_degree(indptr: Ints, indices: NDArray[np.int32], dense: int) -> Ints
         stamp += n + 1
         # variables that nothing tells apart become one
         for p in range(first, end):
-            i = np.int64(space[p])
+            i = int(space[p])
             if weight[i] == 0:
                 continue
             key = before[i]
@@ -245,7 +247,7 @@ def minimum_degree(indptr: Ints, indices: NDArray[np.int32], dense: int) -> Ints
         # back into the lists of degrees
         to = first
         for p in range(first, end):
-            i = np.int64(space[p])
+            i = int(space[p])
             own = -weight[i]
             if own <= 0:
                 continue

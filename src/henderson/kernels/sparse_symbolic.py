@@ -225,7 +225,7 @@ def relative_rows(rows: Rows, start: Ints, first: Ints, up: Ints) -> Rows:
 
 @jit
 def entry_places(
-    indptr: Ints, indices: Rows, position: Ints, first: Ints, front: Rows, rows: Rows, start: Ints, panel: Ints
+    indptr: Ints, indices: Rows, position: Ints, first: Ints, front: Ints, rows: Rows, start: Ints, panel: Ints
 ) -> Ints:
     """Return where each element of the lower triangle (CSC, in the caller's order) lies in the panels of the factor.
 
@@ -288,4 +288,4 @@ def stack_sizes(first: Ints, start: Ints, up: Ints) -> tuple[int, int]:
             if left[p] == 0:
                 at[f] = at[p]  # moved down over its parent, which nobody needs any more
         top = at[f] + size if children[f] > 0 else at[f]
-    return most, most_inverse
+    return int(most), int(most_inverse)

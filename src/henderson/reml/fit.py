@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,23 +11,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from henderson.equations.model import Design
-from henderson.errors import ModelError
+from henderson.errors import ModelError, ResourceError
 from henderson.language.spec import ModelSpec
 from henderson.reml.inference import infer
 from henderson.reml.likelihood import Likelihood, Point
 from henderson.reml.optimise import Callback, Climb, climb, read_checkpoint
 from henderson.reml.result import Ordering, RemlFit, RemlOptions, RemlStop
 from henderson.reml.setup import Problem, estimates, set_up
+from henderson.reml.simpler import simpler_starts
+from henderson.solvers.cholesky import Symbolic
 from henderson.solvers.solutions import SubfactorSolutions, by_subfactor, dropped_columns
 from henderson.store.model_data import ModelData
 
 Floats = NDArray[np.float64]
+Key = tuple[str, str | None]
+
+QUICK_ROUNDS, QUICK_TOLERANCE = 25, 1e-3  # of fits for start values
+WORTH_A_LINE = 1e10  # flops
+
+log = logging.getLogger(__name__)
+DEFAULTS = RemlOptions()
 
 __all__ = ["Callback", "RemlFit", "RemlOptions", "RemlStop", "fit_reml"]
 
 
 def fit_reml(
-    spec: ModelSpec, data: ModelData, *, options: RemlOptions = RemlOptions(), callback: Callback | None = None
+    spec: ModelSpec, data: ModelData, *, options: RemlOptions = DEFAULTS, callback: Callback | None = None
 ) -> RemlFit:
     """Return the estimates of every parameter that is not held, by average information REML (or ML).
 
@@ -49,7 +59,10 @@ def fit_reml(
         There is nothing to estimate from, or the likelihood cannot be computed at the start values.
 
     """
-    problem = set_up(spec, data, reml=options.reml, from_data=options.start != "given")
+    if options.start == "simpler":
+        spec = simpler_starts(spec, _quick_fit(data, options))
+    problem = set_up(spec, data, reml=options.reml, from_data=options.start == "data")
+    check_memory(problem.likelihood.factor.symbolic, options.memory)
     starts: Sequence[Floats] = problem.starts
     if options.checkpoint:
         starts = read_checkpoint(Path(options.checkpoint), [s.size for s in problem.structures]) or starts
@@ -60,6 +73,34 @@ def fit_reml(
             "check the variances and the relationship matrices, or leave sigma out"
         )
     return _fit(spec, data, problem, found, options)
+
+
+def _quick_fit(data: ModelData, options: RemlOptions) -> Callable[[ModelSpec], dict[Key, Floats]]:
+    """Return a function that fits a model well enough for start values."""
+
+    def fit(spec: ModelSpec) -> dict[Key, Floats]:
+        problem = set_up(spec, data, reml=options.reml, from_data=True)
+        quick = replace(options, max_rounds=QUICK_ROUNDS, tolerance=QUICK_TOLERANCE, checkpoint=None)
+        found = climb(problem.likelihood, problem.structures, problem.starts, quick)
+        sigmas = found.point.sigmas or problem.starts
+        return dict(zip(problem.keys, sigmas, strict=True))
+
+    return fit
+
+
+def check_memory(symbolic: Symbolic, limit: int | None) -> None:
+    """Log what the factor will take; raise `ResourceError` with the estimate if that is more than `limit` bytes."""
+    sentence = (
+        f"exact REML factors {symbolic.n:,} equations into {symbolic.nnz_factor:,} non-zeros: about "
+        f"{symbolic.bytes / 2**30:.1f} GiB, {3.0 * symbolic.flops / 1e9:,.0f} GFlop a round"
+    )
+    if limit is not None and symbolic.bytes > limit:
+        raise ResourceError(
+            f"{sentence}; {limit / 2**30:.1f} GiB are there. Use method = 'mc-ai' (Monte Carlo REML, which needs no "
+            "factor), a machine with more memory, or a smaller model"
+        )
+    if symbolic.flops > WORTH_A_LINE:
+        log.info(sentence)
 
 
 def _fit(spec: ModelSpec, data: ModelData, problem: Problem, found: Climb, options: RemlOptions) -> RemlFit:
@@ -103,9 +144,7 @@ def _with_estimates(design: Design, sigmas: Sequence[Floats]) -> Design:
     groups, rest = [], iter(sigmas)
     for group in design.groups:
         covariance = group.covariance
-        groups.append(
-            group if covariance is None else replace(group, covariance=replace(covariance, sigma=next(rest)))
-        )
+        groups.append(group if covariance is None else replace(group, covariance=replace(covariance, sigma=next(rest))))
     return replace(design, groups=tuple(groups), residuals=tuple(rest))
 
 

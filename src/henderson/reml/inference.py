@@ -1,4 +1,4 @@
-"""Standard errors: the inverse average information, carried to elements, correlations and functions by the delta method.
+"""Standard errors: the inverse average information, carried to whatever is reported by the delta method.
 
 At a singular Sigma only directions that keep its rank have standard errors; what lies across is named boundary.
 """
@@ -83,7 +83,9 @@ def infer(
         value = point.sigmas[block]
         singular = _boundary(structure, value)
         errors, correlation, correlation_errors = _matrices(delta, block, structure, value, singular)
-        sigma[key] = SigmaEstimate(_positions(spec, key[0], structure.size), value, errors, correlation, correlation_errors)
+        sigma[key] = SigmaEstimate(
+            _positions(spec, key[0], structure.size), value, errors, correlation, correlation_errors
+        )
         for e in structure.elements():
             held = e.fixed or singular[e.row, e.col]
             slope = delta.slopes(block, _gradient(value, e.row, e.col, e.kind == "correlation"))

@@ -46,7 +46,8 @@ class RemlOptions:
 
     method: ``ai`` or ``em``; reml: False for maximum likelihood; start: ``given`` (values of the model where there are
     any, else from the data), ``data``, or ``simpler`` (diagonal, then bivariate models first); tolerance: bound of the
-    distance to the maximum of the log-likelihood; checkpoint: file that is written each round and read at the start.
+    distance to the maximum of the log-likelihood; checkpoint: file that is written each round and read at the start;
+    memory: bytes that the factor may take, None: no limit.
     """
 
     method: Literal["ai", "em"] = "ai"
@@ -56,6 +57,7 @@ class RemlOptions:
     start: Literal["given", "data", "simpler"] = "given"
     checkpoint: str | None = None
     threads: int | None = None
+    memory: int | None = None
 
 
 @dataclass(frozen=True)

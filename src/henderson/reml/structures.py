@@ -85,7 +85,7 @@ class Structure:
         weights = np.array([np.sum(B * B) for B in self._basis]).reshape(-1)
         if self.mode == "roots":
             inner = np.array([np.sum(B * sigma) for B in self._basis]).reshape(-1)
-            return np.sqrt(np.maximum(inner / np.maximum(weights, 1e-300), 0.0))
+            return np.asarray(np.sqrt(np.maximum(inner / np.maximum(weights, 1e-300), 0.0)))
         if self.mode == "correlations":
             deviation = np.sqrt(np.diag(sigma))
             sigma = sigma / np.outer(deviation, deviation)
@@ -240,7 +240,7 @@ class Structure:
         linked = ~(self.fix & (self.start == 0.0)) | np.eye(n, dtype=np.bool_)
         for _ in range(n.bit_length()):
             linked = (linked.astype(np.int64) @ linked) > 0
-        return linked
+        return np.asarray(linked, np.bool_)
 
     # --- the rest -----------------------------------------------------------------------------------------------------
 

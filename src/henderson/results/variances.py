@@ -56,7 +56,7 @@ def variances_content(fit: RemlFit) -> Json:
 
 def variance_rows(fit: RemlFit) -> list[tuple[str, str, str, str, str]]:
     """Return one row per parameter and function: name, estimate, standard error, z ratio, constraint."""
-    rows = [
+    rows: list[tuple[str, str, str, str, str]] = [
         (
             p.name,
             f"{p.value:.6g}",
@@ -69,7 +69,13 @@ def variance_rows(fit: RemlFit) -> list[tuple[str, str, str, str, str]]:
     for name, f in fit.functions.items():
         known = math.isfinite(f.se) and f.se > 0
         rows.append(
-            (name, f"{f.value:.6g}", f"{f.se:.4g}" if known else "", f"{f.value / f.se:.2f}" if known else "", "function")
+            (
+                name,
+                f"{f.value:.6g}",
+                f"{f.se:.4g}" if known else "",
+                f"{f.value / f.se:.2f}" if known else "",
+                "function",
+            )
         )
     return rows
 

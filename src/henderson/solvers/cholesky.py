@@ -56,6 +56,11 @@ class Symbolic:
     ordering: str
 
     @property
+    def n(self) -> int:
+        """Return the number of equations."""
+        return len(self.order)
+
+    @property
     def nnz_factor(self) -> int:
         """Return the number of non-zeros of the factor, those of merged fronts included."""
         w, m = np.diff(self.first), np.diff(self.start)
@@ -103,7 +108,7 @@ def analyse(indptr: Ints, indices: NDArray[np.int32]) -> Symbolic:
     found = symbolic.front_rows(full.indptr.astype(np.int64), full.indices.astype(np.int32), first, up, start)
     w, m = np.diff(first), np.diff(start)
     panel = np.concatenate([[0], np.cumsum(w * w + w * m)]).astype(np.int64)
-    front = np.repeat(np.arange(len(w)), w)
+    front = np.repeat(np.arange(len(w), dtype=np.int64), w)
     entry = symbolic.entry_places(indptr, indices, position, first, front, found, start, panel)
     entries = np.argsort(entry, kind="stable")
     stack, inverse_stack = symbolic.stack_sizes(first, start, up)
@@ -211,7 +216,7 @@ class SparseCholesky:
         return w, m, L11, self._panels[at + w * w : at + w * (w + m)].reshape(w, m).T
 
     def _factor_front(self, f: int, stack: Floats, here: int) -> None:
-        w, m, L11, L21 = self._panel(f)
+        _, m, L11, L21 = self._panel(f)
         done, info = lapack.dpotrf(L11, lower=1, clean=0, overwrite_a=1)
         if info != 0:
             raise NotPositiveDefiniteError("the matrix is not positive definite")
