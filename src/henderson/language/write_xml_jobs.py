@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 from henderson.language.jobs import rtol_of_log
@@ -21,6 +22,7 @@ _SWITCHES = {"write_ai": "writeai", "residuals": "residuals", "solutions": "solu
 _NAMES = {"pev": "pevsolve", "reml": "airemlc"}
 _KNOWN = ("solve", "pev", "reml", "yhat", "sample", "pevsample")
 _PEV = ("factor", "levels", "levelfile", "nrhs")
+_BAD_IN_WORD = re.compile(r"[,#<>&\s]")
 _SAMPLER = ("samples", "burnin", "chains", "switch")
 
 
@@ -67,6 +69,12 @@ class _Writer:
         """Return lmt's name of a job and the lines of its element."""
         options = dict(job.options)
         name, lines = _NAMES.get(job.name, job.name), []
+        for key, option in options.items():
+            words = [v for v in (option if isinstance(option, tuple) else (option,)) if isinstance(v, str)]
+            if bad := [w for w in words if _BAD_IN_WORD.search(w)]:
+                self.lost.append(
+                    f"job {job.name!r}: {key!r} has {bad[0]!r}; lmt's lists hold no blanks, no , # < &"
+                )
         if job.name == "pev":
             lines += [f"{k}: {_word(options.pop(k))}" for k in _PEV if k in options]
         elif job.name == "reml":
