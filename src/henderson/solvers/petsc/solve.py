@@ -178,7 +178,8 @@ class Engine:
         """Return what preconditioner and matrix take on this rank; of PETSc's preconditioners about."""
         own = 0 if self.blocks is None else sum(a.nbytes for a in self.blocks.arrays())
         entries = 0 if self.matrix is None else int(self.matrix.getInfo()["nz_allocated"])
-        return own + self._pc_bytes + entries * (8 + PETSc.IntType().itemsize)
+        each = 8 + int(np.dtype(PETSc.IntType).itemsize)
+        return own + self._pc_bytes + entries * each
 
     def close(self) -> None:
         """Free what PETSc holds. **Collective**."""
