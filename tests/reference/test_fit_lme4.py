@@ -135,8 +135,16 @@ def test_printed_fit(fit: henderson.Fit) -> None:
 
 def test_mistakes_name_the_formula_and_the_place(sleep: pd.DataFrame) -> None:
     cases = [
-        ({"fixed": "Reaction ~ Day + (1 | Subject)"}, r"henderson.reml\(\), line 1, column 12: .*has no column 'Day'"),
+        (
+            {"fixed": "Reaction ~ Day + (1 | Subject)"},
+            r"henderson.reml\(\), column 12: formula 'fixed': data has no column 'Day'",
+        ),
         ({"fixed": "Reaction ~ Days +"}, "column 18: formula 'fixed'.*the end"),
+        (
+            {"fixed": "Reaction ~ Days", "random": "~ Subjct"},
+            r"henderson.reml\(\), column 3: formula 'random': data has no column 'Subjct'; did you mean 'Subject'",
+        ),
+        ({"fixed": "Reaction ~ Days + (1 | Subject), REML = FALSE"}, 'method="ML"'),
         ({"fixed": "Reaction ~ Days", "random": "~ vm(Subject, ped)"}, "unknown pedigree or matrix 'ped'"),
         ({"fixed": "Reaction ~ Days", "method": "REM"}, "unknown method 'REM'; did you mean 'REML'"),
         ({"fixed": "Reaction ~ Days", "max_round": 3}, "unknown option of job 'reml': 'max_round'"),

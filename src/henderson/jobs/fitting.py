@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from henderson.errors import NotConvergedError, NotSupportedError, UsageError
+from henderson.errors import HendersonError, NotConvergedError, NotSupportedError, Problem, UsageError
 from henderson.ingest.column_levels import read_levels
 from henderson.ingest.header import read_schema
 from henderson.ingest.run import ingest
@@ -51,10 +52,24 @@ def fit_frames(
             "pedigree": pedigree_tables(pedigree, folder),
             "matrix": matrix_tables(matrix, folder),
         }
-        spec = load_tables(whole, folder, read_schema, read_levels, CALL)
-        if problems := unsupported(spec):
-            raise NotSupportedError([replace(p, file=CALL) for p in problems])
-        return _fit(spec, folder, threads)
+        try:
+            spec = load_tables(whole, folder, read_schema, read_levels, CALL)
+            if problems := unsupported(spec):
+                raise NotSupportedError([replace(p, file=CALL) for p in problems])
+            return _fit(spec, folder, threads)
+        except HendersonError as error:
+            raise type(error)([_told(p, folder) for p in error.problems]) from None
+
+
+def _told(problem: Problem, folder: Path) -> Problem:
+    """Return a problem without the names of temporary files, and without lines of what is no file."""
+
+    def plainly(text: str) -> str:
+        return re.sub(r"\b(data|pedigree_\d+|matrix_\d+)\.(parquet|csv)\b", r"\1", text.replace(f"{folder}/", ""))
+
+    file = None if problem.file is None else plainly(problem.file)
+    line = None if file == CALL else problem.line
+    return replace(problem, message=plainly(problem.message), file=file, line=line)
 
 
 def model_table(

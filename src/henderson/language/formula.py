@@ -7,6 +7,7 @@ centred. Columns of random terms are always classes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 
 from henderson.language.draft import Draft, Schema
@@ -91,7 +92,10 @@ def compile_formulas(
 
 
 def _note(name: str, source: Source, misfit: Misfit, problems: Problems) -> None:
-    problems.add(f"formula {name!r}, {source.text.strip()!r}: {misfit.message}", source.at(misfit.index))
+    remedy = None
+    if re.search(r",\s*REML\s*=", source.text):
+        remedy = 'maximum likelihood is an option of the job, reml = { REML = false }, or method="ML" in Python'
+    problems.add(f"formula {name!r}, {source.text.strip()!r}: {misfit.message}", source.at(misfit.index), remedy)
 
 
 def _check_sides(name: str, node: Node) -> None:

@@ -12,7 +12,7 @@ from henderson.language.draft import Draft, DraftVariance
 from henderson.language.equations import parse_equations
 from henderson.language.jobs import NAMES, make_job
 from henderson.language.pedigrees import pedigree_faults
-from henderson.language.source import Problems
+from henderson.language.source import Problems, Source
 from henderson.language.spec import RESIDUAL, DataSpec, GammaSpec, JobSpec, MatrixSpec, PedigreeSpec
 from henderson.language.toml_places import Places, find_places
 from henderson.language.values import Table, read_equal, say
@@ -136,9 +136,12 @@ def _read_model(root: Table, draft: Draft) -> None:
         return
     table.check_keys(("equations", "polynomials", *FORMULAS))
     equations = table.text("equations")
-    for key in FORMULAS:
+    for line, key in enumerate(FORMULAS, start=1):
         if (formula := table.text(key)) is not None:
-            draft.formulas[key] = table.places.string(formula, "model", key)
+            # tables that no file holds have no places: then each formula is a line of its own
+            known = table.places.of("model") is not None
+            source = table.places.string(formula, "model", key) if known else Source.plain(formula, (line, 1))
+            draft.formulas[key] = source
     if "equations" in table.values and any(key in table.values for key in FORMULAS):
         table.fault("'equations' and formulas exclude each other", "equations")
     elif equations is not None:
