@@ -26,8 +26,9 @@ Floats = NDArray[np.float64]
 
 @dataclass
 class Problem:
-    """A model ready to be fitted: `keys` names each Sigma (variance, residual class or None), in one order with the
-    others.
+    """A model ready to be fitted.
+
+    keys: (variance, residual class or None) of each Sigma, in one order with structures and starts.
     """
 
     design: Design
@@ -63,8 +64,8 @@ def set_up(spec: ModelSpec, data: ModelData, *, reml: bool = True, from_data: bo
     likelihood = Likelihood(pattern, reml=reml)
     if likelihood.n_observations <= likelihood.n_fixed:
         raise ModelError(
-            f"{likelihood.n_observations} observations and {likelihood.n_fixed} independent fixed effects leave nothing "
-            "to estimate variances from; leave fixed effects out"
+            f"{likelihood.n_observations} observations and {likelihood.n_fixed} independent fixed effects leave "
+            "nothing to estimate variances from; leave fixed effects out"
         )
     starts, scales = start_values(pattern, phenotypic(pattern))
     structures, values = [], []
