@@ -19,6 +19,7 @@ from henderson.simulate.run import simulate
 from henderson.solvers.solve import Stages, set_up
 from henderson.store import schema
 from henderson.store.reader import open_store
+from oracles.pedigree_files import KINDS, make_kind, make_records, write_model
 from oracles.random_files import Written
 
 MPIEXEC = Path(sys.executable).with_name("mpiexec")
@@ -136,12 +137,15 @@ def prepare(folder: Path, model: Path) -> None:
 def cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("shares")
     files = tmp_path_factory.mktemp("files")
-    for name in [*FEW, "simulated", *(f"random {seed}" for seed in range(N_RANDOM))]:
+    kinds = {f"pedigree, {kind}": make_kind(kind, 3) for kind in ("fixed groups", *KINDS)}
+    for name in [*FEW, *kinds, "simulated", *(f"random {seed}" for seed in range(N_RANDOM))]:
         folder, source = root / name, files / name
         folder.mkdir()
         source.mkdir()
         if name in FEW:
             prepare(folder, small_files(source, *FEW[name]))
+        elif name in kinds:
+            prepare(folder, write_model(source, kinds[name], make_records(kinds[name], 3)))
         elif name == "simulated":
             prepare(folder, simulated(source))
         else:
