@@ -43,7 +43,7 @@ def columns_of(operator: Operator, C: ColumnOperator, values: np.ndarray) -> lis
 
 
 def test_product_assembled_matrix_and_blocks_agree(case: tuple[Operator, ModelData]) -> None:
-    operator, data = case
+    operator, _ = case
     rng = np.random.default_rng(1)
     x = [rng.normal(size=(g.n_levels, g.width)) for g in operator.design.groups]
     y = operator.zeros()
@@ -110,7 +110,7 @@ def test_samples_have_the_covariance_of_the_relationships(case: tuple[Operator, 
         squares.append(np.mean(products**2))
         many = [np.ascontiguousarray(np.repeat(v, 64, axis=1)) for v in local]
         found = cross_forms(C, many, seed).random
-        crosses.append([f.mean(axis=0) for f in found if f is not None][0])
+        crosses.append(next(f.mean(axis=0) for f in found if f is not None))
     flat = np.zeros(assembled.matrix.shape[0] + 1)
     for number, values in zip(assembled.number, x, strict=True):
         flat[number] = values[:, :, 0]
