@@ -84,7 +84,7 @@ def run_together(
         report = _solve(share, options, communicator, checkpoints, progress)
     design = share.design
     dropped = dropped_columns(design)
-    without: SolveReport[list[NDArray[np.float64]]] = replace(report, solution=[])  # type: ignore[arg-type]
+    without: SolveReport[list[NDArray[np.float64]]] = replace(report, solution=[])  # type: ignore[assignment,arg-type]
     solutions = Solutions((), dropped, without, design.n_equations, (), design)
     files: tuple[Path, ...] = ()
     effects: tuple[Digest, ...] = ()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -108,7 +109,7 @@ def _routed(rows: Sequence[OwnedRows], communicator: Communicator) -> Iterator[l
 def _exchange(rows: OwnedRows, first: int, total: int, communicator: Communicator) -> SubfactorSolutions:
     """Return the rows of the sub-factor in the range of this rank, sorted; its rows begin at `first` of `total`."""
     part, keys = rows.part, rows.keys
-    labels = part.labels.values
+    labels: NDArray[Any] = part.labels.values
     if not part.labels.is_integer:
         width = max(communicator.gather_all(labels.shape[1]))
         labels = np.pad(labels, ((0, 0), (0, width - labels.shape[1])))
