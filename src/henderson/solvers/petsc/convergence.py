@@ -78,7 +78,8 @@ class ConvergenceTest:
         """Return PETSc's reason to stop, or zero. **Collective**."""
         relative = norm / self._norm_b
         if its:
-            self.history.append(relative)
+            known = self.iterations - self._first
+            self.history.extend([relative] * max(1, its - known))  # some methods tell only every second norm
             if self._callback is not None:
                 self._callback(self.iterations, relative)
         if not math.isfinite(norm):

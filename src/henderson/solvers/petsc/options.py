@@ -77,11 +77,12 @@ class OptionScope:
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._names = [t.lstrip("-") for t in text.split() if re.match(r"--?[A-Za-z]", t)]
         self._base = PETSc.Options()
-        _refuse(self._names)
+        self._before: set[str] = set()
+        _refuse(t.lstrip("-") for t in text.split() if re.match(r"--?[A-Za-z]", t))
 
     def __enter__(self) -> OptionScope:
+        self._before = set(self._base.getAll())
         self._base.insertString(self._text)
         if self._base.hasName("log_view"):
             PETSc.Log.begin()
@@ -90,8 +91,8 @@ class OptionScope:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for name in self._names:
-            if name.startswith(PREFIX) and self._base.hasName(name):
+        for name in set(self._base.getAll()) - self._before:  # PETSc adds the new names of old options
+            if name.startswith(PREFIX):
                 self._base.delValue(name)
 
     def has(self, name: str) -> bool:

@@ -257,6 +257,8 @@ class _Solve:
                 break
             self._best = best if saved is not None else true
             best, saved = self._best, None
+            if self._base is None and self._test.iterations:
+                self._base = self._x[: self._n].copy()
             self._test.start(self._base)
             reason = self._cycle(residual)
             if self._test.interrupted:
@@ -281,7 +283,7 @@ class _Solve:
         finally:
             b.destroy()
             d.destroy()
-        self._base = self._x[: self._n].copy()
+        self._base = None
         return int(ksp.getConvergedReason())
 
     def _report(self, reason: StopReason, true: float) -> SolveReport[Floats]:
