@@ -216,3 +216,24 @@ def test_centred_nested_covariates_of_two_traits() -> None:
     first, _ = dense.reduction(np.array([0, 1, 6, 7]))
     np.testing.assert_allclose(wald["Wald"], [first, full - first], rtol=1e-6)
     assert list(wald["df"]) == [4, 8]
+
+
+def test_models_without_fixed_or_without_random_effects(frame: pd.DataFrame) -> None:
+    random = henderson.reml("y ~ 0 + (1 | G)", data=frame)
+    Z = dummies(list(frame["G"]), LEVELS["G"])
+    variances = random.varcomp["component"].to_numpy()
+    V = variances[0] * Z @ Z.T + variances[1] * np.eye(len(frame))
+    wanted = variances[0] * Z.T @ np.linalg.solve(V, frame["y"])
+    np.testing.assert_allclose(random.predict("G")["predicted"], wanted, rtol=1e-7)
+    assert random.wald().empty
+    assert random.fixef().empty
+    assert "0 fixed effects" in random.summary()
+    fixed = henderson.reml("y ~ A", data=frame)
+    means = frame.groupby("A")["y"].mean()
+    np.testing.assert_allclose(fixed.predict("A")["predicted"], means, rtol=1e-9)
+    s2 = frame.groupby("A")["y"].apply(lambda v: ((v - v.mean()) ** 2).sum()).sum() / (len(frame) - 3)
+    assert fixed.varcomp.loc["units!R", "component"] == pytest.approx(s2, rel=1e-6)
+    np.testing.assert_allclose(fixed.predict("A")["std_error"], np.sqrt(s2 / frame.groupby("A").size()), rtol=1e-6)
+    assert fixed.ranef().empty
+    assert fixed.wald("incremental", "residual").loc["A", "den_df"] == len(frame) - 3
+    assert len(fixed.plot().axes) == 4

@@ -133,6 +133,8 @@ class Aliases:
 
     def estimable(self, K: csr_array, tolerance: float = 1e-6) -> NDArray[np.bool_]:
         """Return whether each row k of K, (m, p), is a combination of rows of X: k_left = T' k_kept."""
+        if K.shape[1] == 0:
+            return np.ones(K.shape[0], np.bool_)
         gap = csr_array(K)[:, self.left].toarray() - csr_array(K)[:, self.kept] @ self.T
         size = np.maximum(abs(K).max(axis=1).toarray().ravel(), 1e-300)
         return np.asarray(np.abs(gap).max(axis=1, initial=0.0) <= tolerance * size)
