@@ -67,6 +67,7 @@ def make_plan(spec: ModelSpec, block_bytes: int) -> Plan:
     used = {spec.variance(s.variance).gamma.name for s in spec.subfactors if s.variance is not None} | {
         t.pedigree for e in spec.equations for t in e.terms if t.pedigree is not None
     }
+    used |= {p.name for p in spec.pedigrees if p.qfile is not None}
     pedigrees = []
     for pedigree in spec.pedigrees:
         if pedigree.name in used:

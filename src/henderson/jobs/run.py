@@ -26,6 +26,7 @@ from henderson.language.load import load_model
 from henderson.language.spec import JobSpec, ModelSpec
 from henderson.language.support import unsupported
 from henderson.reml.result import RemlFit
+from henderson.results.group_files import write_group_files
 from henderson.results.run_record import describe_inputs, effective_config, write_run_record
 from henderson.results.stages import Stages
 from henderson.results.summary import Digest
@@ -163,7 +164,7 @@ def run(
         if last.dropped:
             log.warning("dropped as dependent on other fixed effects: %s", name_dropped(last, MAX_PRINTED))
         with stages.stage("write"):
-            files = write_results(spec, data, done, stages.done, out)
+            files = (*write_results(spec, data, done, stages.done, out), *write_group_files(spec, store, out))
     with stages.stage("checksums"):
         inputs = describe_inputs(input_files(spec))
     record = write_run_record(
