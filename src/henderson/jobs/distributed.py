@@ -25,6 +25,7 @@ from henderson.jobs.together import only_first
 from henderson.jobs.write import job_record, name_dropped, rtol_of, write_page
 from henderson.language.spec import JobSpec, ModelSpec
 from henderson.results.files import write_json
+from henderson.results.group_files import write_group_files
 from henderson.results.parallel_summary import digest_together
 from henderson.results.parallel_tables import write_tables_together
 from henderson.results.run_record import describe_inputs, effective_config, write_run_record
@@ -99,7 +100,9 @@ def run_together(
     summed = over_ranks(stages.done, communicator)
 
     def conclude() -> tuple[tuple[Path, ...], dict[str, Any]]:
-        pages = (write_page(spec, [(job, solutions)], effects, summed, out),) if report.converged else ()
+        pages: tuple[Path, ...] = ()
+        if report.converged:
+            pages = (write_page(spec, [(job, solutions)], effects, summed, out), *write_group_files(spec, store, out))
         record = write_run_record(
             out,
             inputs=describe_inputs(input_files(spec)),
