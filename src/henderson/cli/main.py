@@ -94,12 +94,13 @@ def ingest(file: Path, **options: Any) -> None:
 
 @cli.command()
 @click.argument("file", type=FILE)
+@click.option("--store", type=FOLDER, help="Count levels in this store [default: <FILE stem>.out/store.zarr].")
 @click.option("--json", "as_json", is_flag=True, help="Print the model as JSON.")
-def check(file: Path, as_json: bool) -> None:
+def check(file: Path, **options: Any) -> None:
     """Print the model of FILE as it was understood; nothing is computed."""
     from henderson.cli.commands import check_model
 
-    check_model(file, as_json=as_json)
+    check_model(file, **options)
 
 
 @cli.command()
