@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 import henderson
+from henderson.errors import UsageError
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "trial"
 FIXED, US = "cbind(bden, veloc) ~ trait", "~ units:us(trait)"
@@ -85,3 +86,19 @@ def test_the_script_of_the_readme_runs(tmp_path: Path) -> None:
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert "-3340.773" in (EXAMPLE / "README.md").read_text()
     assert "logLik -3340.77" in done.stdout
+
+
+def test_files_of_results_where_they_are_asked_for(tmp_path: Path, correlated: henderson.Fit) -> None:
+    fit = henderson.reml(EXAMPLE / "asreml.toml", out=tmp_path / "out")
+    assert_same(fit, correlated)
+    assert {"run.json", "solutions.csv", "variances.json", "store.zarr"} <= {
+        p.name for p in (tmp_path / "out").iterdir()
+    }
+    assert fit.result.functions["r_g"].value == pytest.approx(correlated.correlation("Family").iloc[0, 1], abs=1e-4)
+    with pytest.raises(UsageError, match="write REML into its table"):
+        henderson.reml(EXAMPLE / "asreml.toml", out=tmp_path / "out", method="ML")
+    by_ml = henderson.reml(EXAMPLE / "asreml.toml", method="ML")
+    assert by_ml.method == "ML"
+    assert by_ml.loglik > fit.loglik
+    with pytest.raises(UsageError, match="'max_rund'"):
+        henderson.reml(EXAMPLE / "asreml.toml", max_rund=3)

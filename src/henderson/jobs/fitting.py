@@ -17,7 +17,7 @@ from henderson.ingest.run import ingest
 from henderson.jobs.fit import Fit
 from henderson.jobs.frames import File, matrix_tables, pedigree_tables, plain, records_table
 from henderson.jobs.reml import options_of
-from henderson.jobs.run import understand
+from henderson.jobs.run import Settings, run, understand
 from henderson.language.jobs import make_job
 from henderson.language.load import load_tables
 from henderson.language.spec import ModelSpec
@@ -29,16 +29,23 @@ CALL = "henderson.reml()"
 
 
 def fit_file(file: Path, options: Mapping[str, Any], out: str | Path | None, threads: int | None) -> Fit:
-    """Return the fit of a parameter file; `options` replace those of its job reml."""
-    if out is None:
-        with tempfile.TemporaryDirectory(prefix="henderson.") as folder:
-            return fit_file(file, options, folder, threads)
+    """Return the fit of a parameter file; `options` replace those of its job reml.
+
+    With `out` the store and all files of results are left there, as by the command line.
+    """
+    if out is not None:
+        if options:
+            remedy = f"write {', '.join(options)} into its table [jobs], or leave out= out"
+            raise UsageError(f"reml: with out= the options are those of the parameter file; {remedy}")
+        outcome = run(file, Settings(out=Path(out), threads=threads, jobs=("reml",)))
+        return Fit(outcome.fits[-1])
     spec = understand(file, ("reml",))
     faults: list[str] = []
     job = make_job("reml", {**dict(spec.jobs[0].options), **options}, lambda _, message: faults.append(message))
     if faults or job is None:
         raise UsageError("; ".join(faults))
-    return _fit(replace(spec, jobs=(job,)), Path(out), threads)
+    with tempfile.TemporaryDirectory(prefix="henderson.") as folder:
+        return _fit(replace(spec, jobs=(job,)), Path(folder), threads)
 
 
 def fit_frames(
@@ -101,7 +108,6 @@ def variance_tables(
 
 def _fit(spec: ModelSpec, folder: Path, threads: int | None) -> Fit:
     store = folder / "store.zarr"
-    folder.mkdir(parents=True, exist_ok=True)
     ingest(spec, store, workers=threads or os.cpu_count() or 1)
     fit = fit_reml(spec, open_store(store), options=replace(options_of(spec.jobs[0]), threads=threads))
     if not fit.stop_reason.converged:
