@@ -1,6 +1,6 @@
 """How long an iteration takes, from bytes, gathers, messages and reductions; and from it a table to many ranks.
 
-    python cluster/scaling/iteration_model.py MEASURED.json [--animals 100000000] [--latency 2e-6] [--network 12e9]
+    python cluster/scaling/iteration_model.py MEASURED.json [--animals 100000000] [--latency 2e-6] [--network 1.25e9]
 
 MEASURED.json holds lines of `mpi_iteration.py`, of one rank and of two. The model: an iteration computes on `records`
 and `individuals` (seconds each, measured on some thousands that stay in the cache), streams `bytes`, reaches for
@@ -120,25 +120,22 @@ def predict(counts: Counts, machine: Machine) -> Seconds:
     )
 
 
-def at_scale(one: Counts, two: Counts, animals_of_one: float, animals: float, ranks: int) -> Counts:
-    """The counts of one of `ranks` ranks on `animals`, from those of a rank alone and of one of two.
+def at_scale(one: Counts, two: Counts, scale: float, ghosts: float, width: int, ranks: int) -> Counts:
+    """The counts of one of `ranks` ranks, from those of a rank alone and of one of two.
 
-    Work goes with the animals of a rank. What two ranks send crosses the one cut between them; a range between two
-    others has two cuts. What crosses a cut is taken to grow with the square root of the population (relatives and herd
-    mates are stored near each other), and no rank sends more than its own elements. Sires are used everywhere: a rank
-    talks with all others, up to 128.
+    Work goes with the animals of a rank, `scale` times those of the rank alone. Each of `ghosts` animals that live
+    elsewhere is received and its contributions are sent back, and as much goes the other way; sires are used
+    everywhere, so that a rank has nearly all others as neighbours, but no more than it has ghosts.
     """
-    scale = animals / ranks / animals_of_one
-    sent = 2.0 * two.sent * math.sqrt(animals / animals_of_one) if ranks > 2 else two.sent * animals / animals_of_one
-    own = 8.0 * one.bytes / 200.0 * scale
+    alone = ranks == 1
     return Counts(
         one.records * scale,
         one.individuals * scale,
         one.bytes * scale,
         one.gathers * scale,
-        2.0 * min(ranks - 1, 128),
-        min(sent, 2.0 * own) if ranks > 1 else 0.0,
-        two.reductions if ranks > 1 else 0.0,
+        0.0 if alone else 2.0 * min(ranks - 1, ghosts),
+        0.0 if alone else 2.0 * ghosts * width * 8.0,
+        0.0 if alone else two.reductions,
     )
 
 
@@ -148,8 +145,11 @@ def main() -> None:
     parser.add_argument("measured", type=Path)
     parser.add_argument("--animals", type=float, default=1e8)
     parser.add_argument("--measured-animals", type=float, default=1e6)
-    parser.add_argument("--latency", type=float, default=2e-6, help="seconds, of the cluster's network")
+    parser.add_argument("--ghosts", type=float, default=16.5, help="ghosts are this times sqrt(animals of a rank)")
+    parser.add_argument("--width", type=int, default=3, help="traits")
+    parser.add_argument("--latency", type=float, default=2e-6, help="seconds a message takes, of the cluster's network")
     parser.add_argument("--network", type=float, default=1.25e9, help="bytes/s a rank has of the network")
+    parser.add_argument("--stream", type=float, help="bytes/s a rank has of its node's memory; as measured if left out")
     arguments = parser.parse_args()
     runs = [json.loads(line) for line in arguments.measured.read_text(encoding="utf-8").splitlines() if line.strip()]
     by_ranks = {run["ranks"]: run for run in runs if run["method"] == "cg"}
@@ -160,21 +160,24 @@ def main() -> None:
     one, two = (Counts(**by_ranks[k]["counts"]) for k in (1, 2))
     here = Machine(**by_ranks[2]["machine"])  # with all cores busy
     print(f"\n{arguments.animals:.3g} animals:\n")
-    print("| ranks | s/iteration | compute and memory | messages | reductions | MB sent | efficiency |")
-    print("|---|---|---|---|---|---|---|")
+    print("| ranks | s/iteration | compute and memory | messages | reductions | sent | MB | efficiency |")
+    print("|---|---|---|---|---|---|---|---|")
     alone = None
     for ranks in (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024):
         # a reduction over many ranks: a tree of messages
         steps = math.ceil(math.log2(ranks)) if ranks > 1 else 0
         cluster = replace(here, latency=arguments.latency, network=arguments.network)
+        cluster = replace(cluster, stream=arguments.stream or here.stream)
         cluster = replace(cluster, reduction=2.0 * steps * arguments.latency)
-        counts = at_scale(one, two, arguments.measured_animals, arguments.animals, ranks)
+        share = arguments.animals / ranks
+        ghosts = min(arguments.ghosts * math.sqrt(share), arguments.animals - share)
+        counts = at_scale(one, two, share / arguments.measured_animals, ghosts, arguments.width, ranks)
         parts = predict(counts, cluster)
         alone = alone or parts.total
         local = parts.compute + parts.stream + parts.gathers
         print(
             f"| {ranks} | {parts.total:.4f} | {local:.4f} | {parts.messages:.5f} | {parts.reductions:.6f} | "
-            f"{counts.sent / 1e6:.1f} | {alone / ranks / parts.total:.0%} |"
+            f"{counts.messages:.0f} | {counts.sent / 1e6:.2f} | {alone / ranks / parts.total:.0%} |"
         )
 
 
