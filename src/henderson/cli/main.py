@@ -123,9 +123,13 @@ def convert(file: Path, **options: Any) -> None:
 @click.option("--selfing", is_flag=True, help="An animal may be both sire and dam, also of one offspring.")
 @click.option("--add-missing-parents", is_flag=True, help="Parents without a row of their own become founders.")
 @click.option("--no-inbreeding", is_flag=True, help="Mendelian variances without inbreeding.")
+@click.option("--phantomparents", type=click.IntRange(min=0), default=0, help="The first rows that stand for groups.")
+@click.option("--metafile", type=FILE, help="Relationships of the first rows, which are metafounders (CSV).")
+@click.option("--probabilistic", is_flag=True, help="Several rows for an animal; a fourth column has probabilities.")
+@click.option("--mgs", is_flag=True, help="The third column is the maternal grandsire, a fourth the granddam.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON on stdout.")
 def pedigree(file: Path, **options: Any) -> None:
-    """Check a pedigree FILE (CSV or Parquet: id, sire, dam); report founders, generations, inbreeding, families."""
+    """Check a pedigree FILE (CSV or Parquet: id, sire, dam); report founders, generations, inbreeding, groups."""
     from henderson.cli.commands import report_pedigree
 
     report_pedigree(file, **options)

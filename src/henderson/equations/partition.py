@@ -81,6 +81,17 @@ class Partition:
     blank: Elements
     pins: Pins | None = None
 
+    def n_effects(self) -> list[int]:
+        """Return the number of owned levels per group; fixed genetic groups in a relationship matrix do not count."""
+        found = []
+        for local, related in zip(self.layout.groups, self.relationship, strict=True):
+            fixed = 0
+            if isinstance(related, LocalPedigree):
+                weighted = 0 if related.loadings is None else len(related.loadings.own)
+                fixed = int((related.precision == 0.0).sum()) - weighted
+            found.append(local.n_owned - fixed)
+        return found
+
 
 @dataclass(frozen=True)
 class Piece:

@@ -36,7 +36,8 @@ def write_report(pedigree: Pedigree, out: Path, summary: PedigreeSummary | None 
 
 def print_summary(summary: PedigreeSummary, console: Console) -> None:
     """Print the summary as tables."""
-    for table in (_counts(summary), _generations(summary), _families(summary)):
+    groups = [_groups(summary)] if summary.groups else []
+    for table in (_counts(summary), *groups, _generations(summary), _families(summary)):
         console.print(table)
 
 
@@ -69,6 +70,17 @@ def _counts(summary: PedigreeSummary) -> Table:
         ("maximum F", f"{summary.max_inbreeding:.6f}{most}"),
     ]:
         table.add_row(name, value)
+    return table
+
+
+def _groups(summary: PedigreeSummary) -> Table:
+    """Return the table of genetic groups."""
+    related = any(g.self_relationship is not None for g in summary.groups)
+    names = ("group", "progeny", "mean fraction", "self-relationship")
+    table = _table("\nGenetic groups", *names[: 3 + related])
+    for g in summary.groups:
+        cells = (g.group, f"{g.progeny:,}", f"{g.mean_fraction:.4f}", f"{g.self_relationship or 0.0:g}")
+        table.add_row(*cells[: 3 + related])
     return table
 
 

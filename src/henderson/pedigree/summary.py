@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from henderson.kernels.pedigree_ranks import count_progeny
+from henderson.pedigree.groups import groups_of, mean_fractions, without_groups
 from henderson.store.model_data import Pedigree
 
 
@@ -31,6 +32,19 @@ class FamilySizes:
     median: float
     maximum: int
     classes: tuple[tuple[int, int, int], ...]
+
+
+@dataclass(frozen=True)
+class GroupShare:
+    """A genetic group (phantom parent or metafounder): its progeny, and its mean fraction of the genes of all animals.
+
+    self_relationship: gamma of a metafounder, None of other groups.
+    """
+
+    group: str
+    progeny: int
+    mean_fraction: float
+    self_relationship: float | None
 
 
 @dataclass(frozen=True)
@@ -60,10 +74,16 @@ class PedigreeSummary:
     progeny_per_sire: FamilySizes
     progeny_per_dam: FamilySizes
     full_sibs: FamilySizes
+    groups: tuple[GroupShare, ...] = ()
 
 
-def summarise(pedigree: Pedigree) -> PedigreeSummary:
-    """Return the summary of a checked pedigree. Cost: O(n), and one sort of the (sire, dam) pairs."""
+def summarise(given: Pedigree) -> PedigreeSummary:
+    """Return the summary of a checked pedigree, rows in the order of its file.
+
+    Groups are counted apart, and are unknown parents to everything else; so are parents with weights of their own
+    (uncertain parents, maternal grandparents). Cost: O(n), and one sort of the (sire, dam) pairs.
+    """
+    pedigree = without_groups(given)
     sire, dam, F = pedigree.sire, pedigree.dam, pedigree.inbreeding
     n = len(pedigree)
     known = (sire >= 0).astype(np.int8) + (dam >= 0)
@@ -92,6 +112,22 @@ def summarise(pedigree: Pedigree) -> PedigreeSummary:
         progeny_per_sire=_sizes(per_sire),
         progeny_per_dam=_sizes(per_dam),
         full_sibs=_sizes(np.unique(pairs, return_counts=True)[1]),
+        groups=_groups(given),
+    )
+
+
+def _groups(pedigree: Pedigree) -> tuple[GroupShare, ...]:
+    groups = groups_of(pedigree)
+    if len(groups) == 0:
+        return ()
+    parents = [pedigree.sire, pedigree.dam, *([pedigree.loadings.parent] if pedigree.loadings else [])]
+    progeny = sum(np.bincount(p[p >= 0], minlength=len(pedigree)) for p in parents)
+    related = bool(np.isfinite(pedigree.mendelian_variance[groups]).all()) and bool(pedigree.inbreeding[groups].any())
+    return tuple(
+        GroupShare(label, int(progeny[row]), float(mean), float(1.0 + pedigree.inbreeding[row]) if related else None)
+        for label, row, mean in zip(
+            pedigree.labels.take(groups).text(), groups.tolist(), mean_fractions(pedigree), strict=True
+        )
     )
 
 
@@ -104,7 +140,7 @@ def _by_generation(pedigree: Pedigree) -> tuple[GenerationInbreeding, ...]:
     maximum = np.zeros(len(animals))
     np.maximum.at(maximum, generation, F)
     return tuple(
-        GenerationInbreeding(g, int(animals[g]), int(inbred[g]), float(total[g] / animals[g]), float(maximum[g]))
+        GenerationInbreeding(g, int(animals[g]), int(inbred[g]), float(total[g] / max(1, animals[g])), float(maximum[g]))
         for g in range(len(animals))
     )
 

@@ -81,7 +81,7 @@ class SampledLikelihood:
         patterns = operator.design.patterns
         counts = [np.bincount(p.records.pattern, minlength=len(patterns.observed)) for p in operator.partitions]
         self.counts = operator.exchange.sum_arrays([c.astype(np.float64) for c in counts])
-        sizes = [np.array([float(local.n_owned) for local in p.layout.groups]) for p in operator.partitions]
+        sizes = [np.array(p.n_effects(), np.float64) for p in operator.partitions]
         self.n_levels = operator.exchange.sum_arrays(sizes)
         self.n_observations = int((self.counts * patterns.observed.sum(axis=1)).sum())
 
