@@ -137,15 +137,16 @@ def _data(spec: ModelSpec, counts: Counts | None) -> Iterator[str]:
         switches += [] if pedigree.inbreeding else ["without inbreeding"]
         switches += [f"{pedigree.phantomparents} phantom parents"] if pedigree.phantomparents else []
         switches += ["metafounders"] if pedigree.metafile or pedigree.metamatrix else []
-        size = f", {counts.n_individuals[pedigree.name]:,} animals" if _known(counts, pedigree.name) else ""
+        size = _size(counts, pedigree.name, "animals")
         yield f"pedigree {pedigree.name}: {', '.join([pedigree.file, *switches])}{size}"
     for matrix in spec.matrices:
-        size = f", {counts.n_individuals[matrix.name]:,} individuals" if _known(counts, matrix.name) else ""
+        size = _size(counts, matrix.name, "individuals")
         yield f"matrix {matrix.name}: {matrix.file}{', the inverse' if matrix.inverse else ''}{size}"
 
 
-def _known(counts: Counts | None, name: str) -> bool:
-    return counts is not None and name in counts.n_individuals
+def _size(counts: Counts | None, name: str, what: str) -> str:
+    n = None if counts is None else counts.n_individuals.get(name)
+    return "" if n is None else f", {n:,} {what}"
 
 
 def _terms(spec: ModelSpec, subfactor: str) -> list[tuple[str, Term]]:

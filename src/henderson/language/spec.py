@@ -72,8 +72,8 @@ class Term:
     centred
         Whether the covariate is centred (within class when nested) before its polynomials are evaluated.
     where
-        Pairs (class column, level): the term enters the equation only of records that have all these levels. From
-        formulas only (``at(sex, 'F'):x``, ``diag(sex):id``).
+        Pairs (class column, level): the term enters the equation only of records that have all these levels:
+        ``x(t(co);w(sex=F))`` in equations, ``at(sex, 'F'):x`` and ``diag(sex):id`` in formulas.
     """
 
     variable: str
