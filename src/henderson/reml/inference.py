@@ -167,10 +167,11 @@ def _function(text: str, name: str, delta: _Delta, keys: Sequence[Key], sigmas: 
     slopes = np.zeros(delta.first[-1])
     for block, directions in enumerate(delta.directions):
         for k, d in enumerate(directions):
-            size = float(np.max(np.abs(d)))
-            h = 1e-5 * float(np.max(np.abs(np.diag(sigmas[block])))) / size if size else 0.0
-            if h == 0.0:
+            deviation = np.sqrt(np.diag(sigmas[block]))
+            size = float(np.max(np.abs(d) / np.outer(deviation, deviation)))
+            if size == 0.0:
                 continue
+            h = 1e-5 / size
             up, down = list(sigmas), list(sigmas)
             up[block], down[block] = sigmas[block] + h * d, sigmas[block] - h * d
             slopes[delta.first[block] + k] = (value(up) - value(down)) / (2.0 * h)

@@ -1,8 +1,8 @@
 """The rounds: Newton steps with the average information, damped towards EM steps until the log-likelihood rises.
 
 In working parameters phi the Hessian is J'AI J minus the curvature of Sigma(phi); the damped step solves (H + lambda M)
-d = g with M the complete-data information, so that it goes from the AI step (lambda = 0) to a scaled EM step (lambda
-large), which raises the log-likelihood (Dempster, Laird & Rubin 1977; Levenberg 1944). Rounds end when the distance to
+d = g with M near the complete-data information, so that it goes from the AI step (lambda = 0) to a scaled EM step
+(lambda large), which raises the log-likelihood (Dempster, Laird & Rubin 1977; Levenberg 1944). Rounds end when the distance to
 the maximum that the gradient promises, the last rise and the last change of the parameters are all small.
 """
 
@@ -30,6 +30,7 @@ TRIALS = 25  # damped steps tried in a round
 SMALL_CHANGE = 1e-3  # relative change of the parameters of the last round
 SMALL_RISE = 1e-4  # rise of the log-likelihood in the last round
 ROUNDING = 1e-10  # relative rounding error of the log-likelihood
+NEARLY = 1e-3  # distance to a maximum at the boundary where rounding may end the rounds
 
 
 @dataclass
@@ -70,7 +71,7 @@ def climb(
     stop = RemlStop.MAX_ROUNDS
     for number in range(options.max_rounds + 1):
         likelihood.differentiate(point)
-        system = System(likelihood, structures, phis, point)
+        system = System(likelihood, structures, phis, point, options.method == "em")
         target = system.step(phis, 1.0 if options.method == "em" else 0.0, em=options.method == "em")
         decrement = 0.5 * float(system.gradient @ (target - np.concatenate(phis)))
         now = time.perf_counter()
@@ -100,7 +101,8 @@ def climb(
             damping = max(4.0 * damping, 0.05)
         if best is None:
             point = before
-            stop = RemlStop.CONVERGED if abs(decrement) < 1e3 * noise else RemlStop.NO_ASCENT
+            enough = NEARLY if _singular(structures, before.sigmas) else 1e3 * noise
+            stop = RemlStop.CONVERGED if abs(decrement) < enough else RemlStop.NO_ASCENT
             likelihood.evaluate(before.sigmas)
             break
         step = "EM" if options.method == "em" else "AI" if damping == 0.0 else f"AI+EM {damping:.2g}"
@@ -141,7 +143,12 @@ class System:
     """Gradient and Hessians in working parameters at a point."""
 
     def __init__(
-        self, likelihood: Information[P], structures: Sequence[Structure], phis: Sequence[Floats], point: P
+        self,
+        likelihood: Information[P],
+        structures: Sequence[Structure],
+        phis: Sequence[Floats],
+        point: P,
+        em: bool = False,
     ) -> None:
         self._structures = structures
         directions = [s.derivatives(phi) for s, phi in zip(structures, phis, strict=True)]
@@ -156,6 +163,12 @@ class System:
             self.hessian[here, here] -= s.curvature(phi, g)
             first += len(phi)
         complete = likelihood.complete_information(point, directions)
+        first = 0
+        for s, phi in zip(structures, phis, strict=True):
+            here = slice(first, first + len(phi))
+            if not em:
+                complete[here, here] = s.metric(phi, complete[here, here])
+            first += len(phi)
         complete += 1e-12 * np.diag(np.diag(complete)) + 1e-300 * np.eye(len(complete))
         values, vectors = np.linalg.eigh(complete)
         self._half = vectors / np.sqrt(np.maximum(values, 1e-12 * values.max()))  # M^-1 = half half'

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Kind = Literal["variance", "covariance", "correlation"]
 
-FLOOR = 1e-8  # smallest eigenvalue of Sigma relative to the phenotypic scale: below it is a boundary
+FLOOR = 1e-8  # smallest variance relative to the phenotypic scale: below it is a boundary
+MATRIX_FLOOR = 1e-6  # the same for eigenvalues of matrices, whose inverse loses digits to rounding
+BLUNT = 1e-3  # variance relative to the phenotypic scale below which damping does not get any tighter
 SHRINK = 0.02  # no direction of Sigma shrinks by more than this factor in a round
 
 
@@ -164,26 +166,39 @@ class Structure:
         root = np.sqrt(self.scale)
         scaled = sigma / np.outer(root, root)
         if self.mode == "cholesky":
-            before = self.sigma(old) / np.outer(root, root)
-            L = np.linalg.cholesky(before)
-            inside = np.linalg.solve(L, np.linalg.solve(L, scaled).T)
-            values, vectors = np.linalg.eigh((inside + inside.T) / 2.0)
-            if values[0] < SHRINK:
-                half = L @ vectors
-                scaled = (half * np.maximum(values, SHRINK)) @ half.T
+            before = np.linalg.eigvalsh(self.sigma(old) / np.outer(root, root))[0]
+            lowest = max(MATRIX_FLOOR, SHRINK * float(before))
             values, vectors = np.linalg.eigh((scaled + scaled.T) / 2.0)
-            if values[0] < FLOOR:
-                scaled = (vectors * np.maximum(values, FLOOR)) @ vectors.T
+            if values[0] >= lowest:
+                return self.pack(sigma)
+            scaled = (vectors * np.maximum(values, lowest)) @ vectors.T
             return self.pack(scaled * np.outer(root, root))
-        if np.linalg.eigvalsh((scaled + scaled.T) / 2.0)[0] < FLOOR:
+        if np.linalg.eigvalsh((scaled + scaled.T) / 2.0)[0] < MATRIX_FLOOR:
             return None
         return phi
+
+    def metric(self, phi: Floats, complete: Floats) -> Floats:
+        """Return the matrix (n_free, n_free) in which damped steps are short.
+
+        It is near `complete`, the information of the complete data, but does not grow without bound towards a singular
+        Sigma, where steps along the boundary have to stay possible.
+        """
+        size = float(phi @ complete @ phi) / (2.0 * self.size)  # the number of levels
+        if self.mode == "cholesky":
+            rows, _ = np.tril_indices(self.size)
+            variances = np.diag(self.sigma(phi)) / self.scale
+            return np.diag(2.0 * size / (variances[rows] + BLUNT))
+        if self.mode == "roots":
+            trace = np.array([np.trace(B) for B in self._basis]).reshape(-1)
+            return np.diag(2.0 * size * trace / (phi**2 + BLUNT * self._root_scale()))
+        return complete
 
     def null_directions(self, sigma: Floats) -> Floats:
         """Return the vectors (size, k) along which Sigma is singular, in units of the phenotypic scale."""
         root = np.sqrt(self.scale)
         values, vectors = np.linalg.eigh(sigma / np.outer(root, root))
-        return np.asarray(vectors[:, values < 30.0 * FLOOR])
+        floor = FLOOR if self.mode == "roots" else MATRIX_FLOOR
+        return np.asarray(vectors[:, values < 30.0 * floor])
 
     def tangents(self, phi: Floats) -> Floats:
         """Return directions dSigma that keep the rank of Sigma, (k, size, size): what standard errors refer to."""
