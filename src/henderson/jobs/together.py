@@ -16,6 +16,7 @@ from henderson.partitions.communicator import Communicator
 T = TypeVar("T")
 
 PATIENCE = 1.0  # seconds in which ranks that all fail do so
+SPEECH = 30.0  # seconds in which an error is told, and a job requeued
 LAST_WORDS = 0.3  # seconds that a launcher needs to pass on what was printed
 FAILURE = "failure.txt"
 
@@ -82,6 +83,7 @@ def end_together(communicator: Team, out: Path | None, error: BaseException, say
         speaker = next((rank for rank, theirs in enumerate(everyone) if theirs), 0)
         if communicator.rank == speaker:
             say(error)
+        communicator.together(SPEECH, 0)  # launchers may end all processes when the first exits
         sys.exit(everyone[speaker] or 1)
     if out is not None and not _is_first(out, communicator.rank, error):
         time.sleep(30 * PATIENCE)  # the first one ends this process, too

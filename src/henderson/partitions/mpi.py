@@ -119,7 +119,7 @@ class MpiCommunicator:
     def together(self, seconds: float, value: T) -> list[T] | None:
         """Return the value of every rank if all call this within `seconds` or so of each other, else None.
 
-        To be called once, by ranks that have failed.
+        To be called by ranks that have failed, and not again if the answer was None.
         """
         request = self._endings.Ibarrier()
         deadline = time.monotonic() + seconds
