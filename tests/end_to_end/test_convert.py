@@ -188,6 +188,16 @@ def test_missing_is_one_value_exactly(tmp_path: Path) -> None:
     assert (tmp_path / "d.csv").read_text() == "f1,c2,y3\n1,1,3\n2,2,0\n3,1,\n"
 
 
+def test_no_input_is_overwritten(tmp_path: Path) -> None:
+    par = renumf90(tmp_path, (PAR + ANIMAL).replace("d.txt", "p.dat").replace("p.txt", "p.csv"))
+    (tmp_path / "d.txt").rename(tmp_path / "p.dat")
+    (tmp_path / "p.txt").rename(tmp_path / "p.csv")
+    before = (tmp_path / "p.csv").read_text()
+    done = convert(par, force=True)
+    assert [f.name for f in done.files] == ["r.toml", "p_named.csv", "p_2.csv"]
+    assert (tmp_path / "p.csv").read_text() == before
+
+
 def test_combined_columns_and_nested_covariates(tmp_path: Path) -> None:
     text = PAR.replace("2 cross alpha", "7 cross alpha") + "COMBINE 7 1 2\nEFFECT\n4 cov\nNESTED\n2 alpha\n"
     done = convert(renumf90(tmp_path, text, "1 1 3 0.5\n2 2 4 0.7\n3 1 5 0.9\n"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -57,10 +57,11 @@ class Renumbered:
     left_out: list[str]
 
 
-def csv_name(file: str) -> str:
-    """Return the name of the CSV file that is made of a blank-separated one."""
-    path = Path(file)
-    return f"{path.stem}_named.csv" if path.suffix == ".csv" else f"{path.stem}.csv"
+def csv_name(file: str, taken: Collection[str]) -> str:
+    """Return the name of the CSV file that is made of a blank-separated one, none of those that are taken."""
+    stem = Path(file).stem or "data"
+    names = (f"{stem}{end}.csv" for end in ("", "_named", *(f"_{n}" for n in range(2, len(taken) + 3))))
+    return next(name for name in names if name not in taken)
 
 
 def build_model(file: RenumFile, source: Path, problems: Problems) -> Renumbered:
@@ -82,10 +83,12 @@ class _Builder:
     terms: list[list[Term]] = field(default_factory=list)
     places: dict[int, dict[int, int]] = field(default_factory=dict)  # by effect: position in Sigma of each trait
     left_out: list[str] = field(default_factory=list)
+    csv: list[str] = field(default_factory=list)  # new files: of the records, of the pedigrees
 
     def build(self) -> Renumbered:
         file = self.file
         self._name_columns()
+        self._csv(file.datafile)
         self.terms = [[] for _ in file.traits]
         for effect in file.effects:
             if effect.positions:
@@ -97,7 +100,7 @@ class _Builder:
             if not terms and not self.problems.found:
                 self.problems.add(f"trait {t} has no effect")
         spec = ModelSpec(
-            data=DataSpec((csv_name(file.datafile),), weights=self.columns.get(file.weight or 0)),
+            data=DataSpec((self.csv[0],), weights=self.columns.get(file.weight or 0)),
             equations=tuple(
                 Equation(self.columns[p], tuple(terms)) for p, terms in zip(file.traits, self.terms, strict=True)
             ),
@@ -110,6 +113,12 @@ class _Builder:
         )
         left_out = [*self.left_out, *options.left_out]
         return Renumbered(spec, self.columns, self.dams, self.raw, options.missing, file.skip_header, left_out)
+
+    def _csv(self, file: str) -> str:
+        """Return the name of a new CSV file: of no input, and of no other new one."""
+        inputs = [self.file.datafile, *(w for e in self.file.effects for w in e.words("FILE"))]
+        self.csv.append(csv_name(file, {*self.csv, *(Path(f).name for f in inputs)}))
+        return self.csv[-1]
 
     def _name_columns(self) -> None:
         """Name every column in use by its first role: y response, w weight, id animal, x covariate, c class."""
@@ -263,8 +272,7 @@ class _Builder:
             name = "ped" if not self.raw else f"ped{len(self.raw) + 1}"
             self.raw[name] = raw
             counted = bool(inbreeding) and not inbreeding[0].startswith("no")
-            csv = csv_name(words[0]) if name == "ped" else f"{Path(csv_name(words[0])).stem}_{name}.csv"
-            self.pedigrees[name] = PedigreeSpec(name, csv, inbreeding=counted, add_missing_parents=True)
+            self.pedigrees[name] = PedigreeSpec(name, self._csv(words[0]), inbreeding=counted, add_missing_parents=True)
         return name
 
     def _leave_out(self, values: Values, why: str = "") -> None:
