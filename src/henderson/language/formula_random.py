@@ -116,7 +116,7 @@ def _at_place(position: _Position, place: tuple[tuple[str, str], ...]) -> _Posit
     return _Position(position.traits, variable, "".join(f"_{level}" for _, level in place) + position.suffix)
 
 
-def _levels(factors: Sequence[Node], context: Context) -> _Levels:
+def _levels(factors: Sequence[Node], context: Context, bar: bool = False) -> _Levels:
     columns, gamma = [], None
     for factor in factors:
         if factor.is_name(UNITS):
@@ -129,7 +129,8 @@ def _levels(factors: Sequence[Node], context: Context) -> _Levels:
             columns.append(column_of(factor.arguments[0]))
             gamma = _gamma(factor, context)
         elif (column := class_of(factor)) is not None:
-            if factor.kind == "name" and context.schema.get(column) == "real" and not context.is_class(column):
+            real = context.schema.get(column) == "real" and not context.is_class(column)
+            if real and factor.kind == "name" and len(factors) > 1 and not bar:
                 remedy = f"a regression on it is written ({column} | group), a class factor({column})"
                 raise Misfit(f"{column!r} holds real numbers, whose values would be levels; {remedy}", factor.index)
             columns.append(column)
@@ -190,7 +191,7 @@ def _add_bar(bar: Node, context: Context, equations: Terms, taken: set[str], pro
     for group in groups:
         if group == INTERCEPT or is_bar(group):
             raise Misfit(f"{print_node(right)!r} names no groups", right.index)
-        levels = _levels(group.factors, context)
+        levels = _levels(group.factors, context, bar=True)
         positions = _coefficients(left, levels, context)
         if bar.value == "|":
             _add_variance(levels, "us", positions, None, bar, context, equations, taken, problems)
