@@ -40,7 +40,7 @@ def without_groups(pedigree: Pedigree) -> Pedigree:
     sire, dam = (np.where(p[m:] >= m, p[m:] - m, -1).astype(np.int32) for p in (pedigree.sire, pedigree.dam))
     generation = generation_numbers(sire, dam)[0]
     if pedigree.loadings is not None:
-        generation = pedigree.generation[m:] - pedigree.generation[m:].min(initial=0)
+        generation = pedigree.generation[m:] - pedigree.generation[m:].min()
     return replace(
         pedigree,
         labels=pedigree.labels.take(np.arange(m, len(pedigree))),
