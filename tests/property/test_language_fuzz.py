@@ -6,6 +6,7 @@ import os
 import random
 import string
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from henderson.language.renumf90_model import build_model
 from henderson.language.source import Problems
 from henderson.language.spec import ModelSpec
 from henderson.language.write_toml import write_toml
+from henderson.language.write_xml import write_xml
 
 COUNT = int(os.environ.get("HENDERSON_FUZZ", "10000"))
 COLUMNS = dict.fromkeys(("y1", "y2", "x", "id", "dam", "v", "n", "p", "w", "age"), "real") | {
@@ -328,7 +330,9 @@ def test_damaged_files_are_models_or_one_error(tmp_path: Path, name: str) -> Non
 
 
 def _check_written(spec: ModelSpec, again: Path, data: bytes) -> None:
-    """The model writes as TOML that reads as it, or has a name that equations cannot say."""
+    """The model writes as TOML that reads as it, or has a name that equations cannot say; as XML, or says why not."""
+    with suppress(ModelError):
+        assert "<root>" in write_xml(spec).text
     try:
         text = write_toml(spec)
     except ModelError:
