@@ -17,6 +17,7 @@ HERE = Path(__file__).parent
         ("inbreeding_bench.py", "--animals 20000 --repeat 1", ["dairy", "random", "shallow"]),
         ("ingest_bench.py", "--rows 2e4 --animals 1e4", ["record stages", "M rows/s", "peak"]),
         ("product_bench.py", "--animals 20000 --records 12000 --herds 500", ["product", "triad", "CONVERGED"]),
+        ("reml_bench.py", "--animals 1000", ["few-sires", "random", "CONVERGED"]),
         ("shares_bench.py", "{tmp} --make 2000", ["peak_mib", "estimate_mib", "neighbours"]),
     ],
 )

@@ -24,16 +24,16 @@ class DenseModel:
     X: np.ndarray
     parts: dict[Key, np.ndarray]  # (n, n, size, size)
 
-    def V(self, sigmas: dict[Key, np.ndarray]) -> np.ndarray:
+    def covariance(self, sigmas: dict[Key, np.ndarray]) -> np.ndarray:
         return sum(np.tensordot(self.parts[k], sigmas[k], 2) for k in self.parts)
 
-    def P(self, V: np.ndarray) -> np.ndarray:
+    def projection(self, V: np.ndarray) -> np.ndarray:
         W = np.linalg.inv(V)
         return W - W @ self.X @ np.linalg.inv(self.X.T @ W @ self.X) @ self.X.T @ W
 
     def loglik(self, sigmas: dict[Key, np.ndarray], reml: bool = True) -> float:
-        V = self.V(sigmas)
-        value = np.linalg.slogdet(V)[1] + self.y @ self.P(V) @ self.y
+        V = self.covariance(sigmas)
+        value = np.linalg.slogdet(V)[1] + self.y @ self.projection(V) @ self.y
         if reml:
             value += np.linalg.slogdet(self.X.T @ np.linalg.solve(V, self.X))[1]
         return -0.5 * float(value)
@@ -41,7 +41,7 @@ class DenseModel:
     def average_information(
         self, sigmas: dict[Key, np.ndarray], directions: list[tuple[Key, np.ndarray]]
     ) -> np.ndarray:
-        P = self.P(self.V(sigmas))
+        P = self.projection(self.covariance(sigmas))
         f = np.array([np.tensordot(self.parts[key], d, 2) @ P @ self.y for key, d in directions])
         return 0.5 * f @ P @ f.T
 
