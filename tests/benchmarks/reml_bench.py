@@ -86,9 +86,7 @@ def main() -> None:
     options = parser.parse_args()
     warm, simulated = model(options.traits), data(200, "random", options.traits)
     fit_reml(replace(warm), simulated)  # compiles
-    print(
-        "mating      animals  equations   non-zeros  of factor     flops  rounds   cpu s  wall s  peak MiB  h2     se"
-    )
+    print("mating      animals  equations   non-zeros  of factor     flops  rounds   cpu s  wall s  peak MiB  h2")
     for mating in options.mating:
         for n in options.animals:
             fit, cpu, wall = measure(n, mating, options.traits)
