@@ -34,8 +34,9 @@ def full_rank_with_groups(
 ) -> Design:
     """Return the design with `kept` and `dropped` of X (`rank.full_rank`), and the groups in A that are `pinned`.
 
-    Pinned ones are listed in `dropped`, too. More groups than `ingest.roles.MAX_CHECKED` have no Q in the store and are
-    not examined. Memory: 12 bytes for each record, group and slot of the factor, for a while. **Collective**.
+    Pinned ones are listed in `dropped`, too. Groups whose Q would be too large for the store are not examined
+    (`ingest.finish.EXAMINED_BYTES`). Memory: 12 bytes for each record, group and slot of the factor, for a while.
+    **Collective**.
     """
     fixed = {p.name for p in spec.pedigrees if are_fixed(p)}
     larger = design

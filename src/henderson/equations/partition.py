@@ -244,8 +244,8 @@ def _pins(design: Design, layout: Layout) -> Pins | None:
             found.append((element, position, PIN / covariance.sigma[position, position]))
     if not found:
         return None
-    element, position, precision = zip(*found, strict=True)
-    return Pins(np.array(element, np.uint32), np.array(position, np.int32), np.array(precision))
+    elements, positions, precisions = zip(*found, strict=True)
+    return Pins(np.array(elements, np.uint32), np.array(positions, np.int32), np.array(precisions))
 
 
 def _left_out(design: Design, layout: Layout) -> Elements:

@@ -20,6 +20,8 @@ from henderson.store.model_data import Labels, Pedigree
 from henderson.store.reader import LOADINGS
 from henderson.store.schema import FORMAT, FORMAT_VERSION, ArraySchema, group_path, labels_schema, safe
 
+EXAMINED_BYTES = 2 << 30  # of Q, up to which it is kept to see whether fixed groups in A can be estimated
+
 
 def groups_of(plan: Plan) -> list[str]:
     """Return the groups of the store that hold arrays."""
@@ -145,8 +147,11 @@ def _write_extras(ingest: Ingest, pedigree: Pedigree, group: str) -> None:
     from henderson.pedigree.groups import fractions
 
     spec = next(p for p, _ in ingest.plan.pedigrees if p.name == pedigree.name)
-    if pedigree.groups is not None and (spec.qfile or pedigree.name in ingest.plan.roles.grouped):
-        shape = (len(pedigree), len(pedigree.groups))
+    roles = ingest.plan.roles
+    shape = (len(pedigree), 0 if pedigree.groups is None else len(pedigree.groups))
+    needed = spec.qfile is not None or pedigree.name in roles.grouped
+    examined = pedigree.name in roles.absorbed and 8 * shape[0] * shape[1] <= EXAMINED_BYTES
+    if shape[1] and (needed or examined):
         scratch = ingest.wip / f"Q-{safe(pedigree.name)}"
         Q: Any = np.memmap(scratch, np.float64, "w+", shape=shape)
         fractions(pedigree, Q)

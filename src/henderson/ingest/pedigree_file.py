@@ -282,4 +282,5 @@ def load_pedigree(name: str, folder: PedigreeFolder) -> Pedigree:
     loadings = None
     if "indptr" in arrays:
         loadings = Loadings(*(arrays.pop(name) for name in ("indptr", "parent", "weight")))
-    return Pedigree(name=name, labels=labels, loadings=loadings, **arrays)
+    groups = arrays.pop("groups", None)
+    return Pedigree(name=name, labels=labels, loadings=loadings, groups=groups, **arrays)  # type: ignore[arg-type]

@@ -38,7 +38,7 @@ def probability_problems(values: NDArray[np.float64], lines: NDArray[np.int64], 
     return [Problem(what, file=file, line=int(lines[r]), remedy=remedy) for r in found.tolist()]
 
 
-def first_rows(table: IdTable, ids: NDArray[np.generic]) -> NDArray[np.int32]:
+def first_rows(table: IdTable, ids: NDArray[np.uint64]) -> NDArray[np.int32]:
     """Return the animal of every row: `table` has every id once, `ids` are those of the rows."""
     found, n_absent = table.find(ids)
     assert not n_absent

@@ -8,8 +8,6 @@ from henderson.errors import ModelError, Problem, unknown
 from henderson.language.spec import ONE, ModelSpec, Term
 from henderson.store.schema import RecordColumns
 
-MAX_CHECKED = 32  # groups in a relationship matrix whose Q is kept
-
 
 @dataclass(frozen=True)
 class Required:
@@ -39,6 +37,7 @@ class Roles:
     missing: float | None
     locality: tuple[str, ...]  # classes of fixed effects: herd mates lie together
     grouped: tuple[str, ...] = ()  # pedigrees whose matrix Q the terms need
+    absorbed: tuple[str, ...] = ()  # pedigrees with fixed groups in A: Q tells whether they can be estimated
 
     @property
     def text(self) -> tuple[str, ...]:
@@ -63,6 +62,7 @@ def roles_of(spec: ModelSpec, names: tuple[str, ...], file: str) -> Roles:
     required: dict[Required, None] = {}
     locality: dict[str, None] = {}
     grouped: dict[str, None] = {}
+    absorbed: dict[str, None] = {}
     for equation in spec.equations:
         for term in equation.terms:
             if term.kind == "group" and term.pedigree is not None:
@@ -83,9 +83,9 @@ def roles_of(spec: ModelSpec, names: tuple[str, ...], file: str) -> Roles:
                 locality.update(dict.fromkeys(levels))
     for pedigree in spec.pedigrees:  # groups in A: the equations look whether they can be told from fixed effects
         used = any(v.gamma.kind == "pedigree" and v.gamma.name == pedigree.name for v in spec.variances)
-        few = 0 < pedigree.phantomparents <= MAX_CHECKED
-        if used and few and not (pedigree.group_variance or pedigree.metafile or pedigree.metamatrix):
-            grouped[pedigree.name] = None
+        fixed = pedigree.phantomparents and not (pedigree.group_variance or pedigree.metafile or pedigree.metamatrix)
+        if used and fixed:
+            absorbed[pedigree.name] = None
     if spec.residual.by is not None:
         classes[spec.residual.by] = None
         required.update({Required(trait, spec.residual.by, "residual class"): None for trait in spec.traits})
@@ -105,6 +105,7 @@ def roles_of(spec: ModelSpec, names: tuple[str, ...], file: str) -> Roles:
         spec.data.missing,
         tuple(c for c in plain if c in locality),
         tuple(grouped),
+        tuple(absorbed),
     )
     problems = [
         Problem(unknown("column", c, names), file=file)

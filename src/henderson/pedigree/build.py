@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
+from scipy.sparse import coo_array, csr_array
 
 from henderson.errors import MAX_PRINTED, InputFileError, Problem
 from henderson.kernels.pedigree_order import generation_numbers
@@ -158,9 +158,9 @@ def _weighted(
     fixed, known = None, candidates.parents(spec.phantomparents if gamma is None else 0)
     if gamma is not None:
         W, d = factor(gamma)
-        own = csr_array(W)
-        own.resize((len(labels), len(labels)))
-        fixed = own, np.diag(gamma) - 1.0, d
+        entries = (W[np.nonzero(W)], np.nonzero(W))
+        weights = csr_array(coo_array(entries, shape=(len(labels), len(labels))))
+        fixed = weights, np.diag(gamma) - 1.0, d
     F, d = relations(candidates, known, generation, fixed, threads)
     sire, dam, loadings = split(parents)
     return Pedigree(

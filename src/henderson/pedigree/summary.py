@@ -121,7 +121,9 @@ def _groups(pedigree: Pedigree) -> tuple[GroupShare, ...]:
     if len(groups) == 0:
         return ()
     parents = [pedigree.sire, pedigree.dam, *([pedigree.loadings.parent] if pedigree.loadings else [])]
-    progeny = sum(np.bincount(p[p >= 0], minlength=len(pedigree)) for p in parents)
+    progeny = np.zeros(len(pedigree), np.int64)
+    for p in parents:
+        progeny += np.bincount(p[p >= 0], minlength=len(pedigree))
     related = bool(np.isfinite(pedigree.mendelian_variance[groups]).all()) and bool(pedigree.inbreeding[groups].any())
     return tuple(
         GroupShare(label, int(progeny[row]), float(mean), float(1.0 + pedigree.inbreeding[row]) if related else None)
@@ -139,8 +141,9 @@ def _by_generation(pedigree: Pedigree) -> tuple[GenerationInbreeding, ...]:
     total = np.bincount(generation, weights=F)
     maximum = np.zeros(len(animals))
     np.maximum.at(maximum, generation, F)
+    mean = total / np.maximum(animals, 1)
     return tuple(
-        GenerationInbreeding(g, int(animals[g]), int(inbred[g]), float(total[g] / max(1, animals[g])), float(maximum[g]))
+        GenerationInbreeding(g, int(animals[g]), int(inbred[g]), float(mean[g]), float(maximum[g]))
         for g in range(len(animals))
     )
 
