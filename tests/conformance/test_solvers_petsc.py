@@ -193,6 +193,11 @@ def test_numbers_that_are_not_finite_end_all_ranks(results: dict[str, Any]) -> N
     assert "not finite" in results["poisoned"]["blocks"]["error"]
 
 
+def test_an_exception_in_what_petsc_calls_back_is_that_exception(results: dict[str, Any]) -> None:
+    assert results["poisoned"]["raised"] == {"error": "the disk is full", "kind": "ResourceError"}
+    assert results["poisoned"]["after"] == "MAX_ITERATIONS"  # and leaves nothing behind
+
+
 @pytest.mark.parametrize("ranks", [1, 3])
 def test_a_solve_that_was_told_to_stop_goes_on_as_if_it_had_not(
     folder: Path, embedded: dict[str, Any], ranks: int

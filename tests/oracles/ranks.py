@@ -18,7 +18,7 @@ import numpy as np
 
 from henderson.equations.distributed import Share, take_share
 from henderson.equations.partition import LocalPedigree
-from henderson.errors import HendersonError
+from henderson.errors import HendersonError, ResourceError
 from henderson.jobs.run import understand
 from henderson.partitions.mpi import MpiCommunicator
 from henderson.solvers.checkpoint import Checkpointing
@@ -131,7 +131,19 @@ def poisoned(share: Share, comm: MpiCommunicator) -> dict[str, Any]:
         for r in share.partition.relationship
     )
     broken = replace(share, partition=replace(share.partition, relationship=relationship))
-    return {"rhs": rhs["reason"], "blocks": run(broken, comm, PetscOptions())}
+
+    def callback(iteration: int, _: float) -> None:
+        if iteration == 3:
+            raise ResourceError("the disk is full")
+
+    raised = run(share, comm, PetscOptions(arguments="-henderson_ksp_type groppcg"), callback=callback)
+    after = run(share, comm, PetscOptions(max_it=2))["reason"]
+    return {
+        "rhs": rhs["reason"],
+        "blocks": run(broken, comm, PetscOptions()),
+        "raised": raised,
+        "after": after,
+    }
 
 
 def everything(share: Share, comm: MpiCommunicator, folder: Path) -> dict[str, Any]:

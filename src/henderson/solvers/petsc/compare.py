@@ -82,7 +82,10 @@ def compare(
         try:
             row = _measure(share, communicator, options, step, callback)
         except PETSc.Error as error:
-            row = _without(step, str(plain_error(error)))
+            plain = plain_error(error)
+            if not isinstance(plain, HendersonError):
+                raise plain from None
+            row = _without(step, str(plain))
         except HendersonError as error:
             row = _without(step, str(error))
         if communicator.rank == 0:

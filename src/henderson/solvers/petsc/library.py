@@ -34,8 +34,10 @@ from petsc4py import PETSc  # noqa: E402
 __all__ = ["MPI", "PETSc", "plain_error"]
 
 
-def plain_error(error: PETSc.Error) -> HendersonError:
-    """Return PETSc's error as one sentence: its message without the stack of calls."""
+def plain_error(error: PETSc.Error) -> BaseException:
+    """Return what went wrong: the exception of a function PETSc called back, else PETSc's message as one sentence."""
+    if error.__cause__ is not None:
+        return plain_error(error.__cause__) if isinstance(error.__cause__, PETSc.Error) else error.__cause__
     lines = [re.sub(r"^\[\d+\] ", "", line) for line in str(error).splitlines()]
     told = [line for line in lines[1:] if line and not re.match(r"\w+\(\) (at|line) ", line)]
     return HendersonError(f"PETSc: {'; '.join(told) or lines[0]}")

@@ -91,7 +91,11 @@ class OptionScope:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for name in set(self._base.getAll()) - self._before:  # PETSc adds the new names of old options
+        self.close()
+
+    def close(self) -> None:
+        """Take out what was put in, and the new names that PETSc has added for old ones."""
+        for name in set(self._base.getAll()) - self._before:
             if name.startswith(PREFIX):
                 self._base.delValue(name)
 

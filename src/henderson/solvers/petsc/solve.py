@@ -99,7 +99,7 @@ class Engine:
 
     def _set_up(self, share: Share) -> None:
         options, communicator = self._options, self.communicator
-        scope = self._closing.enter_context(OptionScope(read_options(options)))
+        scope = self._scope = self._closing.enter_context(OptionScope(read_options(options)))
         team = self._closing.enter_context(Team(1))
         self.exchange = PetscExchange(self._halo, communicator)
         self._closing.callback(self.exchange.close)
@@ -192,7 +192,9 @@ class Engine:
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if kind is None:
-            self.close()  # after an error other ranks may be elsewhere: what is collective would wait for ever
+            self.close()
+        else:  # other ranks may be elsewhere: what is collective would wait for ever
+            self._scope.close()
 
     def solve(
         self, checkpointing: Checkpointing | None = None, callback: Callback | None = None
