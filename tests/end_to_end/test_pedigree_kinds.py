@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import henderson
+from henderson.errors import InputFileError
 from henderson.ingest.header import read_schema
 from henderson.language.load import load_model
 from oracles.pedigree_files import KINDS, SIGMA, Kind, dense, make_kind, make_records, write_model
@@ -183,3 +184,35 @@ def test_xml_says_the_same(name: str, tmp_path: Path) -> None:
     toml, other = (load_model(p, read_schema) for p in (path, tmp_path / "model.xml"))
     assert toml.pedigrees == other.pedigrees
     assert toml.equations == other.equations
+
+
+@pytest.mark.parametrize(
+    ("pedigree", "switches", "words"),
+    [
+        ("id,sire,dam\na,0,0\n", "probabilistic = true", "3 columns where a probabilistic pedigree has four"),
+        ("id,sire,dam,p\na,0,0,1\nb,a,0,\n", "probabilistic = true", r"line 3: a row without the probability"),
+        ("id,sire,dam,p\na,0,0,1\nb,a,0,x\n", "probabilistic = true", r"ped.csv, line 3.*'x'"),
+        ("id,sire,dam,p\na,0,0,1\nb,c,0,1\n", "probabilistic = true", r"line 3: sire 'c' is not listed"),
+        ("id,sire,mgs,mgd\na,0,0,0\nb,a,0,z\n", "mgs = true", r"line 3: granddam 'z' is not listed"),
+        ("id,sire,dam\nm,0,0\na,m,m\n", 'metafile = "g.csv"', r"g.csv, line 2: not a row of numbers"),
+        ("id,sire,dam\nm,0,0\na,m,m\n", 'metafile = "none.csv"', "none.csv"),
+        ("id,sire,dam\nm,0,0\na,m,m\n", "metamatrix = [[2.5]]", "less than 2"),
+    ],
+)
+def test_mistakes_in_the_files_are_named(pedigree: str, switches: str, words: str, tmp_path: Path) -> None:
+    kind = make_kind("plain", 1)
+    kind.lines, kind.switches = pedigree.rstrip().split("\n"), switches
+    kind.files = {"g.csv": "# Gamma\n0.5;0.1\n"}
+    records = make_records(kind, 1)
+    records.lines = ["id,herd,y1,y2", "a,h1,1,2"]
+    path = write_model(tmp_path, kind, records)
+    with pytest.raises(InputFileError, match=words):
+        henderson.solve(path, out=tmp_path / "out")
+
+
+def test_run_json_names_all_files(tmp_path: Path) -> None:
+    kind = make_kind("uncertain metafounders", 1)
+    result = henderson.solve(write_model(tmp_path, kind, make_records(kind, 1)), out=tmp_path / "out")
+    assert {Path(f["path"]).name for f in result.record["inputs"]} == {
+        "model.toml", "records.csv", "ped.csv", "gamma.csv",
+    }  # fmt: skip

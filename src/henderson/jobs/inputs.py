@@ -9,9 +9,12 @@ from henderson.language.spec import ModelSpec
 
 
 def input_files(spec: ModelSpec) -> list[Path]:
-    """Return the parameter file, the records, and the pedigrees and matrices that a variance uses, each once."""
-    used = {v.gamma.name for v in spec.variances}
-    named = [p.file for p in spec.pedigrees if p.name in used] + [m.file for m in spec.matrices if m.name in used]
+    """Return the parameter file, the records, and the pedigrees and matrices that the model uses, each once."""
+    used = {v.gamma.name for v in spec.variances} | {p.name for p in spec.pedigrees if p.qfile is not None}
+    used |= {t.pedigree for e in spec.equations for t in e.terms if t.pedigree is not None}
+    pedigrees = [p for p in spec.pedigrees if p.name in used]
+    named = [p.file for p in pedigrees] + [p.metafile for p in pedigrees if p.metafile is not None]
+    named += [m.file for m in spec.matrices if m.name in used]
     base = spec.path("")
     found = [spec.source] if spec.source else []
     found += expand(spec.data.records, base, "[data] records")
