@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -83,11 +84,17 @@ def end_together(communicator: Team, out: Path | None, error: BaseException, say
         speaker = next((rank for rank, theirs in enumerate(everyone) if theirs), 0)
         if communicator.rank == speaker:
             say(error)
+            if threading.active_count() > 1:  # threads that an interrupted stage has left might never end
+                _end_now(communicator, code)
         communicator.together(SPEECH, 0)  # launchers may end all processes when the first exits
         sys.exit(everyone[speaker] or 1)
     if out is not None and not _is_first(out, communicator.rank, error):
         time.sleep(30 * PATIENCE)  # the first one ends this process, too
     say(error)
+    _end_now(communicator, code)
+
+
+def _end_now(communicator: Team, code: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     time.sleep(LAST_WORDS)
