@@ -33,7 +33,8 @@ def fit_frames(path: Path) -> henderson.Fit:
     """The fit of a case, its files read by pandas."""
     model = tomllib.loads(path.read_text())
     formulas: dict[str, Any] = model["model"]
-    pedigrees = {n: table | {"file": read(path.parent / table["file"])} for n, table in model.get("pedigree", {}).items()}
+    listed = model.get("pedigree", {}).items()
+    pedigrees = {n: table | {"file": read(path.parent / table["file"])} for n, table in listed}
     return henderson.reml(
         **formulas,
         data=read(path.parent / model["data"]["records"]),

@@ -23,7 +23,8 @@ def model(folder: Path, equations: str, polynomials: str = "[]", traits: int = 1
     """The model of some equations; each variance is the text of its table."""
     tables = "\n".join(f"[variance.{name}]\n{table}" for name, table in variances.items())
     (folder / "m.toml").write_text(
-        f'[data]\nrecords = "r.csv"\n[pedigree.ped]\nfile = "p.csv"\nphantomparents = 2\n[model]\nequations = """\n{equations}\n"""\n'
+        '[data]\nrecords = "r.csv"\n[pedigree.ped]\nfile = "p.csv"\nphantomparents = 2\n'
+        f'[model]\nequations = """\n{equations}\n"""\n'
         f"polynomials = {polynomials}\n{tables}\n[variance.res]\nsigma = {SIGMA[traits]}\n",
         encoding="utf-8",
     )

@@ -99,7 +99,8 @@ def test_summary_and_best_levels() -> None:
 def test_report_is_one_whole_page(tmp_path: Path) -> None:
     with (stages := Stages()).stage("solve"):
         pass
-    report = Report("A <run>", (("engine", "embedded"),), "y = x*b", digest_effects(PARTS), stages.done, history=[1.0, 0.1, 1e-9])
+    facts, digests = (("engine", "embedded"),), digest_effects(PARTS)
+    report = Report("A <run>", facts, "y = x*b", digests, stages.done, history=[1.0, 0.1, 1e-9])
     text = write_report(report, tmp_path).read_text()
     assert "A &lt;run&gt;" in text
     assert "Mähre" not in text  # left out

@@ -2,8 +2,8 @@
 
 In working parameters phi the Hessian is J'AI J minus the curvature of Sigma(phi); the damped step solves (H + lambda M)
 d = g with M near the complete-data information, so that it goes from the AI step (lambda = 0) to a scaled EM step
-(lambda large), which raises the log-likelihood (Dempster, Laird & Rubin 1977; Levenberg 1944). Rounds end when the distance to
-the maximum that the gradient promises, the last rise and the last change of the parameters are all small.
+(lambda large), which raises the log-likelihood (Dempster, Laird & Rubin 1977; Levenberg 1944). Rounds end when the
+distance to the maximum that the gradient promises, the last rise and the last change of the parameters are all small.
 """
 
 from __future__ import annotations
