@@ -8,11 +8,11 @@ BIN := .venv/bin
 demo: .venv/installed
 	$(BIN)/henderson run examples/salmon/salmon.toml --out examples/salmon/salmon.out
 
-test: lint .venv/installed-mpi
+test: lint
 	cluster/mini-slurm/install.sh
 	$(BIN)/pytest
 
-lint: .venv/installed-test
+lint: .venv/installed-mpi
 	$(BIN)/ruff check src tests
 	$(BIN)/mypy
 
