@@ -35,9 +35,7 @@ R = ((60.0, 20.0, 10.0), (20.0, 45.0, 9.0), (10.0, 9.0, 40.0))
 
 def dairy_model(n_traits: int = 3) -> ModelSpec:
     """Return ``y_t = herd*b_t + id*u_t(v(g(t)))``."""
-    equations = tuple(
-        Equation(f"y{t}", (Term("herd", f"b{t}"), Term("id", f"u{t}"))) for t in range(1, n_traits + 1)
-    )
+    equations = tuple(Equation(f"y{t}", (Term("herd", f"b{t}"), Term("id", f"u{t}"))) for t in range(1, n_traits + 1))
     fixed = tuple(SubFactor(f"b{t}") for t in range(1, n_traits + 1))
     random = tuple(SubFactor(f"u{t}", "g", (t,)) for t in range(1, n_traits + 1))
     sigma = tuple(row[:n_traits] for row in G[:n_traits])

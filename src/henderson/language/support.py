@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from henderson.errors import Problem
-from henderson.language.spec import JobSpec, ModelSpec, PedigreeSpec, VarianceSpec
+from henderson.language.spec import JobSpec, ModelSpec, VarianceSpec
 
 COMPUTABLE_JOBS = ("solve", "pev", "reml")
 
@@ -13,7 +13,7 @@ COMPUTABLE_JOBS = ("solve", "pev", "reml")
 def unsupported(spec: ModelSpec) -> list[Problem]:
     """Return one problem for each part of the model that this version cannot compute."""
     file = str(spec.source) if spec.source else None
-    sentences = dict.fromkeys((*_jobs(spec), *_pedigrees(spec), *_variances(spec)))
+    sentences = dict.fromkeys((*_jobs(spec), *_variances(spec)))
     return [Problem(f"{sentence} not supported yet", file, remedy=None) for sentence in sentences]
 
 
@@ -37,21 +37,6 @@ def _job_options(job: JobSpec) -> Iterator[str]:
     for key in ("factor", "levels", "levelfile"):
         if job.get(key) is not None:
             yield f"job {job.name!r}: a choice of effects or levels ({key!r}) is"
-
-
-def _pedigrees(spec: ModelSpec) -> Iterator[str]:
-    for pedigree in spec.pedigrees:
-        for switch in _switches(pedigree):
-            yield f"pedigree {pedigree.name!r}: {switch}"
-
-
-def _switches(pedigree: PedigreeSpec) -> Iterator[str]:
-    if pedigree.probabilistic:
-        yield "probabilistic parentage is"
-    if pedigree.metafile or pedigree.metamatrix:
-        yield "metafounders are"
-    if pedigree.qfile:
-        yield "writing the group matrix Q (qfile) is"
 
 
 def _variances(spec: ModelSpec) -> Iterator[str]:
