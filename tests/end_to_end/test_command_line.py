@@ -110,7 +110,7 @@ def test_not_converged_is_exit_6_without_solutions(small: Path) -> None:
     [
         (["run", "nothing.toml"], 2, "nothing.toml"),
         (["rum", "model.toml"], 2, "rum"),
-        (["run", "model.toml", "--engine", "petsc"], 2, "petsc"),
+        (["run", "model.toml", "--engine", "mpi"], 2, "petsc"),
         (["run", "pedigree.csv"], 2, ".toml"),
         (["run", "model.toml", "--threads", "100000"], 2, "1024"),
         (["run", "model.toml", "--out", "/proc/results"], 7, "/proc/results"),
