@@ -97,6 +97,10 @@ class ResourceError(HendersonError):
     exit_code = 7
 
 
+class InterruptedRunError(ResourceError):
+    """The run was told to stop; the same command goes on from where it was."""
+
+
 def nearest(name: str, known: Sequence[str]) -> str | None:
     """Return the known name most like `name` (any case), or None if none is near."""
     by_lower = {k.lower(): k for k in known}

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from henderson.equations.memory import estimate_per_rank
-from henderson.errors import ModelError, ResourceError
+from henderson.errors import InterruptedRunError, ModelError, ResourceError
 from henderson.jobs import memory
 from henderson.jobs.failures import exit_code_of, known
 from henderson.jobs.launcher import Launch, launched
 from henderson.jobs.memory import check_memory_together
 from henderson.jobs.run import Settings, ingest_only, understand
-from henderson.jobs.stopping import InterruptedRunError, listening
+from henderson.jobs.stopping import listening
 from henderson.jobs.together import only_first
 from henderson.partitions.communicator import Alone
 from henderson.results.stages import _left_in_groups

@@ -19,10 +19,10 @@ from rich.table import Table
 
 from henderson.cli.messages import say
 from henderson.cli.progress import progress_bars
-from henderson.errors import UsageError
+from henderson.errors import InterruptedRunError, UsageError
 from henderson.jobs.distributed import compare_together, require_petsc, run_together
 from henderson.jobs.run import Outcome, Settings
-from henderson.jobs.stopping import InterruptedRunError, listening
+from henderson.jobs.stopping import listening
 from henderson.jobs.together import one_voice
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from henderson.accuracy.pev import pev
-from henderson.errors import MAX_PRINTED, HendersonError, NotConvergedError, NotSupportedError
+from henderson.errors import MAX_PRINTED, HendersonError, InterruptedRunError, NotConvergedError, NotSupportedError
 from henderson.ingest.cluster import Cluster
 from henderson.ingest.column_levels import read_levels
 from henderson.ingest.header import read_schema
@@ -20,7 +20,7 @@ from henderson.jobs.checkpoints import FOLDER, checkpoints_of
 from henderson.jobs.inputs import input_files
 from henderson.jobs.memory import check_memory
 from henderson.jobs.reml import FittedSolutions, reml_failure, run_reml
-from henderson.jobs.stopping import InterruptedRunError, Stopping
+from henderson.jobs.stopping import Stopping
 from henderson.jobs.write import job_record, name_dropped, rtol_of, write_results
 from henderson.language.load import load_model
 from henderson.language.spec import JobSpec, ModelSpec

@@ -8,13 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from henderson.errors import ResourceError
+from henderson.errors import InterruptedRunError
 
 SIGNALS = (signal.SIGUSR1, signal.SIGTERM)
-
-
-class InterruptedRunError(ResourceError):
-    """The run was told to stop; the same command goes on from where it was."""
 
 
 class Stopping:

@@ -84,7 +84,8 @@ def end_together(communicator: Team, out: Path | None, error: BaseException, say
         speaker = next((rank for rank, theirs in enumerate(everyone) if theirs), 0)
         if communicator.rank == speaker:
             say(error)
-            if threading.active_count() > 1:  # threads that an interrupted stage has left might never end
+            left = [t for t in threading.enumerate() if not t.daemon and t is not threading.main_thread()]
+            if left:  # threads of an interrupted stage might never end
                 _end_now(communicator, code)
         communicator.together(SPEECH, 0)  # launchers may end all processes when the first exits
         sys.exit(everyone[speaker] or 1)

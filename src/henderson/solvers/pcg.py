@@ -138,7 +138,8 @@ def pcg(
         if iterations >= max_it and not true <= rtol:
             reason = StopReason.MAX_ITERATIONS if math.isfinite(true) else StopReason.NOT_FINITE
             return SolveReport(x, reason, iterations, true, tuple(norms), largest)
-    return SolveReport(x, StopReason.STAGNATED, iterations, true, tuple(norms), largest)
+    reason = StopReason.CONVERGED if true <= rtol else StopReason.STAGNATED
+    return SolveReport(x, reason, iterations, true, tuple(norms), largest)
 
 
 class _Keeper:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from henderson.equations.distributed import Share
-from henderson.errors import HendersonError
+from henderson.errors import HendersonError, InterruptedRunError, UsageError
 from henderson.partitions.mpi import MpiCommunicator
 from henderson.solvers.pcg import Callback
 from henderson.solvers.petsc.library import PETSc, plain_error
-from henderson.solvers.petsc.options import PREFIX, PetscOptions
+from henderson.solvers.petsc.options import PREFIX, PetscOptions, read_options
 from henderson.solvers.petsc.solve import Engine
 from henderson.solvers.preconditioner import Kind
 
@@ -77,15 +78,19 @@ def compare(
     Steps that this PETSc does not have, or whose matrix would take more than the memory limit of the options, have a
     remark instead of numbers. Cost: one solve each.
     """
+    if re.search(r"\bpc_type\b", read_options(options).replace(PREFIX, ""), re.IGNORECASE):
+        raise UsageError("the table has preconditioners of its own; leave pc_type out")
     rows = []
     for step in ladder:
         try:
             row = _measure(share, communicator, options, step, callback)
         except PETSc.Error as error:
             plain = plain_error(error)
-            if not isinstance(plain, HendersonError):
+            if not isinstance(plain, HendersonError) or isinstance(plain, InterruptedRunError):
                 raise plain from None
             row = _without(step, str(plain))
+        except InterruptedRunError:  # of this rank alone: the others are inside the step
+            raise
         except HendersonError as error:
             row = _without(step, str(error))
         if communicator.rank == 0:

@@ -15,6 +15,8 @@ from henderson.solvers.preconditioner import Kind
 
 PREFIX = "henderson_"
 DECIDED = ("ksp_atol", "ksp_divtol", "ksp_norm_type", "ksp_convergence_test", "ksp_initial_guess_nonzero")
+GLOBAL = ("log_view", "info", "memory_view", "options_view", "options_left", "malloc_debug")
+IDLE = re.compile(r"monitor|view|max_it|converged_reason|rtol")  # they do not change the path of the iteration
 BARE = re.compile(r"(ksp|pc|sub|mg|mat)_")
 KNOWN = (
     *(f"ksp_{name}" for name in ("type", "rtol", "max_it", "view", "monitor", "monitor_true_residual", "cg_type")),
@@ -79,7 +81,7 @@ class OptionScope:
         self._text = text
         self._base = PETSc.Options()
         self._before: set[str] = set()
-        _refuse(t.lstrip("-") for t in text.split() if re.match(r"--?[A-Za-z]", t))
+        _refuse(_names(text))
 
     def __enter__(self) -> OptionScope:
         self._before = set(self._base.getAll())
@@ -96,8 +98,7 @@ class OptionScope:
     def close(self) -> None:
         """Take out what was put in, and the new names that PETSc has added for old ones."""
         for name in set(self._base.getAll()) - self._before:
-            if name.startswith(PREFIX):
-                self._base.delValue(name)
+            self._base.delValue(name)
 
     def has(self, name: str) -> bool:
         """Return whether the option is given, under the prefix."""
@@ -106,6 +107,11 @@ class OptionScope:
     def value(self, name: str) -> str:
         """Return the value of the option, empty if it is not given."""
         return str(self._base.getString(PREFIX + name, ""))
+
+    def settings(self) -> str:
+        """Return the options that decide the path of the iteration, sorted."""
+        ours = PETSc.Options(PREFIX).getAll()
+        return " ".join(f"{k}={v}" for k, v in sorted(ours.items()) if not IDLE.search(k))
 
     def check_used(self) -> None:
         """Raise `UsageError` for all options under the prefix that nothing has asked for.
@@ -123,6 +129,24 @@ def _hint(name: str) -> str:
     return f"; did you mean -{PREFIX}{near}?" if near and near != name else " with this solver"
 
 
+def _names(text: str) -> list[str]:
+    """Return the names of the options in a text, in lower case; each may have one value behind it.
+
+    Raises `UsageError` for a word that is neither.
+    """
+    names = []
+    value = False
+    for word in text.split():
+        if re.match(r"--?[A-Za-z]", word):
+            names.append(word.lstrip("-").lower())
+            value = True
+        elif value:
+            value = False
+        else:
+            raise UsageError(f"{word!r} among PETSc's options is neither one, which begins with -, nor its value")
+    return names
+
+
 def _refuse(names: Iterable[str]) -> None:
     problems = []
     for name in names:
@@ -132,5 +156,7 @@ def _refuse(names: Iterable[str]) -> None:
             )
         elif BARE.match(name):
             problems.append(Problem(f"-{name} has no prefix; write -{PREFIX}{name}"))
+        elif not name.startswith(PREFIX) and name not in GLOBAL:
+            problems.append(Problem(f"-{name} has no effect on the solver, whose options begin with -{PREFIX}"))
     if problems:
         raise UsageError(problems)

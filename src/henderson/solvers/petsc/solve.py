@@ -219,6 +219,7 @@ class Engine:
             "preconditioner": self.name,
             "operator": self._options.operator,
             "rtol": self.rtol,
+            "options": self._scope.settings(),
         }
 
 
@@ -270,7 +271,8 @@ class _Solve:
             if reason < 0 and not true <= self._engine.rtol:
                 stop = REASONS.get(reason, StopReason.BREAKDOWN)
                 return self._report(stop if math.isfinite(true) else StopReason.NOT_FINITE, true)
-        return self._report(StopReason.STAGNATED, true)
+        converged = true <= self._engine.rtol
+        return self._report(StopReason.CONVERGED if converged else StopReason.STAGNATED, true)
 
     def _cycle(self, residual: Floats) -> int:
         """Solve C d = residual and add d to the solution; return PETSc's reason."""
@@ -279,7 +281,7 @@ class _Solve:
         b = PETSc.Vec().createWithArray(residual, comm=comm)
         d = b.duplicate()
         try:
-            ksp.setTolerances(max_it=self._engine.max_it - self._test.iterations)
+            ksp.setTolerances(max_it=max(0, self._engine.max_it - self._test.iterations))
             ksp.solve(b, d)
             self._x[: self._n] += d.getArray(readonly=True)
         finally:
