@@ -142,9 +142,7 @@ class Likelihood:
             inner = inverse @ (trace + square) @ inverse
             point.gradients.append(-0.5 * (part.rank * inverse - inner))
         blocks = np.zeros_like(point.residual)
-        kernels.inverse_by_kind(
-            r.place, r.pairs, r.trait, r.column, r.coefficients, r.kind, r.weights, values, blocks
-        )
+        kernels.inverse_by_kind(r.place, r.pairs, r.trait, r.column, r.coefficients, r.kind, r.weights, values, blocks)
         by_kind = self.counts[:, None, None] * point.residual
         by_kind -= point.residual @ (blocks + point.by_kind) @ point.residual
         n_classes = int(r.residual_class.max(initial=0)) + 1
@@ -174,9 +172,7 @@ class Likelihood:
                 change[first + k, here] = (d * masks) @ point.residual[here]
             first += len(ds)
         out, products = np.zeros((pattern.n, total)), np.zeros((total, total))
-        kernels.working_variates(
-            *r.terms, r.kind, r.weights, point.residual, point.e, effects, change, out, products
-        )
+        kernels.working_variates(*r.terms, r.kind, r.weights, point.residual, point.e, effects, change, out, products)
         information = 0.5 * (products - out.T @ self.factor.solve(out)) if total else products
         return np.asarray((information + information.T) / 2.0)
 

@@ -18,6 +18,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import nnls
 
 from henderson.reml.likelihood import Likelihood, Point
 from henderson.reml.result import RemlOptions, RemlStop, Round
@@ -72,8 +73,7 @@ def climb(
     for number in range(options.max_rounds + 1):
         likelihood.differentiate(point)
         system = System(likelihood, structures, phis, point, options.method == "em")
-        target = system.step(phis, 1.0 if options.method == "em" else 0.0, em=options.method == "em")
-        decrement = 0.5 * float(system.gradient @ (target - np.concatenate(phis)))
+        decrement = system.decrement(phis, 1.0 if options.method == "em" else 0.0, em=options.method == "em")
         now = time.perf_counter()
         history.append(Round(point.loglik, free_values(structures, point.sigmas), step, decrement, now - clock))
         clock = now
@@ -175,23 +175,63 @@ class System:
         inner = self._half.T @ self.hessian @ self._half
         self._values, rotation = np.linalg.eigh((inner + inner.T) / 2.0)
         self._half = self._half @ rotation
-        self._gradient = self._half.T @ self.gradient
+
+    def ahead(self, phis: Sequence[Floats], damping: float, *, em: bool = False) -> Floats:
+        """Return the step, along the boundary where it would leave a Sigma that has reached it.
+
+        It maximises g'd - 1/2 d'K d under C d >= 0 for the normals C of the boundary that it meets, by the dual
+        problem: least squares with non-negative multipliers (Lawson & Hanson 1974, chapter 23).
+        """
+        weight = 1.0 + 0.0 * self._values if em and damping <= 1.0 else np.maximum(np.abs(self._values), 1e-8) + damping
+        half = self._half / np.sqrt(weight)
+        wanted = half.T @ self.gradient
+        found = half @ wanted
+        normals: list[Floats] = []
+        for _ in range(2 * len(found)):
+            first, known = 0, len(normals)
+            for s, phi in zip(self._structures, phis, strict=True):
+                here = slice(first, first + len(phi))
+                if (own := s.blocked(phi, found[here])) is not None:
+                    joint = np.zeros(len(found))
+                    joint[here] = own
+                    normals.append(joint)
+                first += len(phi)
+            if len(normals) == known:
+                break
+            inner = half.T @ np.array(normals).T
+            size = np.maximum(np.linalg.norm(inner, axis=0), 1e-300)
+            multipliers, _ = nnls(inner / size, -wanted)
+            found = half @ (wanted + inner / size @ multipliers)
+        return found
 
     def step(self, phis: Sequence[Floats], damping: float, *, em: bool = False) -> Floats:
-        """Return the working parameters after a step, kept in the parameter space."""
-        start = np.concatenate(phis)
-        weight = 1.0 + 0.0 * self._values if em and damping <= 1.0 else np.maximum(np.abs(self._values), 1e-8) + damping
-        ahead = self._half @ (self._gradient / weight)
-        for _ in range(40):
-            found = []
-            first = 0
-            for s, phi in zip(self._structures, phis, strict=True):
-                found.append(s.confine(phi + ahead[first : first + len(phi)], phi))
-                first += len(phi)
-            if all(f is not None for f in found):
-                return np.concatenate([f for f in found if f is not None])
-            ahead = ahead / 2.0
-        return start
+        """Return the working parameters after a step, each structure kept in its parameter space."""
+        return np.concatenate(self._kept(phis, self.ahead(phis, damping, em=em)))
+
+    def decrement(self, phis: Sequence[Floats], damping: float, *, em: bool = False) -> float:
+        """Return the rise of the log-likelihood that the gradient promises; a step is not cut short for it."""
+        ahead = self.ahead(phis, damping, em=em)
+        kept = self._kept(phis, ahead)
+        found, first = 0.0, 0
+        for s, phi, after in zip(self._structures, phis, kept, strict=True):
+            here = slice(first, first + len(phi))
+            whole = s.mode in ("linear", "correlations")
+            found += 0.5 * float(self.gradient[here] @ (ahead[here] if whole else after - phi))
+            first += len(phi)
+        return found
+
+    def _kept(self, phis: Sequence[Floats], ahead: Floats) -> list[Floats]:
+        """Return the working parameters of each structure after the step, its own halved until it stays inside."""
+        found = []
+        for s, phi, own in zip(self._structures, phis, split(self._structures, ahead), strict=True):
+            after = phi
+            for k in range(40):
+                within = s.confine(phi + 0.5**k * own, phi)
+                if within is not None:
+                    after = within
+                    break
+            found.append(after)
+        return found
 
 
 def inside(structure: Structure, phi: Floats) -> Floats:

@@ -79,8 +79,7 @@ def climb_sampled(
         noise = likelihood.gradient_noise(point, directions)
         inverse = np.linalg.pinv(system.information, hermitian=True)
         covariance = inverse @ noise @ inverse
-        target = system.step(phis, damping)
-        decrement = 0.5 * float(system.gradient @ (target - np.concatenate(phis)))
+        decrement = system.decrement(phis, damping)
         expected = 0.5 * float(np.sum(inverse * noise))
         deviation = np.sqrt(np.maximum(np.diag(inverse), 1e-300))
         ratio = float(np.max(np.sqrt(np.maximum(np.diag(covariance), 0.0)) / deviation, initial=0.0))

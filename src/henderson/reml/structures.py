@@ -163,19 +163,80 @@ class Structure:
         sigma = self.sigma(phi)
         if not np.all(np.isfinite(sigma)):
             return None
+        if self.mode != "cholesky":
+            return self._lifted(phi, old)
         root = np.sqrt(self.scale)
         scaled = sigma / np.outer(root, root)
-        if self.mode == "cholesky":
-            before = np.linalg.eigvalsh(self.sigma(old) / np.outer(root, root))[0]
-            lowest = max(MATRIX_FLOOR, SHRINK * float(before))
-            values, vectors = np.linalg.eigh((scaled + scaled.T) / 2.0)
-            if values[0] >= lowest:
-                return self.pack(sigma)
-            scaled = (vectors * np.maximum(values, lowest)) @ vectors.T
-            return self.pack(scaled * np.outer(root, root))
-        if np.linalg.eigvalsh((scaled + scaled.T) / 2.0)[0] < MATRIX_FLOOR:
+        before = np.linalg.eigvalsh(self.sigma(old) / np.outer(root, root))[0]
+        lowest = max(MATRIX_FLOOR, SHRINK * float(before))
+        values, vectors = np.linalg.eigh((scaled + scaled.T) / 2.0)
+        if values[0] < lowest:
+            sigma = (vectors * np.maximum(values, lowest)) @ vectors.T * np.outer(root, root)
+        return self.pack(sigma)
+
+    def _lifted(self, phi: Floats, old: Floats) -> Floats | None:
+        """Return `phi` moved (or else cut back towards `old`) until variances and eigenvalues are high enough."""
+        basis, least = self._bounded_basis(), self._least(old)
+        before = self._lowest(old)[0]
+        bound = max(min(MATRIX_FLOOR, before), SHRINK * before)
+        weights = 1.0 / np.maximum(np.sum(basis**2, axis=(1, 2)), 1e-300)
+        found = np.maximum(phi, least)
+        for _ in range(20):
+            value, vector = self._lowest(found)
+            if value >= bound:
+                return found
+            normal = np.einsum("kij,i,j->k", basis, vector, vector)
+            length = float(normal @ (weights * normal))
+            if length < 1e-20:
+                break
+            found = np.maximum(found + weights * normal * (bound - value + 0.01 * abs(bound)) / length, least)
+        for k in range(1, 30):
+            trial = old + 0.5**k * (phi - old)
+            if np.all(trial >= least) and self._lowest(trial)[0] >= bound:
+                return trial
+        return old.copy() if before > 0.0 else None
+
+    def _bounded(self, sigma: Floats) -> Floats:
+        """Return what has to stay positive definite: Sigma in units of the phenotypic scale, or its correlations."""
+        root = np.sqrt(self.scale if self.mode != "correlations" else np.diag(sigma))
+        return np.asarray(sigma / np.outer(root, root))
+
+    def _bounded_basis(self) -> Floats:
+        """Return the derivatives of `_bounded` by the working parameters, which are constant."""
+        mask = 1.0 - np.eye(self.size)
+        return (
+            self._basis * mask
+            if self.mode == "correlations"
+            else self._basis / np.sqrt(np.outer(self.scale, self.scale))
+        )
+
+    def _lowest(self, phi: Floats) -> tuple[float, Floats]:
+        """Return the lowest eigenvalue of `_bounded`, and its vector."""
+        values, vectors = np.linalg.eigh(self._bounded(self.sigma(phi)))
+        return float(values[0]), vectors[:, 0]
+
+    def _least(self, old: Floats) -> Floats:
+        """Return the smallest value of each working parameter: standard deviations stay positive."""
+        if self.mode != "correlations":
+            return np.full(len(old), -np.inf)
+        own = np.einsum("kii->k", self._basis) > 0.0
+        return np.where(own, np.maximum(np.sqrt(SHRINK) * old, np.sqrt(FLOOR * self._root_scale())), -np.inf)
+
+    def blocked(self, phi: Floats, ahead: Floats) -> Floats | None:
+        """Return the normal (n_free,) of the boundary at `phi` that `ahead` would cross (else None), in linear modes."""
+        if self.mode not in ("linear", "correlations") or self.n_free == 0:
             return None
-        return phi
+        at = (phi <= 1.01 * self._least(phi)) & (ahead < 0.0)
+        if at.any():
+            return np.eye(len(phi))[np.flatnonzero(at)[0]]
+        values, vectors = np.linalg.eigh(self._bounded(self.sigma(phi)))
+        null = vectors[:, values < 2.0 * MATRIX_FLOOR]
+        if null.shape[1] == 0:
+            return None
+        across = null.T @ self._bounded_basis() @ null
+        change, along = np.linalg.eigh(np.tensordot(ahead, across, 1))
+        normal = np.einsum("kij,i,j->k", across, along[:, 0], along[:, 0])
+        return normal if change[0] < -1e-9 * float(np.linalg.norm(normal * ahead)) else None
 
     def metric(self, phi: Floats, complete: Floats) -> Floats:
         """Return the matrix (n_free, n_free) in which damped steps are short.
@@ -196,16 +257,35 @@ class Structure:
     def null_directions(self, sigma: Floats) -> Floats:
         """Return the vectors (size, k) along which Sigma is singular, in units of the phenotypic scale."""
         root = np.sqrt(self.scale)
+        if self.mode == "correlations":
+            return self._null_of_correlations(sigma)
         values, vectors = np.linalg.eigh(sigma / np.outer(root, root))
         floor = FLOOR if self.mode == "roots" else MATRIX_FLOOR
         return np.asarray(vectors[:, values < 30.0 * floor])
+
+    def _null_of_correlations(self, sigma: Floats) -> Floats:
+        """Return the same where variances and correlations are bounded each for themselves."""
+        kept = np.diag(sigma) > 30.0 * FLOOR * self.scale
+        null = np.eye(self.size)[:, ~kept]
+        if (self._bounded_basis() == 0.0).all() or not kept.any():
+            return null
+        values, vectors = np.linalg.eigh(self._bounded(sigma)[np.ix_(kept, kept)])
+        more = np.zeros((self.size, int(np.sum(values < 30.0 * MATRIX_FLOOR))))
+        more[kept] = vectors[:, values < 30.0 * MATRIX_FLOOR] * np.sqrt(self.scale / np.diag(sigma))[kept, None]
+        return np.linalg.qr(np.hstack([null, more]))[0]
 
     def tangents(self, phi: Floats) -> Floats:
         """Return directions dSigma that keep the rank of Sigma, (k, size, size): what standard errors refer to."""
         sigma = self.sigma(phi)
         null = self.null_directions(sigma)
-        if null.shape[1] == 0 or self.mode in ("linear", "correlations"):
+        if null.shape[1] == 0:
             return self.derivatives(phi)
+        if self.mode in ("linear", "correlations"):
+            unit = null / np.sqrt(self.scale)[:, None]
+            across = np.array([(unit.T @ D @ unit).ravel() for D in self.derivatives(phi)])
+            _, size, vectors = np.linalg.svd(across.T, full_matrices=True)
+            rank = int(np.sum(size > 1e-6 * size.max(initial=0.0)))
+            return np.asarray(np.tensordot(vectors[rank:], self.derivatives(phi), 1))
         if self.mode == "roots":
             return self.derivatives(phi)[phi**2 > 30.0 * FLOOR * self._root_scale()]
         root = np.sqrt(self.scale)

@@ -1,0 +1,54 @@
+"""Fits that once went wrong: held structures at the boundary, checkpoints of others, variances without information."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import henderson
+
+HELD = [[False, True], [True, False]]
+
+
+def two_traits(G: list[list[float]], seed: int) -> pd.DataFrame:
+    """Two traits of 100 records in 12 groups with covariance matrix `G`, residual variances 1."""
+    groups = np.random.default_rng(31).integers(0, 12, 100)
+    rng = np.random.default_rng(seed)
+    U = rng.normal(size=(12, 2)) @ np.linalg.cholesky(np.array(G) + 1e-9 * np.eye(2)).T
+    Y = U[groups] + rng.normal(size=(100, 2))
+    return pd.DataFrame({"a": Y[:, 0], "b": Y[:, 1], "S": [f"s{i}" for i in groups]})
+
+
+def fit(data: pd.DataFrame, random: str, **variance: Any) -> henderson.Fit:
+    given = {"S": variance} if variance else None
+    return henderson.reml("cbind(a, b) ~ trait", random, "~ units:diag(trait)", data=data, variance=given)
+
+
+@pytest.mark.parametrize("start", [1.0, 0.1, 0.01])
+def test_held_covariance_with_a_variance_that_vanishes(start: float) -> None:
+    data = two_traits([[1e-9, 0], [0, 1]], 1)
+    want = fit(data, "~ diag(trait):S")
+    got = fit(data, "~ us(trait):S", sigma=[[start, 0], [0, start]], fix=HELD)
+    assert got.converged
+    assert abs(got.loglik - want.loglik) < 1e-3
+    ours, theirs = got.result.sigma["S", None], want.result.sigma["S", None]
+    assert ours.sigma[1, 1] == pytest.approx(theirs.sigma[1, 1], rel=1e-3)
+    assert ours.se[1, 1] == pytest.approx(theirs.se[1, 1], rel=1e-2)
+
+
+def test_equal_variances_that_vanish() -> None:
+    data = two_traits([[1e-9, 0], [0, 1e-9]], 7)
+    got = fit(data, "~ us(trait):S", equal=[["1,1", "2,2"]], sigma=[[1, 0.1], [0.1, 1]])
+    assert got.converged
+    assert got.loglik == pytest.approx(-85.014, abs=2e-3)
+
+
+def test_held_correlation_keeps_its_sign() -> None:
+    data = two_traits([[1, 0], [0, 1]], 3)
+    got = fit(data, "~ corgh(trait):S", sigma=[[1, 0.999], [0.999, 1]], fix=HELD)
+    assert got.converged
+    assert got.result.sigma["S", None].correlation[1, 0] == pytest.approx(0.999)
+    assert got.loglik == pytest.approx(-158.83, abs=0.01)
