@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import solve_triangular
 from scipy.stats import chi2, f
 
 from henderson.errors import ResourceError
@@ -14,6 +15,7 @@ from henderson.reml.result import RemlFit
 from henderson.results.fixed_terms import FixedTerm, aliases, fixed_part, fixed_terms, inverse_block, solution_vector
 
 LIMIT = 3000
+SINGULAR = 3e-5  # root of the tolerance that columns of X are left out by
 Floats = NDArray[np.float64]
 
 
@@ -66,12 +68,12 @@ def wald_tests(
     terms = fixed_terms(fit.spec, part)
     known = aliases(part)
     rows = part.row[known.kept]
-    information = np.linalg.inv(inverse_block(fit, rows))  # X'V^-1 X of the columns kept
+    root = np.linalg.cholesky(inverse_block(fit, rows))  # X'V^-1 X of the columns kept is its inverse, crossed
     whole = np.zeros((len(known.kept), len(part.row)))
     whole[np.arange(len(known.kept)), known.kept] = 1.0
     whole[:, known.left] = known.T
-    M = whole.T @ information @ whole
-    rhs = whole.T @ information @ solution_vector(fit)[rows]
+    W = solve_triangular(root, whole, lower=True)
+    rhs = solve_triangular(root, solution_vector(fit)[rows], lower=True)
     ddf = float(fit.n_observations - fit.rank) if denominator == "residual" else None
     tests = []
     for number, term in enumerate(terms):
@@ -79,19 +81,29 @@ def wald_tests(
             others = terms[:number]
         else:
             others = [t for t in terms if t is not term and not term.variables < t.variables]
-        before, rank = _reduction(M, rhs, others)
-        after, full = _reduction(M, rhs, [*others, term])
+        before, rank = _reduction(W, rhs, part.kept, others)
+        after, full = _reduction(W, rhs, part.kept, [*others, term])
         tests.append(WaldTest(term.name, full - rank, max(after - before, 0.0), ddf))
     return tests
 
 
-def _reduction(M: Floats, rhs: Floats, terms: list[FixedTerm]) -> tuple[float, int]:
-    """Return b' M^- b over the columns of the terms, and the rank of M there."""
+def _reduction(W: Floats, rhs: Floats, kept: NDArray[np.bool_], terms: list[FixedTerm]) -> tuple[float, int]:
+    """Return the squared length of `rhs` in the space of the terms' columns of W, and its dimension.
+
+    Columns that were `kept` are independent, however near to each other; only what others add to them is judged here.
+    """
     if not terms:
         return 0.0, 0
     columns = np.concatenate([t.columns for t in terms])
-    scale = np.sqrt(np.maximum(np.diag(M)[columns], 1e-300))
-    values, vectors = np.linalg.eigh(M[np.ix_(columns, columns)] / np.outer(scale, scale))
-    good = values > 1e-9 * max(values[-1], 1e-300)
-    projected = vectors[:, good].T @ (rhs[columns] / scale)
-    return float(np.sum(projected**2 / values[good])), int(good.sum())
+    Q = np.linalg.qr(_unit(W[:, columns[kept[columns]]]))[0]
+    rest = _unit(W[:, columns[~kept[columns]]])
+    for _ in range(2):
+        rest = rest - Q @ (Q.T @ rest)
+    vectors, values, _ = np.linalg.svd(rest, full_matrices=False)
+    more = vectors[:, values > SINGULAR]
+    return float(np.sum((Q.T @ rhs) ** 2) + np.sum((more.T @ rhs) ** 2)), Q.shape[1] + more.shape[1]
+
+
+def _unit(columns: Floats) -> Floats:
+    """Return columns scaled to length 1."""
+    return columns / np.maximum(np.linalg.norm(columns, axis=0), 1e-300)
