@@ -31,20 +31,36 @@ def function_of_components(fit: RemlFit, text: str) -> FunctionValue:
     values = np.array([p.value for p in fit.parameters])
     value = evaluate_function(canonical, matrices(fit, values))
     gradient = np.zeros(len(values))
-    for k in range(len(values)):
-        step = STEP * max(abs(values[k]), 1e-6 * float(np.abs(values).max()))
+    for k, step in enumerate(STEP * _scales(fit, values)):
         ends = []
         for sign in (1.0, -1.0):
             moved = values.copy()
             moved[k] += sign * step
             ends.append(evaluate_function(canonical, matrices(fit, moved)))
         gradient[k] = (ends[0] - ends[1]) / (2.0 * step)
-    slope = np.abs(gradient)
     withheld = np.array([p.se is None and p.constraint != "fixed" for p in fit.parameters], np.bool_)
-    if (withheld & (slope > 1e-9 * slope.max(initial=0.0))).any():
-        return FunctionValue(value, float("nan"))
+    for k in np.flatnonzero(withheld):  # the least bit of difference: the function has it in it
+        moved = values.copy()
+        moved[k] += np.abs(values).max()
+        if evaluate_function(canonical, matrices(fit, moved)) != value:
+            return FunctionValue(value, float("nan"))
     used = np.where(withheld, 0.0, gradient)
     return FunctionValue(value, float(np.sqrt(max(float(used @ fit.covariance @ used), 0.0))))
+
+
+def _scales(fit: RemlFit, values: Floats) -> Floats:
+    """Return the size that each parameter is measured by: sqrt(S_ii S_jj) of its own Sigma, 1 for correlations.
+
+    Traits in different units have variances of very different sizes. Near zero it is a part of the standard error.
+    """
+    found = 1e-3 * np.sqrt(np.maximum(np.nan_to_num(fit.covariance.diagonal()), 0.0))
+    for k, p in enumerate(fit.parameters):
+        size = 1.0
+        if p.kind != "correlation":
+            deviation = np.sqrt(np.abs(fit.sigma[p.variance, p.label].sigma.diagonal()))
+            size = max(float(deviation[p.row - 1] * deviation[p.col - 1]), abs(values[k])) or 1.0
+        found[k] = max(found[k], size)
+    return found
 
 
 def matrices(fit: RemlFit, values: Floats) -> dict[str, Floats]:

@@ -126,6 +126,8 @@ def boundary_mixture(large: ModelSpec, small: ModelSpec, n_parameters: int) -> t
     bound = False
     counted = 0
     smaller = {v.name: v for v in small.variances}
+    for name in smaller:
+        _require_nested(large, small, name)
     for variance in large.variances:
         if variance.name == RESIDUAL:
             continue
@@ -184,6 +186,50 @@ def _held_at_one(variance: VarianceSpec) -> int:
     deviation = np.sqrt(sigma.diagonal())
     held = np.tril(np.array(variance.fix, np.bool_), -1)
     return int(np.sum(held & (np.abs(sigma) >= CORRELATION_ONE * np.outer(deviation, deviation))))
+
+
+def _require_nested(large: ModelSpec, small: ModelSpec, name: str) -> None:
+    """Raise `UsageError` unless a variance of both models has in the smaller one what it has in the larger, or less."""
+    for spec_of in (_relationship, _residual_classes):
+        of_large, of_small = spec_of(large, name), spec_of(small, name)
+        if of_small not in (of_large, None):
+            raise UsageError(
+                f"variance {name!r} is {of_small} in the smaller model and {of_large} in the larger one: whether they "
+                "are nested, and what is on the boundary, cannot be told; give the reference yourself, "
+                "mixture={0: 0.5, 1: 0.5}"
+            )
+    effects = _effects(large, name)
+    for effect in _effects(small, name):
+        if effect not in effects:
+            raise UsageError(
+                f"variance {name!r} has effects in the smaller model that it does not have in the larger one: whether "
+                "they are nested, and what is on the boundary, cannot be told; give the reference yourself, "
+                "mixture={0: 0.5, 1: 0.5}"
+            )
+
+
+def _relationship(spec: ModelSpec, name: str) -> str:
+    gamma = spec.variance(name).gamma
+    return f"of {gamma.kind} {gamma.name or ''}".rstrip()
+
+
+def _residual_classes(spec: ModelSpec, name: str) -> str | None:
+    """Return what a variance differs by; None: it is one for all records, which any classes allow for."""
+    by = spec.variance(name).by
+    return None if by is None else f"by {by}"
+
+
+def _effects(spec: ModelSpec, name: str) -> set[tuple[str, Term, str]]:
+    """Return the random effects of a variance: trait, term without the name of its sub-factor, and polynomial."""
+    mine = {s.name for s in spec.subfactors if s.variance == name}
+    found = set()
+    for equation in spec.equations:
+        for term in equation.terms:
+            if term.subfactor in mine:
+                plain = Term(term.variable, "", term.kind, term.nested_in, (), False, False, term.pedigree, term.where)
+                texts = [spec.polynomials[p - 1] for p in term.polynomials] or [""]
+                found.update((equation.trait, plain, text) for text in texts)
+    return found
 
 
 def _size(fit: RemlFit) -> tuple[int, int]:
