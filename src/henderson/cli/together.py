@@ -53,7 +53,7 @@ def run_jobs_together(
         if not settings.compare:
             outcome = run_together(file, settings, communicator, stopping, progress)
             return outcome if first else None
-        rows = compare_together(file, settings, communicator, progress)
+        rows = compare_together(file, settings, communicator, stopping, progress)
     if first:
         print(json.dumps([asdict(row) for row in rows])) if as_json else _print_ladder(rows)
     return None

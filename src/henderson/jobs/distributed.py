@@ -121,7 +121,11 @@ def run_together(
 
 
 def compare_together(
-    file: Path, settings: Settings, communicator: MpiCommunicator, progress: Progress | None = None
+    file: Path,
+    settings: Settings,
+    communicator: MpiCommunicator,
+    stopping: Stopping,
+    progress: Progress | None = None,
 ) -> list[LadderRow]:
     """Return what each preconditioner takes to solve the model of `file`; **Collective**, no solutions are written."""
     from henderson.solvers.petsc.compare import compare
@@ -129,7 +133,8 @@ def compare_together(
     spec, share, limit = _set_up(file, settings, communicator, Stages(), progress)
     job = next(j for j in spec.jobs if j.name == "solve")
     options = _options(job, settings, limit)
-    rows = compare(share, communicator, options)
+    stopping.patient = True
+    rows = compare(share, communicator, options, stop=stopping.flag)
     out, _ = settings.folders(file)
     only_first(communicator, lambda: write_json(out / COMPARISON, [asdict(row) for row in rows]))
     return rows

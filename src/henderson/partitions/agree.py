@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from henderson.errors import HendersonError, Problem
+from henderson.errors import HendersonError, InterruptedRunError, Problem
 from henderson.partitions.communicator import Communicator
 
 T = TypeVar("T")
@@ -19,6 +19,8 @@ def agreed(communicator: Communicator, work: Callable[[], T]) -> T:
     error: HendersonError | None = None
     try:
         result = work()
+    except InterruptedRunError:  # a signal came to this process alone
+        raise
     except HendersonError as caught:
         error = caught
     told = communicator.gather_all(None if error is None else (type(error), error.problems))

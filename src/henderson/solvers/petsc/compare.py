@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -72,16 +73,20 @@ def compare(
     ladder: Sequence[Step] = LADDER,
     *,
     callback: Callback | None = None,
+    stop: threading.Event | None = None,
 ) -> list[LadderRow]:
     """Return one row per step of the ladder, each solved to the same tolerance. **Collective**.
 
     Steps that this PETSc does not have, or whose matrix would take more than the memory limit of the options, have a
-    remark instead of numbers. Cost: one solve each.
+    remark instead of numbers. Cost: one solve each. If `stop` is set on any rank, all raise `InterruptedRunError` after
+    the step.
     """
     if re.search(r"\bpc_type\b", read_options(options).replace(PREFIX, ""), re.IGNORECASE):
         raise UsageError("the table has preconditioners of its own; leave pc_type out")
     rows = []
     for step in ladder:
+        if any(communicator.gather_all(stop is not None and stop.is_set())):
+            raise InterruptedRunError("stopped by a signal before the table was complete")
         try:
             row = _measure(share, communicator, options, step, callback)
         except PETSc.Error as error:

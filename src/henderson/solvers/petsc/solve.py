@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from henderson.equations.assembly import BYTES_PER_TRIPLET, triplet_count
 from henderson.equations.distributed import Halo, Share
 from henderson.equations.operator import Operator
-from henderson.errors import HendersonError, ResourceError, UsageError
+from henderson.errors import HendersonError, InterruptedRunError, ResourceError, UsageError
 from henderson.partitions.mpi import MpiCommunicator
 from henderson.partitions.threads import Team
 from henderson.solvers.checkpoint import Checkpointing, State, fingerprint_of, require
@@ -341,6 +341,8 @@ def agreed(communicator: MpiCommunicator) -> Iterator[None]:
     error: HendersonError | None = None
     try:
         yield
+    except InterruptedRunError:  # a signal came to this rank alone
+        raise
     except HendersonError as raised:
         error = raised
     found = [e for e in communicator.gather_all(None if error is None else str(error)) if e is not None]
