@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +12,9 @@ import pandas as pd
 import pytest
 
 import henderson
+from henderson.language.spec import ModelSpec
+from henderson.reml.fit import RemlOptions, fit_reml
+from henderson.store.model_data import ModelData
 
 HELD = [[False, True], [True, False]]
 
@@ -52,3 +58,36 @@ def test_held_correlation_keeps_its_sign() -> None:
     assert got.converged
     assert got.result.sigma["S", None].correlation[1, 0] == pytest.approx(0.999)
     assert got.loglik == pytest.approx(-158.83, abs=0.01)
+
+
+def test_traits_of_very_different_scales() -> None:
+    data = two_traits([[1, 0.5], [0.5, 1]], 5)
+    want = fit(data, "~ diag(trait):S")
+    scaled = data.assign(a=data["a"] * 1e6, b=data["b"] * 1e-6)
+    got = fit(scaled, "~ diag(trait):S")
+    assert got.converged
+    ratio = np.diag(got.result.sigma["S", None].sigma) / np.diag(want.result.sigma["S", None].sigma)
+    assert ratio == pytest.approx([1e12, 1e-12], rel=1e-3)
+
+
+def problem_of(data: pd.DataFrame) -> tuple[ModelSpec, ModelData]:
+    done = henderson.reml("a ~ 1", "~ S", data=data).result
+    spec = replace(done.spec, variances=tuple(replace(v, sigma=None) for v in done.spec.variances))
+    return spec, done.data
+
+
+def test_checkpoint_of_other_records_is_not_used(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.json"
+    options = RemlOptions(checkpoint=str(path))
+    spec, data = problem_of(two_traits([[1, 0], [0, 1]], 3))
+    first = fit_reml(spec, data, options=options)
+    assert fit_reml(spec, data, options=options).rounds == 0  # its own: nothing is left to do
+    others = problem_of(two_traits([[1, 0], [0, 1]], 4))
+    other = fit_reml(*others, options=options)
+    assert other.history[0].loglik == pytest.approx(fit_reml(*others).history[0].loglik)
+    written = json.loads(path.read_text())
+    written["sigmas"] = [[[float("nan")]] for _ in written["sigmas"]]
+    path.write_text(json.dumps(written))
+    again = fit_reml(*others, options=options)
+    assert again.loglik == pytest.approx(other.loglik, abs=1e-6)
+    assert first.loglik != pytest.approx(other.loglik, abs=1e-3)

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from henderson.equations.model import Design
 from henderson.errors import ModelError, ResourceError
 from henderson.language.spec import ModelSpec
+from henderson.reml.checkpoint import label_of, read_checkpoint
 from henderson.reml.inference import infer
 from henderson.reml.likelihood import Likelihood, Point
-from henderson.reml.optimise import Callback, Climb, climb, read_checkpoint
+from henderson.reml.optimise import Callback, Climb, climb
 from henderson.reml.result import Ordering, RemlFit, RemlOptions, RemlStop
 from henderson.reml.setup import Problem, estimates, set_up
 from henderson.reml.simpler import simpler_starts
@@ -63,10 +64,11 @@ def fit_reml(
         spec = simpler_starts(spec, _quick_fit(data, options))
     problem = set_up(spec, data, reml=options.reml, from_data=options.start == "data")
     check_memory(problem.likelihood.factor.symbolic, options.memory)
-    starts: Sequence[Floats] = problem.starts
-    if options.checkpoint:
-        starts = read_checkpoint(Path(options.checkpoint), [s.size for s in problem.structures]) or starts
-    found = climb(problem.likelihood, problem.structures, starts, options, callback)
+    label = label_of(problem) if options.checkpoint else ""
+    before = read_checkpoint(Path(options.checkpoint), label) if options.checkpoint else None
+    found = climb(problem.likelihood, problem.structures, before or problem.starts, options, callback, label)
+    if before is not None and found.stop is RemlStop.NOT_FINITE:
+        found = climb(problem.likelihood, problem.structures, problem.starts, options, callback, label)
     if found.stop is RemlStop.NOT_FINITE:
         raise ModelError(
             "the likelihood cannot be computed at the start values: the equations are not positive definite there; "

@@ -8,8 +8,6 @@ distance to the maximum that the gradient promises, the last rise and the last c
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
+from henderson.reml.checkpoint import write_checkpoint
 from henderson.reml.likelihood import Likelihood, Point
 from henderson.reml.result import RemlOptions, RemlStop, Round
 from henderson.reml.structures import Structure
@@ -50,8 +49,9 @@ def climb(
     start: Sequence[Floats],
     options: RemlOptions,
     callback: Callback | None = None,
+    label: str = "",
 ) -> Climb:
-    """Return the maximum of the likelihood from `start`, one Sigma per structure.
+    """Return the maximum of the likelihood from `start`, one Sigma per structure; `label` goes into the checkpoint.
 
     Cost of a round: a factorisation for each step tried, one selected inverse, one multiple solve.
     """
@@ -80,7 +80,7 @@ def climb(
         if callback is not None:
             callback(number, history[-1])
         if options.checkpoint:
-            write_checkpoint(Path(options.checkpoint), point.sigmas, number, point.loglik)
+            write_checkpoint(Path(options.checkpoint), label, point.sigmas, number, point.loglik)
         noise = ROUNDING * max(1.0, abs(point.loglik))
         if abs(decrement) < options.tolerance and (number == 0 or (rise < SMALL_RISE and change < SMALL_CHANGE)):
             stop = RemlStop.CONVERGED
@@ -169,9 +169,10 @@ class System:
             if not em:
                 complete[here, here] = s.metric(phi, complete[here, here])
             first += len(phi)
-        complete += 1e-12 * np.diag(np.diag(complete)) + 1e-300 * np.eye(len(complete))
-        values, vectors = np.linalg.eigh(complete)
-        self._half = vectors / np.sqrt(np.maximum(values, 1e-12 * values.max()))  # M^-1 = half half'
+        size = np.sqrt(np.maximum(np.diag(complete), 1e-300))  # traits may be of very different scales
+        values, vectors = np.linalg.eigh(complete / np.outer(size, size))
+        half = vectors / np.sqrt(np.maximum(values, 1e-12 * values.max()))
+        self._half = half / size[:, None]  # M^-1 = half half'
         inner = self._half.T @ self.hessian @ self._half
         self._values, rotation = np.linalg.eigh((inner + inner.T) / 2.0)
         self._half = self._half @ rotation
@@ -285,21 +286,3 @@ def free_values(structures: Sequence[Structure], sigmas: Sequence[Floats]) -> tu
 
 def _singular(structures: Sequence[Structure], sigmas: Sequence[Floats]) -> bool:
     return any(s.n_free and s.null_directions(v).shape[1] for s, v in zip(structures, sigmas, strict=True))
-
-
-def write_checkpoint(path: Path, sigmas: Sequence[Floats], number: int, loglik: float) -> None:
-    """Write the covariance matrices of a round, whole or not at all."""
-    content = {"round": number, "loglik": loglik, "sigmas": [s.tolist() for s in sigmas]}
-    part = path.with_suffix(path.suffix + ".part")
-    part.write_text(json.dumps(content))
-    os.replace(part, path)
-
-
-def read_checkpoint(path: Path, sizes: Sequence[int]) -> list[Floats] | None:
-    """Return the covariance matrices of a checkpoint, None if there is none of these sizes."""
-    try:
-        sigmas = [np.array(s, np.float64) for s in json.loads(path.read_text())["sigmas"]]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    shapes = [(n, n) for n in sizes]
-    return sigmas if [s.shape for s in sigmas] == shapes else None

@@ -223,7 +223,7 @@ class Structure:
         return np.where(own, np.maximum(np.sqrt(SHRINK) * old, np.sqrt(FLOOR * self._root_scale())), -np.inf)
 
     def blocked(self, phi: Floats, ahead: Floats) -> Floats | None:
-        """Return the normal (n_free,) of the boundary at `phi` that `ahead` would cross (else None), in linear modes."""
+        """Return the normal (n_free,) of the boundary at `phi` that `ahead` would cross, or None."""
         if self.mode not in ("linear", "correlations") or self.n_free == 0:
             return None
         at = (phi <= 1.01 * self._least(phi)) & (ahead < 0.0)
