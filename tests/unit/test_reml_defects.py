@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 import henderson
+from henderson.errors import ModelError
 from henderson.language.spec import ModelSpec
 from henderson.reml.fit import RemlOptions, fit_reml
 from henderson.store.model_data import ModelData
@@ -91,3 +92,28 @@ def test_checkpoint_of_other_records_is_not_used(tmp_path: Path) -> None:
     again = fit_reml(*others, options=options)
     assert again.loglik == pytest.approx(other.loglik, abs=1e-6)
     assert first.loglik != pytest.approx(other.loglik, abs=1e-3)
+
+
+def test_variance_without_information() -> None:
+    data = two_traits([[1, 0], [0, 1]], 3)
+    got = henderson.reml("a ~ S", "~ S", data=data).result
+    found = {p.name: p for p in got.parameters}
+    assert found["S"].constraint == "not estimable"
+    assert found["S"].se is None
+    assert found["res"].se is not None
+    assert got.n_parameters == 1
+
+
+def test_functions_of_a_variance_at_the_boundary_have_no_standard_error() -> None:
+    data = two_traits([[1e-9, 0], [0, 1]], 1)
+    functions = {"h": "S[1,1] / (S[1,1] + res[1,1])", "total": "2 * res[1,1]"}
+    got = henderson.reml("a ~ 1", "~ S", data=data, functions=functions).result
+    assert got.parameters[0].constraint == "boundary"
+    assert np.isnan(got.functions["h"].se)
+    assert got.functions["total"].se > 0.0
+
+
+def test_constant_response_is_refused() -> None:
+    data = two_traits([[1, 0], [0, 1]], 3).assign(a=4.0)
+    with pytest.raises(ModelError, match="trait 'a' is 4 in all its 100 records"):
+        henderson.reml("a ~ 1", "~ S", data=data)

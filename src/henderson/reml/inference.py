@@ -15,12 +15,14 @@ from henderson.errors import ModelError
 from henderson.language.functions import evaluate_function
 from henderson.language.spec import RESIDUAL, ModelSpec
 from henderson.reml.likelihood import Likelihood, Point
-from henderson.reml.result import FunctionValue, Parameter, SigmaEstimate
-from henderson.reml.structures import Structure
+from henderson.reml.likelihood import information as complete_information
+from henderson.reml.result import Constraint, FunctionValue, Parameter, SigmaEstimate
+from henderson.reml.structures import Element, Structure
 
 Floats = NDArray[np.float64]
 Key = tuple[str, str | None]
 
+BLIND = 1e-10  # information on a direction, relative to that of one observed level, below which there is none
 CONFOUNDED = 1e-9  # eigenvalue of the scaled average information below which a direction has no information
 
 
@@ -41,8 +43,11 @@ class _Delta:
         self.directions = [s.tangents(phi) for s, phi in zip(structures, phis, strict=True)]
         self.first = np.cumsum([0, *(len(d) for d in self.directions)])
         information = likelihood.average_information(point, self.directions)
-        diagonal = np.diag(information)
-        root = np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0))
+        one = [_of_one_level(s, v, d) for s, v, d in zip(structures, point.sigmas, self.directions, strict=True)]
+        reference = np.concatenate([np.zeros(0), *one])
+        self._blind = np.diag(information) <= BLIND * reference
+        information[self._blind] = information[:, self._blind] = 0.0
+        root = np.sqrt(np.where(self._blind, np.maximum(reference, 1e-300), np.diag(information)))
         values, vectors = np.linalg.eigh(information / np.outer(root, root)) if len(root) else (root, information)
         kept = values > CONFOUNDED * max(1.0, float(values.max(initial=0.0)))
         half = vectors[:, kept] / np.sqrt(values[kept]) / root[:, None]
@@ -57,6 +62,11 @@ class _Delta:
         found[here] = np.tensordot(self.directions[block], gradient, 2)
         return found
 
+    def blind(self, slopes: Floats) -> bool:
+        """Return whether a value depends on a direction that the records say nothing about."""
+        scaled = (slopes / self._root) ** 2
+        return bool(scaled[self._blind].sum() > 1e-6 * scaled.sum())
+
     def error(self, slopes: Floats) -> float:
         """Return the standard error of a value, NaN if it depends on directions without information."""
         scaled = slopes / self._root
@@ -64,6 +74,12 @@ class _Delta:
         if not np.any(slopes) or float(np.sum(lost**2)) > 1e-6 * float(np.sum(scaled**2)):
             return float("nan")
         return float(np.sqrt(max(0.0, slopes @ self.covariance @ slopes)))
+
+
+def _of_one_level(structure: Structure, sigma: Floats, directions: Floats) -> Floats:
+    """Return the information along each direction if one level were seen, blunted by the phenotypic scale."""
+    inverse = np.linalg.inv(sigma + np.diag(structure.scale))
+    return np.diag(complete_information(directions, inverse, 0.5))
 
 
 def infer(
@@ -99,14 +115,22 @@ def infer(
                     _name(key, e.row, e.col, structure, e.kind),
                     float((correlation if e.kind == "correlation" else value)[e.row, e.col]),
                     None if np.isnan(error) else error,
-                    "fixed" if e.fixed else "boundary" if singular[e.row, e.col] else "equal" if e.equal else "free",
+                    _constraint(e, bool(singular[e.row, e.col]), delta.blind(slope)),
                     key[1],
                 )
             )
             slopes.append(slope if not np.isnan(error) else 0.0 * slope)
     joint = np.array(slopes).reshape(len(parameters), -1)
-    functions = {name: _function(text, name, delta, keys, point.sigmas) for name, text in spec.functions}
+    singular_of = [_boundary(s, v) for s, v in zip(structures, point.sigmas, strict=True)]
+    functions = {name: _function(text, name, delta, keys, point.sigmas, singular_of) for name, text in spec.functions}
     return Inference(tuple(parameters), joint @ delta.covariance @ joint.T, sigma, functions)
+
+
+def _constraint(e: Element, boundary: bool, blind: bool) -> Constraint:
+    """Return what holds an element."""
+    if e.fixed:
+        return "fixed"
+    return "boundary" if boundary else "not estimable" if blind else "equal" if e.equal else "free"
 
 
 def _boundary(structure: Structure, sigma: Floats) -> NDArray[np.bool_]:
@@ -153,17 +177,36 @@ def _matrices(
     return errors, correlation, correlation_errors
 
 
-def _function(text: str, name: str, delta: _Delta, keys: Sequence[Key], sigmas: Sequence[Floats]) -> FunctionValue:
-    """Return a function of the components; its slopes are central differences along the directions."""
+def _function(
+    text: str,
+    name: str,
+    delta: _Delta,
+    keys: Sequence[Key],
+    sigmas: Sequence[Floats],
+    singular: Sequence[NDArray[np.bool_]],
+) -> FunctionValue:
+    """Return a function of the components; its slopes are central differences along the directions.
+
+    Of residual variances by class, ``res.F`` is that of class ``F``.
+    """
+    titles = [variance if label is None else f"{variance}.{label}" for variance, label in keys]
 
     def value(moved: Sequence[Floats]) -> float:
-        known = {key[0]: s for key, s in zip(keys, moved, strict=True) if key[1] is None}
         try:
-            return evaluate_function(text, known)
+            return evaluate_function(text, dict(zip(titles, moved, strict=True)))
         except KeyError:
-            message = f"function {name!r} refers to {RESIDUAL!r}, which has one Sigma per class; leave the function out"
+            message = f"function {name!r} refers to a variance that is not there; there are {', '.join(titles)}"
             raise ModelError(message) from None
 
+    at = value(sigmas)
+    for block, elements in enumerate(singular):
+        for i, j in np.argwhere(np.tril(elements)):
+            moved = list(sigmas)
+            moved[block] = sigmas[block].copy()
+            moved[block][i, j] -= 1e-4 * np.sqrt(sigmas[block][i, i] * sigmas[block][j, j])
+            moved[block][j, i] = moved[block][i, j]
+            if not abs(value(moved) - at) <= 1e-14 * abs(at):
+                return FunctionValue(at, float("nan"))  # it depends on an element at the boundary
     slopes = np.zeros(delta.first[-1])
     for block, directions in enumerate(delta.directions):
         for k, d in enumerate(directions):
@@ -175,7 +218,6 @@ def _function(text: str, name: str, delta: _Delta, keys: Sequence[Key], sigmas: 
             up, down = list(sigmas), list(sigmas)
             up[block], down[block] = sigmas[block] + h * d, sigmas[block] - h * d
             slopes[delta.first[block] + k] = (value(up) - value(down)) / (2.0 * h)
-    at = value(sigmas)
     return FunctionValue(at, delta.error(slopes) if np.all(np.isfinite(slopes)) else float("nan"))
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from henderson.solvers.cholesky import SparseCholesky
 
 Floats = NDArray[np.float64]
+Constraint = Literal["free", "fixed", "boundary", "equal", "not estimable"]
 
 
 class RemlStop(enum.Enum):
@@ -75,7 +76,8 @@ class Round:
 class Parameter:
     """One reported parameter: element (row, col), counted from 1, of a variance; `label` is the class of a residual by.
 
-    kind: ``variance``, ``covariance`` or ``correlation``; constraint: ``free``, ``fixed``, ``boundary`` or ``equal``.
+    kind: ``variance``, ``covariance`` or ``correlation``; constraint: ``free``, ``fixed``, ``boundary``,
+    ``equal``, or ``not estimable`` where the records hold no information on it.
     """
 
     variance: str
@@ -85,7 +87,7 @@ class Parameter:
     name: str
     value: float
     se: float | None
-    constraint: Literal["free", "fixed", "boundary", "equal"] = "free"
+    constraint: Constraint = "free"
     label: str | None = None
 
     @property

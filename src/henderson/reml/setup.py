@@ -48,6 +48,7 @@ def set_up(spec: ModelSpec, data: ModelData, *, reml: bool = True, from_data: bo
 
     """
     design = full_rank_with_groups(build_design(with_values(spec), data), spec, data)
+    _refuse_constant(design)
     residual = spec.residual
     random = [spec.variance(g.name) for g in design.groups if g.covariance is not None]
     sizes = [g.width for g in design.groups if g.covariance is not None]
@@ -75,6 +76,17 @@ def set_up(spec: ModelSpec, data: ModelData, *, reml: bool = True, from_data: bo
         values.append(bend(use, 1e-6))
     keys = (*((v.name, None) for v in random), *((RESIDUAL, level) for level in levels))
     return Problem(design, likelihood, keys, tuple(structures), values)
+
+
+def _refuse_constant(design: Design) -> None:
+    """Raise `ModelError` for traits that do not vary."""
+    for trait, y in zip(design.traits, design.responses, strict=True):
+        seen = y[~np.isnan(y)]
+        if len(seen) > 1 and seen.min() == seen.max():
+            raise ModelError(
+                f"trait {trait!r} is {seen[0]:g} in all its {len(seen)} records and has no variance to estimate; "
+                "leave it out, or check its column"
+            )
 
 
 def with_values(spec: ModelSpec) -> ModelSpec:
