@@ -11,11 +11,12 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from henderson.errors import HendersonError
     from henderson.jobs.api import Result, reml, solve
     from henderson.jobs.fit import Fit
 
 __version__ = "0.1.0"
-__all__ = ["Fit", "Result", "__version__", "reml", "solve"]
+__all__ = ["Fit", "HendersonError", "Result", "__version__", "reml", "solve"]
 
 
 class _Package(ModuleType):
@@ -42,4 +43,8 @@ def __getattr__(name: str) -> Any:
         from henderson.jobs import api
 
         return getattr(api, name)
+    if name == "HendersonError":
+        from henderson.errors import HendersonError
+
+        return HendersonError
     raise AttributeError(f"module 'henderson' has no attribute {name!r}")

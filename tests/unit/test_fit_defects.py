@@ -80,3 +80,45 @@ def test_the_likelihood_ratio_of_models_that_are_not_nested_is_refused() -> None
     with pytest.raises(UsageError, match="mixture="):
         line.lrt(slope)
     line.lrt(slope, mixture={1: 0.5, 2: 0.5})
+
+
+def test_categories_that_are_numbers_are_classes() -> None:
+    rng = np.random.default_rng(6)
+    labels, noise = _classes(rng)
+    g = rng.integers(1, 5, 150)
+    frame = pd.DataFrame({"y": noise, "g": pd.Categorical(g), "g2": pd.Categorical(g % 2), "t": g, "S": labels})
+    fit = henderson.reml("y ~ g", "~ S", data=frame)
+    assert list(fit.wald().df) == [1, 3]
+    assert len(fit.predict("g")) == 4
+    assert fit.predict(frame.head(5)).predicted.notna().all()
+    assert list(henderson.reml("y ~ t", "~ S", data=frame).wald().df) == [1, 1]
+
+
+def test_predictions_of_the_rows_that_were_fitted_for_all_types_of_columns() -> None:
+    rng = np.random.default_rng(7)
+    labels, noise = _classes(rng)
+    flag = rng.random(150) < 0.5
+    frame = pd.DataFrame({"y": noise + flag, "flag": flag, "S": labels})
+    frame["day"] = pd.to_datetime(rng.choice(["2020-01-01", "2021-06-01"], 150))
+    fit = henderson.reml("y ~ flag + day", "~ S", data=frame)
+    found = fit.predict(frame)
+    np.testing.assert_allclose(found.predicted, fit.fitted().fitted, rtol=1e-9)
+    assert fit.predict(pd.DataFrame({"flag": [True], "day": [pd.Timestamp("2021-06-01")]})).predicted.notna().all()
+    assert len(fit.predict("flag", at={"flag": True})) == 1
+    with pytest.raises(UsageError, match="missing values"):
+        fit.predict(frame.assign(S=None))
+
+
+def test_arguments_of_the_wrong_type_are_refused() -> None:
+    rng = np.random.default_rng(8)
+    labels, noise = _classes(rng)
+    frame = pd.DataFrame({"y": noise, "S": labels})
+    fit = henderson.reml("y ~ 1", "~ S", data=frame)
+    with pytest.raises(henderson.HendersonError, match="start="):
+        henderson.reml("y ~ 1", "~ S", data=frame, start=[1, 2])  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="DataFrame"):
+        henderson.reml("y ~ 1", "~ S", data=[1, 2])  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="not int"):
+        fit.predict(3)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="not int"):
+        fit.lrt(3)  # type: ignore[arg-type]

@@ -154,6 +154,11 @@ def reml(
     """
     if "REML" in options:
         method = "REML" if options.pop("REML") else "ML"
+    if not (start is None or isinstance(start, (str, Mapping))):
+        raise UsageError(
+            f'reml: start= must be "data", "simpler" or start values by variance, {{"S": [[1.0]]}}, not '
+            f"{type(start).__name__}"
+        )
     if method not in ("REML", "ML"):
         raise UsageError(f"{unknown('method', str(method), ('REML', 'ML'))}; the algorithm is exact AI-REML")
     if data is None:

@@ -199,6 +199,8 @@ class Fit:
         degrees of freedom. Refused where the log-likelihoods cannot be compared, as under REML with other fixed
         effects.
         """
+        if not isinstance(other, Fit):
+            raise UsageError(f"lrt: compares with another fit, not {type(other).__name__}")
         return likelihood_ratio(self.result, other.result, mixture)
 
     def vpredict(self, expression: str) -> FunctionValue:
@@ -237,6 +239,8 @@ class Fit:
             if at is not None:
                 raise UsageError("at= is for means of classes; put its columns into the frame")
             frame, points = row_points(self._predictor, classify)
+        elif not (classify is None or isinstance(classify, (str, Sequence))):
+            raise UsageError(f"predict: names of classes or a DataFrame are wanted, not {type(classify).__name__}")
         else:
             frame, points = grid_points(self._predictor, classify, at or {})
         found = []

@@ -15,7 +15,7 @@ from henderson.ingest.column_levels import read_levels
 from henderson.ingest.header import read_schema
 from henderson.ingest.run import ingest
 from henderson.jobs.fit import Fit
-from henderson.jobs.frames import File, matrix_tables, pedigree_tables, plain, records_table
+from henderson.jobs.frames import File, matrix_tables, numbered_classes, pedigree_tables, plain, records_table
 from henderson.jobs.reml import options_of
 from henderson.jobs.run import Settings, run, understand
 from henderson.language.jobs import make_job
@@ -52,10 +52,13 @@ def fit_frames(
     tables: dict[str, Any], settings: Mapping[str, Any], data: File, pedigree: Any, matrix: Any, threads: int | None
 ) -> Fit:
     """Return the fit of a model that is given as tables, on frames or files; temporary files are removed."""
+    given = plain(settings)
+    if classes := [*given.get("classes", []), *numbered_classes(data, str(tables["model"]))]:
+        given["classes"] = list(dict.fromkeys(classes))
     with tempfile.TemporaryDirectory(prefix="henderson.") as name:
         folder = Path(name)
         whole = tables | {
-            "data": records_table(data, folder) | plain(settings),
+            "data": records_table(data, folder) | given,
             "pedigree": pedigree_tables(pedigree, folder),
             "matrix": matrix_tables(matrix, folder),
         }

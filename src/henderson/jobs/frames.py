@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from henderson.errors import InputFileError, Problem, UsageError
+from henderson.ingest.parquet import as_text
 
 Frame = pd.DataFrame
 File = Frame | str | Path
@@ -19,6 +21,27 @@ Tables = dict[str, dict[str, Any]]
 def records_table(data: File, folder: Path) -> dict[str, Any]:
     """Return the table ``[data]`` of records; a frame is written to `folder` first."""
     return {"records": str(_file(data, folder / "data.parquet", "data"))}
+
+
+def numbered_classes(data: File, text: str) -> list[str]:
+    """Return the categorical columns of a frame whose categories are numbers, and whose name occurs in `text`."""
+    if not isinstance(data, Frame):
+        return []
+    return [
+        str(name)
+        for name, dtype in data.dtypes.items()
+        if isinstance(dtype, pd.CategoricalDtype)
+        and pd.api.types.is_numeric_dtype(dtype.categories.dtype)
+        and re.search(rf"(?<!\w){re.escape(str(name))}(?!\w)", text)
+    ]
+
+
+def as_levels(values: pd.Series) -> list[str]:
+    """Return values as the levels that a column of a frame gets when it is a class."""
+    import pyarrow as pa
+
+    found: list[str] = as_text(_column(values, pa)).to_pylist()
+    return found
 
 
 def pedigree_tables(pedigree: Any, folder: Path) -> Tables:
@@ -60,6 +83,8 @@ def _named(given: Any, default: str, what: str) -> Tables:
 
 def _file(given: File, path: Path, what: str) -> Path:
     if not isinstance(given, Frame):
+        if not isinstance(given, (str, Path)):
+            raise UsageError(f"{what} must be a DataFrame or a file, not {type(given).__name__}")
         return Path(given).absolute()
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -81,6 +106,8 @@ def _column(values: pd.Series, pa: Any) -> Any:
         filled = np.where(known, numbers, 0.0)
         if known.any() and not known.all() and np.all((filled == np.floor(filled)) & (np.abs(filled) < 2**53)):
             return pa.array(filled.astype(np.int64), mask=~known)
+    if pd.api.types.is_datetime64_any_dtype(values.dtype):
+        values = values.dt.as_unit("us")  # times are written alike in whatever unit a frame has them
     try:
         return pa.Array.from_pandas(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from henderson.errors import UsageError, unknown
+from henderson.jobs.frames import as_levels
 from henderson.language.spec import ONE
 from henderson.results.predict import Points, Predictor
 
@@ -32,7 +33,7 @@ def grid_points(
         given = at.get(name)
         if name in classes:
             levels = predictor.levels(name)
-            chosen = levels if given is None else [label(v) for v in _listed(given)]
+            chosen = levels if given is None else _labels(predictor, name, pd.Series(_listed(given)))
             for level in chosen:
                 if level not in levels:
                     raise UsageError(f"predict, column {name!r}: {unknown('level', level, levels)}")
@@ -70,7 +71,7 @@ def row_points(predictor: Predictor, rows: pd.DataFrame) -> tuple[pd.DataFrame, 
             ) from None
         if not np.isfinite(numbers[c]).all():
             raise UsageError(f"predict: column {c!r} of the frame has missing values")
-    texts = {c: [label(v) for v in rows[c]] for c in classes if c in here}
+    texts = {c: _labels(predictor, c, rows[c]) for c in classes if c in here}
     return rows[list(dict.fromkeys(here))].copy(), Points(len(rows), texts, numbers, average=False)
 
 
@@ -85,6 +86,21 @@ def columns_of(predictor: Predictor) -> tuple[list[str], list[str]]:
             if term.kind == "covariate":
                 covariates[term.variable] = None
     return list(classes), list(covariates)
+
+
+def _labels(predictor: Predictor, column: str, values: pd.Series) -> list[str]:
+    """Return values of a class column as levels: as text, or as a frame of records would have them.
+
+    Raises `UsageError` for missing values.
+    """
+    if values.isna().any():
+        raise UsageError(f"predict: column {column!r} has missing values")
+    found = [label(v) for v in values]
+    other = as_levels(values)
+    if found == other:
+        return found
+    levels = set(predictor.levels(column))
+    return [a if a in levels else b for a, b in zip(found, other, strict=True)]
 
 
 def label(value: Any) -> str:
