@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import henderson
-from henderson.errors import ModelError
+from henderson.errors import HendersonError, ModelError
 from henderson.language.spec import ModelSpec
 from henderson.reml.fit import RemlOptions, fit_reml
 from henderson.store.model_data import ModelData
@@ -117,3 +117,17 @@ def test_constant_response_is_refused() -> None:
     data = two_traits([[1, 0], [0, 1]], 3).assign(a=4.0)
     with pytest.raises(ModelError, match="trait 'a' is 4 in all its 100 records"):
         henderson.reml("a ~ 1", "~ S", data=data)
+
+
+def test_functions_name_residual_variances_by_class() -> None:
+    data = two_traits([[1, 0], [0, 1]], 3)
+    data["sex"] = np.where(np.arange(len(data)) % 2 == 0, "F", "M")
+    by_sex = {"data": data, "random": "~ S", "residual": "~ at(sex):units"}
+    got = henderson.reml("a ~ 1", functions={"r": "res.F[1,1]"}, **by_sex).result
+    estimate = got.sigma["res", "F"]
+    assert got.functions["r"].value == pytest.approx(estimate.sigma[0, 0])
+    assert got.functions["r"].se == pytest.approx(estimate.se[0, 0])
+    with pytest.raises(HendersonError, match="one Sigma per class"):
+        henderson.reml("a ~ 1", functions={"r": "res[1,1]"}, **by_sex)
+    with pytest.raises(ModelError, match=r"there are S, res\.F, res\.M"):
+        henderson.reml("a ~ 1", functions={"r": "res.Z[1,1]"}, **by_sex)

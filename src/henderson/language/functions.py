@@ -24,7 +24,8 @@ from henderson.language.syntax import Misfit
 def parse_function(name: str, source: Source, sizes: Mapping[str, int | None], problems: Problems) -> str | None:
     """Return the canonical text of a function, None if it is wrong (noted in `problems`).
 
-    `sizes` has the number of positions of each variance, None where unknown.
+    `sizes` has the number of positions of each variance, None where unknown; the key ``res.*`` stands for residual
+    variances of any class.
     """
     try:
         tree = parse_expression(source.text)
@@ -56,9 +57,12 @@ def _check(leaf: Name | Element, sizes: Mapping[str, int | None]) -> None:
         if leaf.name in sizes:
             raise Misfit(f"{leaf.name!r} is a variance; write an element of it, such as {leaf.name}[1,1]", leaf.index)
         raise Misfit(unknown("name", leaf.name, list(sizes)), leaf.index)
-    if leaf.name not in sizes:
-        raise Misfit(unknown("variance", leaf.name, list(sizes)), leaf.index)
-    size = sizes[leaf.name]
+    name = leaf.name if leaf.name in sizes else f"{leaf.name.partition('.')[0]}.*" if "." in leaf.name else leaf.name
+    if name not in sizes:
+        classes = [key for key in sizes if key == f"{leaf.name}.*"]
+        hint = f"{leaf.name!r} has one Sigma per class: name the class, such as {leaf.name}.F[1,1]" if classes else None
+        raise Misfit(hint or unknown("variance", leaf.name, list(sizes)), leaf.index)
+    size = sizes[name]
     if size is not None and max(leaf.row, leaf.column) > size:
         element = f"{leaf.name}[{leaf.row},{leaf.column}]"
         raise Misfit(f"{element} lies outside of {leaf.name!r}, {size} by {size}", leaf.index)

@@ -14,7 +14,7 @@ from henderson.equations.model import Design
 from henderson.errors import ModelError, ResourceError
 from henderson.language.spec import ModelSpec
 from henderson.reml.checkpoint import label_of, read_checkpoint
-from henderson.reml.inference import infer
+from henderson.reml.inference import function_value, infer
 from henderson.reml.likelihood import Likelihood, Point
 from henderson.reml.optimise import Callback, Climb, climb
 from henderson.reml.result import Ordering, RemlFit, RemlOptions, RemlStop
@@ -63,6 +63,8 @@ def fit_reml(
     if options.start == "simpler":
         spec = simpler_starts(spec, _quick_fit(data, options))
     problem = set_up(spec, data, reml=options.reml, from_data=options.start == "data")
+    for name, text in spec.functions:  # before the rounds, not after them
+        function_value(text, name, problem.keys, problem.starts)
     check_memory(problem.likelihood.factor.symbolic, options.memory)
     label = label_of(problem) if options.checkpoint else ""
     before = read_checkpoint(Path(options.checkpoint), label) if options.checkpoint else None

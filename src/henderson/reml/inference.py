@@ -177,6 +177,16 @@ def _matrices(
     return errors, correlation, correlation_errors
 
 
+def function_value(text: str, name: str, keys: Sequence[Key], sigmas: Sequence[Floats]) -> float:
+    """Return the value of a function of the components; ``res.F`` is the residual variance of class ``F``."""
+    titles = [variance if label is None else f"{variance}.{label}" for variance, label in keys]
+    try:
+        return evaluate_function(text, dict(zip(titles, sigmas, strict=True)))
+    except (KeyError, IndexError):
+        message = f"function {name!r}, {text!r}, refers to a variance that is not there; there are {', '.join(titles)}"
+        raise ModelError(message) from None
+
+
 def _function(
     text: str,
     name: str,
@@ -185,18 +195,10 @@ def _function(
     sigmas: Sequence[Floats],
     singular: Sequence[NDArray[np.bool_]],
 ) -> FunctionValue:
-    """Return a function of the components; its slopes are central differences along the directions.
-
-    Of residual variances by class, ``res.F`` is that of class ``F``.
-    """
-    titles = [variance if label is None else f"{variance}.{label}" for variance, label in keys]
+    """Return a function of the components; its slopes are central differences along the directions."""
 
     def value(moved: Sequence[Floats]) -> float:
-        try:
-            return evaluate_function(text, dict(zip(titles, moved, strict=True)))
-        except KeyError:
-            message = f"function {name!r} refers to a variance that is not there; there are {', '.join(titles)}"
-            raise ModelError(message) from None
+        return function_value(text, name, keys, moved)
 
     at = value(sigmas)
     for block, elements in enumerate(singular):
