@@ -7,19 +7,20 @@ from dataclasses import dataclass
 from henderson.language.spec import RESIDUAL, ModelSpec
 from henderson.reml.result import Parameter, RemlFit
 
-CODES = {"fixed": "F", "boundary": "B", "equal": "C"}
+CODES = {"fixed": "F", "boundary": "B", "equal": "C", "not estimable": "N"}
 LEGEND = {
     "P": "positive",
     "U": "unconstrained",
     "B": "at the boundary",
     "F": "fixed",
     "C": "equal to another",
+    "N": "not estimable: the records hold no information on it",
 }
 
 
 @dataclass(frozen=True)
 class Component:
-    """One row: std_error and z_ratio are None where withheld; constraint is P, U, B, F or C (`LEGEND`)."""
+    """One row: std_error and z_ratio are None where withheld; constraint is P, U, B, F, C or N (`LEGEND`)."""
 
     name: str
     value: float
