@@ -39,7 +39,7 @@ def function_of_components(fit: RemlFit, text: str) -> FunctionValue:
             ends.append(evaluate_function(canonical, matrices(fit, moved)))
         gradient[k] = (ends[0] - ends[1]) / (2.0 * step)
     withheld = np.array([p.se is None and p.constraint != "fixed" for p in fit.parameters], np.bool_)
-    for k in np.flatnonzero(withheld):  # the least bit of difference: the function has it in it
+    for k in np.flatnonzero(withheld).tolist():  # the least bit of difference: the function has it in it
         moved = values.copy()
         moved[k] += np.abs(values).max()
         if evaluate_function(canonical, matrices(fit, moved)) != value:

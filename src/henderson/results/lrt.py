@@ -222,7 +222,7 @@ def _residual_classes(spec: ModelSpec, name: str) -> str | None:
 def _effects(spec: ModelSpec, name: str) -> set[tuple[str, Term, str]]:
     """Return the random effects of a variance: trait, term without the name of its sub-factor, and polynomial."""
     mine = {s.name for s in spec.subfactors if s.variance == name}
-    found = set()
+    found: set[tuple[str, Term, str]] = set()
     for equation in spec.equations:
         for term in equation.terms:
             if term.subfactor in mine:

@@ -106,4 +106,5 @@ def _reduction(W: Floats, rhs: Floats, kept: NDArray[np.bool_], terms: list[Fixe
 
 def _unit(columns: Floats) -> Floats:
     """Return columns scaled to length 1."""
-    return columns / np.maximum(np.linalg.norm(columns, axis=0), 1e-300)
+    scaled: Floats = columns / np.maximum(np.linalg.norm(columns, axis=0), 1e-300)
+    return scaled
