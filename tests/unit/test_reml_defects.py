@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import henderson
-from henderson.errors import HendersonError, ModelError
+from henderson.errors import ModelError
 from henderson.language.spec import ModelSpec
 from henderson.reml.fit import RemlOptions, fit_reml
 from henderson.store.model_data import ModelData
@@ -127,7 +127,6 @@ def test_functions_name_residual_variances_by_class() -> None:
     estimate = got.sigma["res", "F"]
     assert got.functions["r"].value == pytest.approx(estimate.sigma[0, 0])
     assert got.functions["r"].se == pytest.approx(estimate.se[0, 0])
-    with pytest.raises(HendersonError, match="one Sigma per class"):
-        henderson.reml("a ~ 1", functions={"r": "res[1,1]"}, **by_sex)
-    with pytest.raises(ModelError, match=r"there are S, res\.F, res\.M"):
-        henderson.reml("a ~ 1", functions={"r": "res.Z[1,1]"}, **by_sex)
+    for wrong in ("res[1,1]", "res.Z[1,1]"):
+        with pytest.raises(ModelError, match=r"there are S, res\.F, res\.M"):
+            henderson.reml("a ~ 1", functions={"r": wrong}, **by_sex)

@@ -36,7 +36,7 @@ def assemble(draft: Draft, schema: Schema | None, problems: Problems) -> ModelSp
     sizes = {name: _check_size(draft, name, subfactors, problems) for name in [*draft.variances, RESIDUAL]}
     _check_missing_sigma(draft, equations, subfactors, problems)
     by_class = RESIDUAL in draft.variances and draft.variances[RESIDUAL].by is not None
-    known = {f"{k}.*" if by_class and k == RESIDUAL else k: n for k, n in sizes.items()}
+    known = sizes | ({f"{RESIDUAL}.*": sizes[RESIDUAL]} if by_class else {})
     functions = [(name, parse_function(name, source, known, problems)) for name, source in draft.functions.items()]
     if problems.found or draft.data is None:
         return None

@@ -59,9 +59,7 @@ def _check(leaf: Name | Element, sizes: Mapping[str, int | None]) -> None:
         raise Misfit(unknown("name", leaf.name, list(sizes)), leaf.index)
     name = leaf.name if leaf.name in sizes else f"{leaf.name.partition('.')[0]}.*" if "." in leaf.name else leaf.name
     if name not in sizes:
-        classes = [key for key in sizes if key == f"{leaf.name}.*"]
-        hint = f"{leaf.name!r} has one Sigma per class: name the class, such as {leaf.name}.F[1,1]" if classes else None
-        raise Misfit(hint or unknown("variance", leaf.name, list(sizes)), leaf.index)
+        raise Misfit(unknown("variance", leaf.name, list(sizes)), leaf.index)
     size = sizes[name]
     if size is not None and max(leaf.row, leaf.column) > size:
         element = f"{leaf.name}[{leaf.row},{leaf.column}]"

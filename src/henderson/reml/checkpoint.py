@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,16 @@ def label_of(problem: Problem) -> str:
     pattern, likelihood = problem.likelihood.pattern, problem.likelihood
     r = pattern.records
     digest = hashlib.blake2b(digest_size=16)
-    arrays = [r.responses, r.weights, r.kind, r.observed, *r.terms, pattern.indptr, pattern.indices, *problem.starts]
+    arrays: list[NDArray[Any]] = [
+        r.responses,
+        r.weights,
+        r.kind,
+        r.observed,
+        *r.terms,
+        pattern.indptr,
+        pattern.indices,
+        *problem.starts,
+    ]
     arrays += [part.inverse.data for part in pattern.gammas if part.inverse is not None]
     for a in arrays:
         digest.update(f"{a.dtype.str}{a.shape}".encode())

@@ -78,7 +78,7 @@ class _Delta:
 
 def _of_one_level(structure: Structure, sigma: Floats, directions: Floats) -> Floats:
     """Return the information along each direction if one level were seen, blunted by the phenotypic scale."""
-    inverse = np.linalg.inv(sigma + np.diag(structure.scale))
+    inverse = np.asarray(np.linalg.inv(sigma + np.diag(structure.scale)), np.float64)
     return np.diag(complete_information(directions, inverse, 0.5))
 
 

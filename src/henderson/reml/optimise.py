@@ -203,7 +203,7 @@ class System:
             size = np.maximum(np.linalg.norm(inner, axis=0), 1e-300)
             multipliers, _ = nnls(inner / size, -wanted)
             found = half @ (wanted + inner / size @ multipliers)
-        return found
+        return np.asarray(found)
 
     def step(self, phis: Sequence[Floats], damping: float, *, em: bool = False) -> Floats:
         """Return the working parameters after a step, each structure kept in its parameter space."""

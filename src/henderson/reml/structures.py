@@ -228,7 +228,7 @@ class Structure:
             return None
         at = (phi <= 1.01 * self._least(phi)) & (ahead < 0.0)
         if at.any():
-            return np.eye(len(phi))[np.flatnonzero(at)[0]]
+            return np.asarray(np.eye(len(phi))[np.flatnonzero(at)[0]], np.float64)
         values, vectors = np.linalg.eigh(self._bounded(self.sigma(phi)))
         null = vectors[:, values < 2.0 * MATRIX_FLOOR]
         if null.shape[1] == 0:
