@@ -27,7 +27,7 @@ def test_structure_is_that_of_the_evaluation(tmp_path: Path) -> None:
     milk = records[["milk1", "milk2", "milk3"]]
     assert n == len(records)
     assert n == pytest.approx(90.24e6 * 0.002, rel=0.03)
-    assert records["id"].nunique() == round(5_400_000 * 0.002)
+    assert records["id"].nunique() == pytest.approx(5_400_000 * 0.002, rel=0.03)  # some are culled before a test
     assert (milk.notna().sum(axis=1) == 1).all()
     assert milk.notna().mean().to_numpy() == pytest.approx([0.48, 0.32, 0.2], abs=0.05)
     assert records["dim"].between(KNOTS[0], KNOTS[-1]).all()
