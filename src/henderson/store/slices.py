@@ -45,6 +45,10 @@ class StoreParts:
         """Return the number of rows of array `name` of `group`."""
         return len(self.array(f"{group}/{name}"))
 
+    def has_groups(self, pedigree: str) -> bool:
+        """Return whether animals of a pedigree stand for groups."""
+        return "groups" in self._extras[pedigree]
+
     def sizes(self) -> dict[str, int]:
         """Return the number of individuals by pedigree and matrix."""
         found = {name: self.length(group_path("pedigree", name), "id") for name in self.pedigrees}

@@ -1,11 +1,9 @@
-"""The one place that imports zarr: create, write and read the arrays of a store."""
+"""The one place that imports zarr: create and write the arrays of a store; they are read by `shards`."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +12,8 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
-from henderson.errors import Problem, StoreError
-from henderson.store.schema import REMEDY, ArraySchema
+from henderson.store.schema import ArraySchema
+from henderson.store.shards import ShardedArray
 
 _CODEC_LEVEL = 1  # higher levels cost several times the time for a few percent
 
@@ -70,26 +68,15 @@ def write_whole(root: Path, schema: ArraySchema, values: NDArray[Any]) -> None:
 
 def read_array(root: Path, path: str, pool: ThreadPoolExecutor) -> NDArray[Any]:
     """Return a whole array, its shards decoded by the threads of `pool` straight into it."""
-    array = zarr.open_array(root, path=path, mode="r")
+    array = ShardedArray(root, path)
     out: NDArray[Any] = np.empty(array.shape, dtype=array.dtype)
-    rows = (array.shards or array.chunks)[0]
+    rows = array.shard_rows
 
     def read(lo: int) -> None:
-        out[lo : lo + rows] = array[lo : lo + rows]
+        array.read_into(lo, min(lo + rows, len(array)), out[lo : lo + rows])
 
-    list(pool.map(read, range(0, array.shape[0], rows)))
+    list(pool.map(read, range(0, len(array), rows)))
     return out
-
-
-@contextmanager
-def _decoding(array: Path) -> Iterator[None]:
-    """Turn whatever goes wrong into a StoreError: codecs, metadata and files each raise their own kinds."""
-    try:
-        yield
-    except MemoryError:
-        raise
-    except Exception as error:
-        raise StoreError(Problem(f"the store cannot be read ({error})", file=str(array), remedy=REMEDY)) from error
 
 
 class StoredArray:
@@ -101,11 +88,9 @@ class StoredArray:
     """
 
     def __init__(self, root: Path, path: str) -> None:
-        self._file = root / path
-        with _decoding(self._file):
-            self._array = zarr.open_array(root, path=path, mode="r")
-        self.shape: tuple[int, ...] = tuple(self._array.shape)
-        self.dtype: np.dtype[Any] = np.dtype(self._array.dtype)
+        self._array = ShardedArray(root, path)
+        self.shape = self._array.shape
+        self.dtype = self._array.dtype
         self._last: tuple[int, NDArray[Any]] | None = None
 
     @property
@@ -124,11 +109,11 @@ class StoredArray:
             )
         at = np.asarray(rows, np.int64)
         out: NDArray[Any] = np.empty((len(at), *self.shape[1:]), self.dtype)
-        chunk = at // self._array.chunks[0]
+        chunk = at // self._array.chunk_rows
         order = np.argsort(chunk, kind="stable")
         numbers, first = np.unique(chunk[order], return_index=True)
         for number, part in zip(numbers.tolist(), np.split(order, first[1:]), strict=False):
-            out[part] = self._chunk(number)[at[part] - number * self._array.chunks[0]]
+            out[part] = self._chunk(number)[at[part] - number * self._array.chunk_rows]
         return out
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
@@ -139,7 +124,7 @@ class StoredArray:
 
         Cost: log2 of the number of chunks between, in chunks read.
         """
-        size = int(self._array.chunks[0])
+        size = self._array.chunk_rows
         while low < high:
             middle = (low + high) // 2
             number = middle // size
@@ -156,16 +141,12 @@ class StoredArray:
 
     def _slice(self, start: int, stop: int) -> NDArray[Any]:
         out: NDArray[Any] = np.empty((stop - start, *self.shape[1:]), self.dtype)
-        rows = (self._array.shards or self._array.chunks)[0]
-        for lo in range(start - start % rows, stop, rows):
-            first, last = max(lo, start), min(lo + rows, stop)
-            with _decoding(self._file):
-                out[first - start : last - start] = self._array[first:last]
+        self._array.read_into(start, stop, out)
         return out
 
     def _chunk(self, number: int) -> NDArray[Any]:
         if self._last is None or self._last[0] != number:
-            size = int(self._array.chunks[0])
+            size = self._array.chunk_rows
             self._last = (number, self._slice(number * size, min((number + 1) * size, len(self))))
         return self._last[1]
 

@@ -1,0 +1,109 @@
+"""Decode the shards of a store straight into arrays: Zarr's sharded layout, read by as many threads as wanted.
+
+Only what `zarr_io` writes is read: shards along the first dimension, zstd chunks of whole rows with a checksum each, an
+index with its CRC-32C at the end of a shard. Without Zarr's event loop a chunk costs its decompression and little more.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+import numpy as np
+from numcodecs.zstd import Zstd
+from numpy.typing import NDArray
+
+from henderson.errors import Problem, StoreError
+from henderson.store.schema import REMEDY
+
+_ABSENT = np.uint64(2**64 - 1)  # offset of a chunk of nothing but zeros
+_INDEX_ENTRY = 16  # bytes: offset and length
+_CRC = 4
+_INDICES = 1 << 12  # indices of shards that are kept
+_CODEC = Zstd()
+
+
+class ShardedArray:
+    """An array of a store: shape, dtype, rows of a chunk and of a shard; `read_into` may be called by many threads.
+
+    Raises `StoreError` for an array that is not there, or not as this program writes them.
+    """
+
+    def __init__(self, root: Path, path: str) -> None:
+        self.folder = root / path
+        try:
+            about = json.loads((self.folder / "zarr.json").read_bytes())
+            sharding = about["codecs"][0]
+            inner = sharding["configuration"]
+            names = [c["name"] for c in (*about["codecs"], *inner["codecs"], *inner["index_codecs"])]
+            self.shape: tuple[int, ...] = tuple(about["shape"])
+            self.dtype: np.dtype[Any] = np.dtype(about["data_type"]).newbyteorder("<")
+            self.shard_rows = int(about["chunk_grid"]["configuration"]["chunk_shape"][0])
+            self.chunk_rows = int(inner["chunk_shape"][0])
+            known = names == ["sharding_indexed", "bytes", "zstd", "bytes", "crc32c"]
+            known &= list(self.shape[1:]) == inner["chunk_shape"][1:] and not self.shard_rows % self.chunk_rows
+        except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+            raise self._unreadable(error) from error
+        if not known:
+            raise self._unreadable("an encoding of another program")
+        self._index = lru_cache(_INDICES)(self._read_index)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def read_into(self, start: int, stop: int, out: NDArray[Any]) -> None:
+        """Set `out` (stop - start, ...), contiguous, to the rows start..stop. Memory: a chunk where it is cut."""
+        for lo in range(start - start % self.shard_rows, stop, self.shard_rows):
+            first, last = max(lo, start), min(lo + self.shard_rows, stop)
+            try:
+                self._read_shard(lo, first, last, out[first - start : last - start])
+            except (OSError, ValueError, RuntimeError) as error:
+                raise self._unreadable(error) from error
+
+    def _read_shard(self, lo: int, first: int, last: int, out: NDArray[Any]) -> None:
+        number = lo // self.shard_rows
+        index = self._index(number)
+        size = self.chunk_rows
+        handle = os.open(self._file(number), os.O_RDONLY)
+        try:
+            for begin in range(first - first % size, last, size):
+                offset, n_bytes = index[(begin - lo) // size]
+                a, b = max(first, begin), min(last, begin + size)
+                place = out[a - first : b - first]
+                if offset == _ABSENT:
+                    place[...] = 0
+                    continue
+                packed = os.pread(handle, int(n_bytes), int(offset))
+                if b - a == size:
+                    _decode(packed, place)
+                else:  # a chunk is stored whole, also where the array ends
+                    whole = np.empty((size, *self.shape[1:]), self.dtype)
+                    _decode(packed, whole)
+                    place[...] = whole[a - begin : b - begin]
+        finally:
+            os.close(handle)
+
+    def _read_index(self, number: int) -> NDArray[np.uint64]:
+        n_bytes = _INDEX_ENTRY * (self.shard_rows // self.chunk_rows) + _CRC
+        with self._file(number).open("rb") as handle:
+            handle.seek(-n_bytes, os.SEEK_END)
+            raw = handle.read(n_bytes)
+        if google_crc32c.value(raw[:-_CRC]) != int.from_bytes(raw[-_CRC:], "little"):
+            raise ValueError(f"the index of shard {number} does not agree with its checksum")
+        return np.frombuffer(raw[:-_CRC], "<u8").reshape(-1, 2)
+
+    def _file(self, number: int) -> Path:
+        return self.folder.joinpath("c", str(number), *["0"] * (len(self.shape) - 1))
+
+    def _unreadable(self, reason: object) -> StoreError:
+        return StoreError(Problem(f"the store cannot be read ({reason})", file=str(self.folder), remedy=REMEDY))
+
+
+def _decode(packed: bytes, out: NDArray[Any]) -> None:
+    """Set the contiguous `out` to what was packed; releases the GIL. Raises RuntimeError if the checksum differs."""
+    if out.size:
+        _CODEC.decode(packed, out)
