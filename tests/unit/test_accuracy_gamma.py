@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from henderson.accuracy import pev
+from henderson.accuracy.gamma import gamma_diagonal, of_data
 from henderson.equations.model import Covariance
 from henderson.language.spec import PedigreeSpec
 from henderson.pedigree import transform
@@ -37,6 +37,8 @@ def test_diagonal_of_the_relationships_that_are_used(
                 T_inverse[i, parent] -= 0.5
     T = np.linalg.inv(T_inverse)
     expected = np.diag(T @ np.diag(p.mendelian_variance) @ T.T)
-    found = pev.gamma_diagonal(Covariance(np.eye(1), "pedigree", "ped"), data, 6)
-    assert found == pytest.approx(expected, abs=1e-12)
+    covariance = Covariance(np.eye(1), "pedigree", "ped")
+    assert gamma_diagonal(covariance, data, 6) == pytest.approx(expected, abs=1e-12)
+    some = np.array([4, 0, 3])
+    assert of_data(data)(covariance, some) == pytest.approx(expected[some], abs=1e-12)
     assert expected.max() > 1.2

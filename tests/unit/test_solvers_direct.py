@@ -1,4 +1,4 @@
-"""Direct solutions and diagonals of the inverse: dense and sparse as NumPy has them; indefinite equations refused."""
+"""Direct solutions and diagonals of the inverse, as NumPy has them; indefinite equations refused."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ import pytest
 from scipy.sparse import csr_array
 
 from henderson.accuracy.pev import pev
-from henderson.equations.assembly import Assembled, assemble
+from henderson.equations.assembly import BYTES_PER_TRIPLET, Assembled, assemble, triplet_count
 from henderson.equations.design import build_design
 from henderson.equations.operator import build_operator
 from henderson.equations.rank import full_rank
 from henderson.errors import ModelError, ResourceError
 from henderson.partitions.threads import Team
-from henderson.solvers import direct
 from henderson.solvers.direct import DirectSolver
 from henderson.solvers.report import StopReason
 from henderson.solvers.solve import solve_model
@@ -27,11 +26,7 @@ def equations() -> Assembled:
         return assemble(build_operator(full_rank(build_design(spec, data)), data, team))
 
 
-@pytest.mark.parametrize("limit", [4000, 10])
-@pytest.mark.parametrize("columns", [64, 7])
-def test_dense_and_sparse(equations: Assembled, limit: int, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(direct, "DENSE_LIMIT", limit)
-    monkeypatch.setattr(direct, "COLUMNS", columns)
+def test_solution_and_diagonal_of_the_inverse(equations: Assembled) -> None:
     solver = DirectSolver(equations)
     report = solver.solve()
     C = equations.matrix.toarray()
@@ -43,10 +38,8 @@ def test_dense_and_sparse(equations: Assembled, limit: int, columns: int, monkey
     np.testing.assert_allclose(solver.inverse_diagonal(), np.diag(np.linalg.inv(C)), rtol=1e-9)
 
 
-@pytest.mark.parametrize("limit", [4000, 1])
 @pytest.mark.parametrize("matrix", [np.diag([1.0, -1.0, 1.0]), np.array([[1.0, 2.0], [2.0, 1.0]])])
-def test_indefinite_equations_are_refused(matrix: np.ndarray, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(direct, "DENSE_LIMIT", limit)
+def test_indefinite_equations_are_refused(matrix: np.ndarray) -> None:
     n = len(matrix)
     with pytest.raises(ModelError, match="not positive definite"):
         DirectSolver(Assembled(csr_array(matrix), np.ones(n), (np.arange(n)[:, None],)))
@@ -74,10 +67,14 @@ def test_block_preconditioner_needs_fewer_iterations_than_the_diagonal() -> None
 
 def test_accuracies_beyond_the_limits_are_refused_with_numbers() -> None:
     spec, data = small_model(Recipe())
-    with pytest.raises(ResourceError, match="limit is 10"):
-        pev(spec, data, equation_limit=10)
-    with pytest.raises(ResourceError, match="GiB"):
-        pev(spec, data, memory_limit=1000)
+    with pytest.raises(ResourceError, match="assembling .* equations may take 0.0 GiB, 0.0 GiB are there; iterate"):
+        pev(spec, data, memory=1000)
+    with Team(1) as team:
+        operator = build_operator(full_rank(build_design(spec, data)), data, team)
+        need = BYTES_PER_TRIPLET * triplet_count(operator)
+    with pytest.raises(ResourceError, match="the factor of"):
+        DirectSolver(assemble(operator), memory=100)
+    pev(spec, data, memory=10 * need)
 
 
 def test_sigma_that_is_not_positive_definite_names_the_variance() -> None:

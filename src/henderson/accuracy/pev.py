@@ -1,74 +1,145 @@
-"""Exact prediction error variances, standard errors and reliabilities from the inverse of the equations."""
+"""Prediction error variances, standard errors and reliabilities: of all levels, or of chosen ones."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from henderson.equations.assembly import BYTES_PER_TRIPLET, assemble, triplet_count
-from henderson.equations.model import Covariance, Design
-from henderson.errors import ResourceError
+from henderson.accuracy.chosen import choose
+from henderson.accuracy.gamma import gamma_diagonal, of_data
+from henderson.accuracy.pev_columns import Blocks, PevReport, Progress, columns_for, reliabilities, solve_pev
+from henderson.equations.model import Design
 from henderson.language.spec import ModelSpec
-from henderson.partitions.threads import Team
-from henderson.pedigree.transform import relationship_diagonal
-from henderson.solvers.direct import DENSE_LIMIT, DirectSolver
-from henderson.solvers.solutions import Solutions, by_subfactor, dropped_columns
-from henderson.solvers.solve import Stages, set_up
+from henderson.partitions.communicator import ALONE
+from henderson.solvers.direct import direct_solver
+from henderson.solvers.preconditioner import Kind
+from henderson.solvers.solutions import Solutions, SubfactorSolutions, by_subfactor
+from henderson.solvers.solve import Equations
 from henderson.store.model_data import ModelData
-
-EQUATION_LIMIT = 30_000
-MEMORY_LIMIT = 4 * 2**30
 
 Floats = NDArray[np.float64]
 
 
-def pev(
-    spec: ModelSpec, data: ModelData, *, equation_limit: int = EQUATION_LIMIT, memory_limit: int = MEMORY_LIMIT
-) -> Solutions:
-    """Return the solutions with `se` of all kept effects and `reliability` of random ones, by a direct solve.
+@dataclass(frozen=True)
+class PevSolutions(Solutions):
+    """Solutions with the standard errors of chosen levels, and how these were found."""
 
-    PEV is the diagonal of C^-1; se = sqrt(PEV); reliability = 1 - PEV / (gamma_ii sigma_pp), where gamma_ii is 1 + F,
-    the diagonal of a user matrix, or 1 (Henderson 1975). Cost: n^3 for n up to `DENSE_LIMIT` equations, else n sparse
-    solves.
+    pev: PevReport
+
+
+def pev(spec: ModelSpec, data: ModelData, *, threads: int | None = None, memory: int | None = None) -> Solutions:
+    """Return the solutions with the accuracies of all levels: see `all_levels`."""
+    with Equations(spec, data, threads) as equations:
+        return all_levels(equations, memory=memory)
+
+
+def all_levels(equations: Equations, *, memory: int | None = None) -> Solutions:
+    """Return the solutions with `se` of all kept effects and `reliability` of random ones, by a sparse factor.
+
+    PEV is the diagonal of C^-1, from the selected inverse; se = sqrt(PEV); reliability = 1 - PEV / (gamma_ii sigma_pp),
+    where gamma_ii is 1 + F, the diagonal of a user matrix, or 1 (Henderson 1975). Cost: about three factorisations.
 
     Raises
     ------
     ResourceError
-        More than `equation_limit` equations, or assembling would take more than `memory_limit` bytes.
+        Equations or factor take more than `memory` bytes.
 
     """
-    stages = Stages()
-    with Team(1) as team:
-        operator = set_up(spec, data, team, stages)
-        _check_size(operator.design.n_equations, triplet_count(operator), equation_limit, memory_limit)
-        with stages.stage("setup"):
-            solver = DirectSolver(assembled := assemble(operator))
-        with stages.stage("solve"):
-            report = solver.solve()
-        with stages.stage("pev"):
-            variances = assembled.to_levels(solver.inverse_diagonal())
+    stages, operator = equations.stages, equations.operator
+    with stages.stage("setup"):
+        solver, assembled = direct_solver(operator, memory)
+    with stages.stage("solve"):
+        report = solver.solve()
+    with stages.stage("pev"):
+        variances = assembled.to_levels(solver.inverse_diagonal())
     design = operator.design
     se = [np.sqrt(v) for v in variances]
-    reliability = [_reliability(design, data, g, v) for g, v in enumerate(variances)]
-    return Solutions(
-        by_subfactor(design, report.solution, se, reliability),
-        dropped_columns(design),
-        replace(report),
-        design.n_equations,
-        tuple(stages.times),
-        design,
+    reliability = [_reliability(design, equations.data, g, v) for g, v in enumerate(variances)]
+    found = equations.solutions(report)
+    return replace(found, subfactors=by_subfactor(design, report.solution, se, reliability))
+
+
+def chosen_levels(
+    equations: Equations,
+    solutions: Solutions,
+    factors: Sequence[str],
+    levels: Sequence[str] | None,
+    *,
+    n_columns: int | None = None,
+    memory: int,
+    rtol: float = 1e-8,
+    max_it: int = 5000,
+    preconditioner: Kind = "border",
+    progress: Progress | None = None,
+) -> PevSolutions:
+    """Return `solutions` with `se` and `reliability` of the chosen levels, NaN for others: see `pev_columns`.
+
+    Parameters
+    ----------
+    equations
+        The equations.
+    solutions
+        What a solve of them has found.
+    factors, levels
+        As in `chosen.choose`.
+    n_columns
+        Right-hand sides at a time; None: as many as `memory` bytes allow.
+    rtol, max_it, preconditioner
+        Of the solves.
+    progress
+        Called as progress(done, all).
+
+    """
+    operator = equations.operator
+    with equations.stages.stage("pev"):
+        chosen = choose(operator, factors, levels, ALONE)
+        report = solve_pev(
+            operator,
+            equations.preconditioner(preconditioner),
+            chosen,
+            n_columns=n_columns or columns_for(operator, memory),
+            rtol=rtol,
+            max_it=max_it,
+            progress=progress,
+        )
+    shares = reliabilities(operator.design, report.blocks, of_data(equations.data))
+    parts = with_accuracies(solutions.subfactors, operator.design, report.blocks, shares)
+    times, equations.stages.times = tuple(equations.stages.times), []
+    return PevSolutions(
+        parts, solutions.dropped, solutions.report, solutions.n_equations, times, operator.design, report
     )
 
 
-def gamma_diagonal(covariance: Covariance, data: ModelData, n_levels: int) -> Floats:
-    """Return the diagonal of Gamma: 1 + F for a pedigree (NaN for fixed groups), that of a user matrix, or ones."""
-    if covariance.kind == "pedigree" and covariance.name is not None:
-        return relationship_diagonal(data.pedigrees[covariance.name])
-    if covariance.kind == "matrix" and covariance.name is not None:
-        return data.matrices[covariance.name].diagonal
-    return np.ones(n_levels)
+def with_accuracies(
+    parts: Sequence[SubfactorSolutions], design: Design, blocks: Sequence[Blocks], shares: Sequence[Floats | None]
+) -> tuple[SubfactorSolutions, ...]:
+    """Return the solutions with the standard errors and reliabilities of `blocks`, beside those that they have."""
+    places = {at: p for p, at in enumerate(_printed(design))}
+    found = list(parts)
+    for block, reliability in zip(blocks, shares, strict=True):
+        chosen = block.chosen
+        for k, position in enumerate(chosen.positions):
+            at = places[chosen.group, position]
+            part = found[at]
+            columns = {"se": np.sqrt(block.variances[:, k])}
+            if reliability is not None:
+                columns["reliability"] = reliability[:, k]
+            for name, values in columns.items():
+                known = getattr(part, name)
+                every = np.full(len(part.labels), np.nan) if known is None else known.copy()
+                every[chosen.levels] = values
+                part = replace(part, **{name: every})  # type: ignore[arg-type]
+            found[at] = part
+    return tuple(found)
+
+
+def _printed(design: Design) -> list[tuple[int, int]]:
+    """Return (group, position) of each printed sub-factor, in order."""
+    groups = enumerate(design.groups)
+    return [(g, k) for g, group in groups for k, position in enumerate(group.positions) if position is not None]
 
 
 def _reliability(design: Design, data: ModelData, g: int, variance: Floats) -> Floats | None:
@@ -77,19 +148,3 @@ def _reliability(design: Design, data: ModelData, g: int, variance: Floats) -> F
         return None
     prior = gamma_diagonal(group.covariance, data, group.n_levels)[:, None] * np.diag(group.covariance.sigma)
     return np.asarray(1.0 - variance / prior)
-
-
-def _check_size(n_equations: int, n_triplets: int, equation_limit: int, memory_limit: int) -> None:
-    remedy = "leave the pev job out, or use a smaller model"
-    if n_equations > equation_limit:
-        raise ResourceError(
-            f"exact prediction error variances need the inverse of {n_equations:,} equations; the limit is "
-            f"{equation_limit:,}; {remedy}"
-        )
-    dense = 16 * n_equations**2 if n_equations <= DENSE_LIMIT else 0
-    bytes_ = n_triplets * BYTES_PER_TRIPLET + dense
-    if bytes_ > memory_limit:
-        raise ResourceError(
-            f"assembling {n_equations:,} equations takes about {bytes_ / 2**30:.1f} GiB; the limit is "
-            f"{memory_limit / 2**30:.1f} GiB; {remedy}"
-        )

@@ -48,30 +48,34 @@ def n_fixed_groups(pedigree: Pedigree) -> int:
     return int(np.isinf(pedigree.mendelian_variance).sum())
 
 
-def relationship_diagonal(pedigree: Pedigree) -> Floats:
-    """Return the diagonal of A, NaN for groups that are fixed.
+def relationship_diagonal(pedigree: Pedigree, rows: NDArray[np.int64] | None = None) -> Floats:
+    """Return the diagonal of A, or its elements `rows`; NaN for groups that are fixed.
 
     It is 1 + F, but for Henderson's rules without inbreeding and for random groups that of T D T'; fixed groups add
-    nothing to that of their descendants. Cost: for T D T' a sparse triangular solve per animal, `COLUMNS` at a time.
+    nothing to that of their descendants. Cost: for T D T' a sparse triangular solve per row, `COLUMNS` at a time.
     """
+    rows = np.arange(len(pedigree)) if rows is None else rows
     fixed = np.isinf(pedigree.mendelian_variance)
     groups = pedigree.groups
     random = groups is not None and not fixed[groups].all() and not pedigree.inbreeding[groups].any()
     by_rules = not pedigree.inbreeding.any() and pedigree.loadings is None
-    diagonal = _diagonal(pedigree) if random or by_rules else 1.0 + pedigree.inbreeding
-    return np.where(fixed, np.nan, diagonal)
+    diagonal = _diagonal(pedigree, rows) if random or by_rules else 1.0 + pedigree.inbreeding[rows]
+    return np.where(fixed[rows], np.nan, diagonal)
 
 
-def _diagonal(pedigree: Pedigree) -> Floats:
+def _diagonal(pedigree: Pedigree, rows: NDArray[np.int64]) -> Floats:
     n = len(pedigree)
-    rows = np.argsort(pedigree.generation, kind="stable")
-    transposed = csc_array(inverse_transform(pedigree)[rows][:, rows].T)  # (T^-1)', so that solutions are rows of T
+    order = np.argsort(pedigree.generation, kind="stable")
+    transposed = csc_array(inverse_transform(pedigree)[order][:, order].T)  # (T^-1)', so that solutions are rows of T
     factor = splu(transposed, permc_spec="NATURAL", diag_pivot_thresh=0.0)
-    d = np.where(np.isinf(pedigree.mendelian_variance), 0.0, pedigree.mendelian_variance)[rows]
-    diagonal = np.empty(n)
-    for start in range(0, n, COLUMNS):
-        units = np.eye(n, min(COLUMNS, n - start), -start)
+    d = np.where(np.isinf(pedigree.mendelian_variance), 0.0, pedigree.mendelian_variance)[order]
+    place = np.empty(n, np.int64)
+    place[order] = np.arange(n)
+    wanted = place[rows]
+    diagonal = np.empty(len(rows))
+    for start in range(0, len(rows), COLUMNS):
+        some = wanted[start : start + COLUMNS]
+        units = np.zeros((n, len(some)))
+        units[some, np.arange(len(some))] = 1.0
         diagonal[start : start + COLUMNS] = d @ factor.solve(units) ** 2
-    out = np.empty(n)
-    out[rows] = diagonal
-    return out
+    return diagonal

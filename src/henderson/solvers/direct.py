@@ -1,19 +1,16 @@
-"""Direct solution of assembled equations: dense Cholesky for small ones, sparse LU above."""
+"""Direct solution of assembled equations, and the diagonal of their inverse, by a sparse Cholesky factor."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import LinAlgError, cho_factor, cho_solve, lapack
-from scipy.sparse import csc_array
-from scipy.sparse.linalg import splu
+from scipy.sparse import csc_array, tril
 
-from henderson.equations.assembly import Assembled
-from henderson.errors import ModelError
+from henderson.equations.assembly import BYTES_PER_TRIPLET, Assembled, assemble, triplet_count
+from henderson.equations.operator import Operator
+from henderson.errors import ModelError, ResourceError
+from henderson.solvers.cholesky import NotPositiveDefiniteError, SparseCholesky
 from henderson.solvers.report import SolveReport, StopReason
-
-DENSE_LIMIT = 4000  # equations; the dense factor takes 8 n^2 bytes
-COLUMNS = 64  # of the inverse at a time
 
 Floats = NDArray[np.float64]
 NOT_POSITIVE = "the equations are not positive definite; check the variances and the relationship matrices"
@@ -22,33 +19,48 @@ NOT_POSITIVE = "the equations are not positive definite; check the variances and
 class DirectSolver:
     """A factor of C, scaled to unit diagonal.
 
+    Parameters
+    ----------
+    equations
+        C and its right-hand side.
+    memory
+        Bytes that factor and selected inverse may take, None for any.
+
     Raises
     ------
     ModelError
         C is not positive definite.
+    ResourceError
+        The factor takes more than `memory`.
 
     """
 
-    def __init__(self, equations: Assembled) -> None:
+    def __init__(self, equations: Assembled, memory: int | None = None) -> None:
         self._equations = equations
         diagonal = equations.matrix.diagonal()
         if not np.all(np.isfinite(diagonal)) or np.any(diagonal <= 0.0):
             raise ModelError(NOT_POSITIVE)
         self._scale = 1.0 / np.sqrt(diagonal)
         self.n = len(diagonal)
-        scaled = csc_array(equations.matrix.multiply(self._scale[:, None]).multiply(self._scale[None, :]))
-        self._dense: Floats | None = None
-        if self.n <= DENSE_LIMIT:
-            try:
-                self._dense = cho_factor(scaled.toarray(order="F"), lower=True, overwrite_a=True)[0] if self.n else None
-            except LinAlgError:
-                raise ModelError(NOT_POSITIVE) from None
-        else:
-            self._sparse = splu(
-                scaled, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
+        if self.n == 0:
+            return
+        lower = csc_array(tril(equations.matrix, format="csc"))
+        lower.sort_indices()
+        columns = np.repeat(np.arange(self.n), np.diff(lower.indptr))
+        values = lower.data * self._scale[lower.indices] * self._scale[columns]
+        self._first = lower.indptr[:-1].astype(np.int64)  # of a sorted column of the lower triangle: its diagonal
+        self._factor = SparseCholesky(lower.indptr.astype(np.int64), lower.indices.astype(np.int32))
+        symbolic = self._factor.symbolic
+        if memory is not None and symbolic.bytes > memory:
+            raise ResourceError(
+                f"the factor of {self.n:,} equations has {symbolic.nnz_factor:,} non-zeros and takes about "
+                f"{_gib(symbolic.bytes)}, {_gib(memory)} are there; iterate instead: method = 'pcg' of solve, and "
+                "'factor' or 'levels' of pev"
             )
-            if np.any(self._sparse.U.diagonal() <= 0.0):
-                raise ModelError(NOT_POSITIVE)
+        try:
+            self._factor.factor(values)
+        except NotPositiveDefiniteError:
+            raise ModelError(NOT_POSITIVE) from None
 
     def solve(self) -> SolveReport[list[Floats]]:
         """Return the solution, one array (n_levels, width) per group, refined once, with its true residual."""
@@ -63,23 +75,30 @@ class DirectSolver:
         return SolveReport(self._equations.to_levels(values), reason, 0, residual)
 
     def inverse_diagonal(self) -> Floats:
-        """Return diag(C^-1). Cost: n^3 / 3 dense, or n sparse solves."""
+        """Return diag(C^-1), from the selected inverse. Cost: about two factorisations."""
         if self.n == 0:
             return np.zeros(0)
-        if self._dense is not None:
-            inverse, info = lapack.dpotri(self._dense, lower=1, overwrite_c=1)
-            assert info == 0
-            self._dense = None  # overwritten
-            return np.asarray(np.diag(inverse) * self._scale**2, np.float64)
-        diagonal = np.empty(self.n)
-        for start in range(0, self.n, COLUMNS):
-            columns = np.arange(start, min(start + COLUMNS, self.n))
-            unit = np.zeros((self.n, len(columns)))
-            unit[columns, columns - start] = 1.0
-            diagonal[columns] = self._sparse.solve(unit)[columns, columns - start]
-        return np.asarray(diagonal * self._scale**2, np.float64)
+        return np.asarray(self._factor.inverse()[self._first] * self._scale**2, np.float64)
 
     def _apply(self, rhs: Floats) -> Floats:
-        scaled = self._scale * rhs
-        solution = cho_solve((self._dense, True), scaled) if self._dense is not None else self._sparse.solve(scaled)
-        return np.asarray(self._scale * solution)
+        return np.asarray(self._scale * self._factor.solve(self._scale * rhs))
+
+
+def direct_solver(operator: Operator, memory: int | None = None) -> tuple[DirectSolver, Assembled]:
+    """Return the factor of the equations of an operator, and the equations.
+
+    Raises `ResourceError` if to assemble or to factor them takes more than `memory` bytes, `ModelError` if they are not
+    positive definite.
+    """
+    need = BYTES_PER_TRIPLET * triplet_count(operator)
+    if memory is not None and need > memory:
+        raise ResourceError(
+            f"assembling {operator.design.n_equations:,} equations may take {_gib(need)}, {_gib(memory)} are there; "
+            "iterate instead: method = 'pcg' of solve, and 'factor' or 'levels' of pev"
+        )
+    equations = assemble(operator)
+    return DirectSolver(equations, memory), equations
+
+
+def _gib(n: int) -> str:
+    return f"{n / 2**30:.1f} GiB"

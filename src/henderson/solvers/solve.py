@@ -7,19 +7,20 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from types import TracebackType
 from typing import Literal
 
 from henderson.equations.absorbed_groups import full_rank_with_groups
-from henderson.equations.assembly import assemble
 from henderson.equations.design import build_design
 from henderson.equations.operator import Operator, build_operator
 from henderson.language.spec import ModelSpec
 from henderson.partitions.threads import Team
 from henderson.solvers.checkpoint import Checkpointing
-from henderson.solvers.direct import DirectSolver
+from henderson.solvers.direct import direct_solver
 from henderson.solvers.pcg import Callback, pcg
 from henderson.solvers.preconditioner import BlockPreconditioner, Kind
-from henderson.solvers.solutions import Solutions, StageTime, by_subfactor, dropped_columns
+from henderson.solvers.report import SolveReport
+from henderson.solvers.solutions import Floats, Solutions, StageTime, by_subfactor, dropped_columns
 from henderson.store.model_data import ModelData
 
 ONE_THREAD = 20_000  # records and individuals up to which a second thread costs more than it saves
@@ -59,6 +60,105 @@ def set_up(spec: ModelSpec, data: ModelData, team: Team, stages: Stages) -> Oper
         return build_operator(design, data, team)
 
 
+class Equations:
+    """The equations of a model on its data, set up once for all that is computed from them; a context manager.
+
+    Parameters
+    ----------
+    spec
+        The model, with a value for every variance.
+    data
+        Its records, pedigrees and matrices.
+    threads
+        Threads, and partitions; None: one for small problems, else one per core.
+
+    """
+
+    def __init__(self, spec: ModelSpec, data: ModelData, threads: int | None = None) -> None:
+        self.spec, self.data = spec, data
+        self.stages = Stages()
+        self.team = Team(n_threads_for(data, threads))
+        try:
+            self.operator = set_up(spec, data, self.team, self.stages)
+        except BaseException:
+            self.team.close()
+            raise
+        self._preconditioners: dict[Kind, BlockPreconditioner] = {}
+
+    def __enter__(self) -> Equations:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the threads."""
+        self.team.close()
+
+    def preconditioner(self, kind: Kind = "border") -> BlockPreconditioner:
+        """Return the preconditioner, made when it is asked for first."""
+        if kind not in self._preconditioners:
+            self._preconditioners[kind] = BlockPreconditioner(self.operator, kind)
+        return self._preconditioners[kind]
+
+    def solutions(self, report: SolveReport[list[Floats]]) -> Solutions:
+        """Return what a solve has found, with the seconds of all stages since this was called before."""
+        design = self.operator.design
+        times, self.stages.times = tuple(self.stages.times), []
+        parts = by_subfactor(design, report.solution)
+        return Solutions(parts, dropped_columns(design), report, design.n_equations, times, design)
+
+    def solve(
+        self,
+        *,
+        rtol: float = 1e-8,
+        max_it: int = 5000,
+        method: Literal["pcg", "direct"] = "pcg",
+        preconditioner: Kind = "border",
+        memory: int | None = None,
+        callback: Callback | None = None,
+        checkpointing: Checkpointing | None = None,
+    ) -> Solutions:
+        """Return the solutions of the mixed model equations.
+
+        The caller has to look at `report.reason`: a solve that did not converge returns what it has, and says so.
+
+        Parameters
+        ----------
+        method
+            ``pcg`` (matrix-free, any size) or ``direct`` (a sparse factor).
+        rtol
+            Bound of ||b - C x|| / ||b||; the direct method does not use it.
+        max_it
+            Products after which the iteration gives up.
+        preconditioner
+            ``border`` (one dense block per level, and one for all small fixed groups), ``block`` or ``diagonal``.
+        memory
+            Bytes that the direct method may take, None for any.
+        callback
+            Called as callback(iteration, relative_residual).
+        checkpointing
+            Where ``pcg`` keeps its state from time to time.
+
+        """
+        if method == "direct":
+            with self.stages.stage("setup"):
+                solver, _ = direct_solver(self.operator, memory)
+            with self.stages.stage("solve"):
+                report = solver.solve()
+            return self.solutions(report)
+        with self.stages.stage("setup"):
+            M = self.preconditioner(preconditioner)
+            rhs = self.operator.right_hand_side()
+        with self.stages.stage("solve"):
+            local = pcg(
+                self.operator, M, rhs, rtol=rtol, max_it=max_it, callback=callback, checkpointing=checkpointing
+            )
+        return self.solutions(replace(local, solution=self.operator.to_levels(local.solution)))
+
+
 def solve_model(
     spec: ModelSpec,
     data: ModelData,
@@ -71,53 +171,13 @@ def solve_model(
     callback: Callback | None = None,
     checkpointing: Checkpointing | None = None,
 ) -> Solutions:
-    """Return the solutions of the mixed model equations of `spec` on `data`.
-
-    The caller has to look at `report.reason`: a solve that did not converge returns what it has, and says so.
-
-    Parameters
-    ----------
-    spec
-        The model, with a value for every variance.
-    data
-        Its records, pedigrees and matrices.
-    threads
-        Threads, and partitions; None: one for small problems, else one per core.
-    method
-        ``pcg`` (matrix-free, any size) or ``direct`` (assembled, small problems).
-    rtol
-        Bound of ||b - C x|| / ||b||; the direct method does not use it.
-    max_it
-        Products after which the iteration gives up.
-    preconditioner
-        ``border`` (one dense block per level, and one for all small fixed groups), ``block`` or ``diagonal``.
-    callback
-        Called as callback(iteration, relative_residual).
-    checkpointing
-        Where ``pcg`` keeps its state from time to time.
-
-    """
-    stages = Stages()
-    with Team(n_threads_for(data, threads)) as team:
-        operator = set_up(spec, data, team, stages)
-        if method == "direct":
-            with stages.stage("setup"):
-                solver = DirectSolver(assemble(operator))
-            with stages.stage("solve"):
-                report = solver.solve()
-        else:
-            with stages.stage("setup"):
-                M = BlockPreconditioner(operator, preconditioner)
-                rhs = operator.right_hand_side()
-            with stages.stage("solve"):
-                local = pcg(operator, M, rhs, rtol=rtol, max_it=max_it, callback=callback, checkpointing=checkpointing)
-            report = replace(local, solution=operator.to_levels(local.solution))
-    design = operator.design
-    return Solutions(
-        by_subfactor(design, report.solution),
-        dropped_columns(design),
-        report,
-        design.n_equations,
-        tuple(stages.times),
-        design,
-    )
+    """Return the solutions of the mixed model equations of `spec` on `data`: see `Equations`."""
+    with Equations(spec, data, threads) as equations:
+        return equations.solve(
+            rtol=rtol,
+            max_it=max_it,
+            method=method,
+            preconditioner=preconditioner,
+            callback=callback,
+            checkpointing=checkpointing,
+        )
