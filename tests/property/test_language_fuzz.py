@@ -41,7 +41,7 @@ inverse = true
 [model]
 equations = """
 y1 = 1*m + age(t(co(t(i);p(1,2);n(herd);c(n))))*b + x(t(co(p(1,2);n(id))))*u(v(g(1,2))) + herd(w(sex=F))*h
-y2 = sex*s + id*w(v(g(3))) + dam*d(v(k(1))) + `sex:herd`*i(v(k(2)))
+y2 = sex*s + id*w(v(g(3))) + dam*d(v(k(1))) + herd*i(v(k(2))) + `sex:herd`*j
 """
 polynomials = ["x^0", "log(x)/2", "l2 - 3*x^2"]
 [variance.g]
@@ -51,6 +51,9 @@ fix = [[true, false, false], [false, false, false], [false, false, false]]
 [variance.k]
 sigma = [[2.0, 0.5], [0.5, 2.0]]
 structure = "cs"
+scale = 0.5
+by = "sex"
+classes = { M = [[1.0, 0.5], [0.5, 1.0]] }
 [variance.res]
 sigma = [[1.0, 0], [0, 1.0]]
 by = "sex"
@@ -73,6 +76,16 @@ random = '~ us(trait, init=c(1,0,1)):vm(id, ped) + diag(trait):ide(id) + at(sex)
 residual = '~ dsum(~ units:us(trait) | sex)'
 [jobs]
 run='reml'
+"""
+OWN = """[data]
+records = "r.csv"
+[model]
+equations = "y1 = 1*m + herd*h(v(g(1)))"
+[variance.g]
+sigmas = { file = "g.coocsv", inverse = true, scale = 2.5 }
+[variance.res]
+sigmas = "res.bin"
+scale = 2
 """
 LME4 = """[data]
 records = "r.csv"
@@ -102,7 +115,7 @@ XML = """<root>
   </pedigrees>
   <models>
     <eqn attributes="strings">
-      y1=sex*b1+age(t(co(p(1))))*c+id*u1(v(g(1)))+dam*m(v(g(2)))
+      y1=sex*b1+age(t(co(p(1))))*c+id*u1(v(g(1)))+dam*m(v(g(2)))+herd*k(v(k(1)))
     </eqn>
     <poly attributes="strings">
       3*x^2+sqrt(x)
@@ -117,7 +130,20 @@ XML = """<root>
         </matrix>
       </sigma>
     </res>
-    vars: g
+    vars: g,k
+    <k>
+      <sigma>
+        type: block
+        file: k.blkcsv
+        scale: 3
+      </sigma>
+      <gamma>
+        <E>
+          file: K.csv
+          switch: inverse
+        </E>
+      </gamma>
+    </k>
     <g>
       <gamma>
         <A>
@@ -240,6 +266,7 @@ TEXTS: dict[str, tuple[str, Callable[[Path], ModelSpec]]] = {
     "equations.toml": (EQUATIONS, load),
     "formula.toml": (FORMULA, load),
     "lme4.toml": (LME4, load),
+    "own.toml": (OWN, load),
     "lmt.xml": (XML, load),
     "renum.par": (RENUMF90, load_renumf90),
 }

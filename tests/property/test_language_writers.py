@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from henderson.errors import ModelError
 from henderson.language.jobs import OPTIONS
 from henderson.language.load import load_model
+from henderson.language.pedigrees import are_fixed
 from henderson.language.polynomials import canonical
 from henderson.language.spec import (
     ONE,
+    BlocksSpec,
     DataSpec,
     Equation,
     GammaSpec,
@@ -153,11 +155,14 @@ def models(draw: st.DrawFn, names: Texts = names, files: Texts = files) -> Model
         draw(variance_specs(v, sizes[v], GammaSpec(gammas[v], {"pedigree": ped, "matrix": own}.get(gammas[v]))))  # type: ignore[arg-type]
         for v in variance_names
     ]
-    residual = draw(variance_specs("res", len(traits), GammaSpec()))
-    if draw(st.booleans()):
-        levels = sorted(draw(st.lists(names, max_size=2, unique=True)))
-        classes = tuple((level, draw(matrices(len(traits)))) for level in levels)
-        residual = dataclasses.replace(residual, by=draw(names), classes=classes, structure="us", equal=())
+    pedigree = draw(pedigrees(ped, files))
+    for k, v in enumerate(variances):
+        uses = [t for each in terms.values() for t in each if subfactor_of(subfactors, t).variance == v.name]
+        plain = all(t.kind != "group" and (t.level_variable or ONE) != ONE for t in uses)
+        grouped = v.gamma.kind == "pedigree" and are_fixed(pedigree)
+        if plain and not grouped and not any(":" in (t.level_variable or "") for t in uses):
+            variances[k] = draw(own_sigmas(v, sizes[v.name], names, files))
+    residual = draw(own_sigmas(draw(variance_specs("res", len(traits), GammaSpec())), len(traits), names, files))
     return ModelSpec(
         data=DataSpec(
             tuple(draw(st.lists(files, min_size=1, max_size=2))),
@@ -169,7 +174,7 @@ def models(draw: st.DrawFn, names: Texts = names, files: Texts = files) -> Model
         subfactors=tuple(sorted(subfactors, key=lambda s: s.name)),
         variances=(*variances, residual),
         polynomials=POLYNOMIALS,
-        pedigrees=(draw(pedigrees(ped, files)),),
+        pedigrees=(pedigree,),
         matrices=(MatrixSpec(own, draw(files), draw(st.booleans()), draw(st.booleans())),),
         jobs=draw(jobs()),
         functions=tuple((n, "res[1,1]/(res[1,1]+2)") for n in draw(st.lists(names, max_size=2, unique=True))),
@@ -190,12 +195,38 @@ def variance_specs(draw: st.DrawFn, name: str, size: int, gamma: GammaSpec) -> V
     return VarianceSpec(name, sigma, structure, gamma, fix, equal=equal)  # type: ignore[arg-type]
 
 
+def subfactor_of(subfactors: list[SubFactor], term: Term) -> SubFactor:
+    return next(s for s in subfactors if s.name == term.subfactor)
+
+
+@st.composite
+def own_sigmas(draw: st.DrawFn, variance: VarianceSpec, size: int, names: Texts, files: Texts) -> VarianceSpec:
+    """The variance, or the same with a Sigma for each class or level."""
+    kind = draw(st.sampled_from(["one", "one", "by", "blocks"]))
+    if kind == "by":
+        levels = sorted(draw(st.lists(names, max_size=2, unique=True)))
+        classes = tuple((level, draw(matrices(size))) for level in levels)
+        return dataclasses.replace(variance, by=draw(names), classes=classes, structure="us", equal=())
+    if kind == "one":
+        return variance
+    file = draw(files) + draw(st.sampled_from([".blkcsv", ".coocsv", ".bin"]))
+    blocks = BlocksSpec(file, draw(st.booleans()), draw(st.sampled_from([1.0, 0.25])))
+    if draw(st.booleans()):
+        return VarianceSpec(variance.name, None, gamma=variance.gamma, blocks=blocks)
+    return dataclasses.replace(variance, blocks=blocks)
+
+
 @QUIET
 @given(spec=models())
 def test_random_models_read_as_they_were_written(tmp_path: Path, spec: ModelSpec) -> None:
     path = tmp_path / "m.toml"
     path.write_text(write_toml(spec), encoding="utf-8", newline="\n")
     assert load(path) == spec
+
+
+def identity(spec: ModelSpec, variance: str) -> tuple[tuple[float, ...], ...]:
+    n = sum(len(s.positions) for s in spec.subfactors if s.variance == variance)
+    return tuple(tuple(float(i == j) for j in range(n)) for i in range(n))
 
 
 def as_lmt_can_say(spec: ModelSpec) -> ModelSpec:
@@ -224,7 +255,14 @@ def as_lmt_can_say(spec: ModelSpec) -> ModelSpec:
         ),
         matrices=tuple(new(m, inverse=False) for m in spec.matrices),
         variances=tuple(
-            VarianceSpec(v.name, v.sigma, gamma=v.gamma, fix=v.fix if v.structure != "corgh" else None)
+            VarianceSpec(v.name, None, gamma=v.gamma, blocks=new(v.blocks, inverse=True))
+            if v.blocks is not None and v.gamma.kind != "pedigree"  # whose groups are fixed now
+            else VarianceSpec(
+                v.name,
+                v.sigma or identity(spec, v.name),
+                gamma=v.gamma,
+                fix=v.fix if v.structure != "corgh" else None,
+            )
             for v in spec.variances
         ),
         jobs=tuple(
@@ -260,8 +298,8 @@ def test_random_models_as_xml_read_as_they_were_written(tmp_path: Path, spec: Mo
         assert getattr(read, part) == getattr(spec, part)
     # lmt names matrices by their files
     assert {m.file for m in read.matrices} <= {m.file for m in spec.matrices}
-    assert [(v.name, v.sigma, v.gamma.kind) for v in read.variances] == [
-        (v.name, v.sigma, v.gamma.kind) for v in spec.variances
+    assert [(v.name, v.sigma, v.gamma.kind, v.blocks) for v in read.variances] == [
+        (v.name, v.sigma, v.gamma.kind, v.blocks) for v in spec.variances
     ]
     held = [v.fix if v.fix and any(map(any, v.fix)) else None for v in spec.variances]
     assert [v.fix for v in read.variances] == held
@@ -308,7 +346,8 @@ FIELDS = {
     Term: {"variable", "subfactor", "kind", "nested_in", "polynomials", "integer", "centred", "pedigree", "where"},
     SubFactor: {"name", "variance", "positions"},
     GammaSpec: {"kind", "name", "options"},
-    VarianceSpec: {"name", "sigma", "structure", "gamma", "fix", "by", "equal", "classes", "type", "options"},
+    BlocksSpec: {"file", "inverse", "scale"},
+    VarianceSpec: {"name", "sigma", "structure", "gamma", "fix", "by", "equal", "classes", "type", "options", "blocks"},
     ModelSpec: {
         "data", "equations", "subfactors", "variances", "polynomials", "pedigrees", "matrices", "jobs", "functions",
         "source",

@@ -63,7 +63,7 @@ def test_corh_and_corgv_are_corgh_with_equal_elements(tmp_path: Path) -> None:
             ["some of (2,2), (3,3) are held"],
         ),
         ("fix = [[true, false, false], [false, false, false], [false, false, false]]", ["sigma that is not given"]),
-        ("classes = { F = [[1.0]] }", ["'classes' is for the residual"]),
+        ("classes = { F = [[1.0]] }", ["has a sigma for class 'F', but no 'by'"]),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path: Path, table: str, words: list[str]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from henderson.language.spec import (
+    BlocksSpec,
     DataSpec,
     Equation,
     GammaSpec,
@@ -42,7 +43,14 @@ def test_an_animal_model_is_supported() -> None:
         ({"jobs": (JobSpec("solve", (("xtol", 1e-8),)),)}, "xtol"),
         ({"jobs": (JobSpec("pev", (("levels", ("1",)),)),)}, "levels"),
         ({"variances": (replace(G, sigma=None), RES)}, "without sigma of variance 'g'"),
-        ({"variances": (G, replace(RES, type="block", sigma=None))}, "block"),
+        (
+            {"jobs": (JobSpec("reml"),), "variances": (replace(G, by="line"), RES)},
+            "'g' has a Sigma of its own for levels",
+        ),
+        (
+            {"jobs": (JobSpec("reml"),), "variances": (G, replace(RES, sigma=None, blocks=BlocksSpec("r.bin")))},
+            "'res' has a Sigma of its own for records",
+        ),
         ({"variances": (replace(G, gamma=GammaSpec("H", "ped")), RES)}, "kind H"),
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 
 from henderson.errors import ModelError
 from henderson.language.load import load_model
-from henderson.language.spec import GammaSpec, JobSpec, MatrixSpec, ModelSpec
+from henderson.language.spec import BlocksSpec, GammaSpec, JobSpec, MatrixSpec, ModelSpec
 from henderson.language.support import unsupported
 
 COLUMNS = dict.fromkeys(("milk", "fat", "sex", "id", "age", "dam", "herd"), "real")
@@ -332,11 +332,11 @@ def test_entities_and_broken_xml_are_refused(tmp_path: Path, text: str, word: st
     assert "m.xml, line 1" in message
 
 
-def test_snpblup_and_block_residual_are_validated_and_not_computed_yet(tmp_path: Path) -> None:
+def test_files_of_blocks_are_named_and_snpblup_is_not_computed_yet(tmp_path: Path) -> None:
     text = change("scale: 2", "type: block\n file: r.blkcsv")
     start, stop = text.index("<matrix"), text.index("</matrix>") + len("</matrix>")
     spec = load(tmp_path, text[:start] + text[stop:])
-    assert spec.residual.type == "block"
+    assert spec.residual.blocks == BlocksSpec("r.blkcsv", inverse=True)
     text = change("  <vars>", GENOMIC + "  <vars>").replace("    <g>\n", "    <g>\n      type: snpblup1\n")
     assert "marker_sb1" in fault(tmp_path, text)
     text = text.replace("type: snpblup1\n", "type: snpblup1\n <marker_sb1>\n genotype: chip\n </marker_sb1>\n")

@@ -15,18 +15,14 @@ import numpy as np
 from henderson.equations.group_regression import fractions_of
 from henderson.equations.model import Design, DesignTerm, Group, Position, Slot
 from henderson.equations.rank import full_rank
-from henderson.language.spec import ModelSpec, PedigreeSpec
+from henderson.language.pedigrees import are_fixed
+from henderson.language.spec import ModelSpec
 from henderson.partitions.communicator import ALONE, Communicator
 from henderson.store.model_data import UNKNOWN, ModelData
 
 log = logging.getLogger(__name__)
 
 LAST = 1 << 40  # in the order of elimination: groups after all fixed effects
-
-
-def are_fixed(spec: PedigreeSpec) -> bool:
-    """Return whether the phantom parents of a pedigree are fixed effects in A."""
-    return bool(spec.phantomparents) and not (spec.group_variance or spec.metafile or spec.metamatrix)
 
 
 def full_rank_with_groups(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from henderson.errors import ModelError, Problem, unknown
+from henderson.language.pedigrees import are_fixed
 from henderson.language.spec import ONE, ModelSpec, Term
 from henderson.store.schema import RecordColumns
 
@@ -83,8 +84,7 @@ def roles_of(spec: ModelSpec, names: tuple[str, ...], file: str) -> Roles:
                 locality.update(dict.fromkeys(levels))
     for pedigree in spec.pedigrees:  # groups in A: the equations look whether they can be told from fixed effects
         used = any(v.gamma.kind == "pedigree" and v.gamma.name == pedigree.name for v in spec.variances)
-        fixed = pedigree.phantomparents and not (pedigree.group_variance or pedigree.metafile or pedigree.metamatrix)
-        if used and fixed:
+        if used and are_fixed(pedigree):
             absorbed[pedigree.name] = None
     if spec.residual.by is not None:
         classes[spec.residual.by] = None

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from henderson.errors import nearest, unknown
 from henderson.language.draft import Draft, DraftVariance, Schema
 from henderson.language.functions import parse_function
-from henderson.language.pedigrees import has_groups
+from henderson.language.pedigrees import are_fixed, has_groups
+from henderson.language.sigma_files import own_sigma_faults
 from henderson.language.source import Place, Problems, listed
 from henderson.language.spec import (
     ONE,
@@ -33,6 +34,7 @@ def assemble(draft: Draft, schema: Schema | None, problems: Problems) -> ModelSp
     _check_pedigrees(draft, problems)
     _check_use_of_variances(draft, subfactors, problems)
     _check_levels(draft, problems)
+    _check_own_sigmas(draft, problems)
     sizes = {name: _check_size(draft, name, subfactors, problems) for name in [*draft.variances, RESIDUAL]}
     _check_missing_sigma(draft, equations, subfactors, problems)
     by_class = RESIDUAL in draft.variances and draft.variances[RESIDUAL].by is not None
@@ -68,6 +70,7 @@ def _variance(v: DraftVariance) -> VarianceSpec:
         by=v.by,
         type=v.type,
         options=v.options,
+        blocks=v.blocks,
     )
 
 
@@ -166,6 +169,18 @@ def _check_levels(draft: Draft, problems: Problems) -> None:
                 )
 
 
+def _check_own_sigmas(draft: Draft, problems: Problems) -> None:
+    """Note what is wrong with variances whose levels have a Sigma of their own."""
+    for variance in draft.variances.values():
+        used = [t.variable for e in draft.equations for t in e.terms if t.subfactor.variance == variance.name]
+        levels = [None if v.kind == "group" else v.nested_in if v.kind == "covariate" else v.name for v in used]
+        gamma = variance.gamma
+        pedigree = draft.pedigrees.get(gamma.name or "") if gamma is not None and gamma.kind == "pedigree" else None
+        grouped = pedigree is not None and are_fixed(pedigree)
+        for fault in own_sigma_faults(variance, levels, grouped):
+            problems.add(f"variance {variance.name!r}: {fault}", variance.blocks_at or variance.by_at or variance.at)
+
+
 def _check_size(draft: Draft, name: str, subfactors: SubFactors, problems: Problems) -> int | None:
     """Return the number of positions of a variance, None if it is unknown because of a mistake."""
     variance = draft.variances.get(name, DraftVariance(name))
@@ -233,7 +248,9 @@ def _check_missing_sigma(
         variance = draft.variances.get(name)
         if variance is None and name != RESIDUAL:
             continue  # unknown, and reported as such
-        if variance is None or not (variance.sigma or variance.sigma_at or variance.type or variance.classes):
+        if variance is None or not (
+            variance.sigma or variance.sigma_at or variance.type or variance.classes or variance.blocks
+        ):
             problems.add(
                 f"variance {name!r} has no sigma, and no job estimates it",
                 variance.at if variance else None,

@@ -12,7 +12,7 @@ from typing import Literal
 
 from henderson.language.equations import ParsedEquation
 from henderson.language.source import Place, Source
-from henderson.language.spec import DataSpec, GammaSpec, JobSpec, Matrix, MatrixSpec, Option, PedigreeSpec
+from henderson.language.spec import BlocksSpec, DataSpec, GammaSpec, JobSpec, Matrix, MatrixSpec, Option, PedigreeSpec
 
 ColumnType = Literal["integer", "real", "text"]
 Schema = Mapping[str, ColumnType]
@@ -38,6 +38,8 @@ class DraftVariance:
     by_at: Place | None = None
     type: str | None = None
     options: tuple[tuple[str, Option], ...] = ()
+    blocks: BlocksSpec | None = None
+    blocks_at: Place | None = None
 
 
 @dataclass

@@ -15,6 +15,11 @@ def has_groups(spec: PedigreeSpec) -> bool:
     return bool(spec.phantomparents or spec.metafile or spec.metamatrix)
 
 
+def are_fixed(spec: PedigreeSpec) -> bool:
+    """Return whether the phantom parents of a pedigree are fixed effects in A."""
+    return bool(spec.phantomparents) and not (spec.group_variance or spec.metafile or spec.metamatrix)
+
+
 def pedigree_faults(spec: PedigreeSpec) -> Iterator[tuple[str, str]]:
     """Yield a key and what is wrong with it, for every contradiction among the switches of a pedigree."""
     meta = bool(spec.metafile or spec.metamatrix)

@@ -122,6 +122,18 @@ class GammaSpec:
 
 
 @dataclass(frozen=True)
+class BlocksSpec:
+    """A file with a Sigma for each level of a random factor, for each record of the residual.
+
+    inverse: the file holds inverses (as lmt's); scale: every Sigma is multiplied by it.
+    """
+
+    file: str
+    inverse: bool = False
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
 class VarianceSpec:
     """A (co)variance: `sigma` among positions (known for solve, start value for REML) and `gamma` among levels.
 
@@ -132,6 +144,11 @@ class VarianceSpec:
     equal
         Groups of elements (row, column), counted from 1, row >= column, that REML keeps equal; of ``corgh``, off the
         diagonal: correlations.
+    by, classes
+        One Sigma for each class of the column `by`: of records (the residual), or of levels, which have one class each
+        on all their records. `sigma` is that of classes that `classes` does not name, and of levels without records.
+    blocks
+        A file with a Sigma for each level or record; `sigma` is that of those it does not name.
     """
 
     name: str
@@ -139,11 +156,17 @@ class VarianceSpec:
     structure: Literal["us", "diag", "corgh", "cs", "id"] = "us"
     gamma: GammaSpec = GammaSpec()
     fix: tuple[tuple[bool, ...], ...] | None = None
-    by: str | None = None  # residual only: one Sigma per class of this column
+    by: str | None = None
     equal: tuple[tuple[tuple[int, int], ...], ...] = ()
-    classes: tuple[tuple[str, Matrix], ...] = ()  # with `by`: Sigma of single classes, by level; `sigma` of the others
-    type: str | None = None  # lmt's rarer types (block, snpblup1): validated, not computed yet
+    classes: tuple[tuple[str, Matrix], ...] = ()
+    type: str | None = None  # lmt's snpblup1: validated, not computed yet
     options: tuple[tuple[str, Option], ...] = ()
+    blocks: BlocksSpec | None = None
+
+    @property
+    def own_sigmas(self) -> bool:
+        """Return whether levels (or records) have a Sigma of their own, from a file or by class."""
+        return self.blocks is not None or self.by is not None
 
 
 @dataclass(frozen=True)

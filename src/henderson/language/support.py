@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from henderson.errors import Problem
-from henderson.language.spec import JobSpec, ModelSpec, VarianceSpec
+from henderson.language.spec import RESIDUAL, JobSpec, ModelSpec, VarianceSpec
 
-COMPUTABLE_JOBS = ("solve", "pev", "reml")
+COMPUTABLE_JOBS = ("solve", "pev", "reml", "yhat", "residuals")
 
 
 def unsupported(spec: ModelSpec) -> list[Problem]:
@@ -21,12 +21,20 @@ def _jobs(spec: ModelSpec) -> Iterator[str]:
     names = [job.name for job in spec.jobs]
     for variance in spec.variances:
         # The jobs may have been replaced by others than those of the parameter file, whose check allowed this.
-        if variance.sigma is None and variance.type is None and not {"reml", "sample"} & set(names):
+        given = variance.sigma is not None or variance.type is not None or variance.blocks is not None
+        if not given and not variance.classes and not {"reml", "sample"} & set(names):
             yield f"job {names[0] if names else 'solve'!r} without sigma of variance {variance.name!r} is"
     for job in spec.jobs:
-        if job.name not in COMPUTABLE_JOBS or (job.name == "reml" and job.get("method") in ("mc-ai", "mc-em")):
+        sampled = job.name == "reml" and job.get("method") in ("mc-ai", "mc-em")
+        if job.name not in COMPUTABLE_JOBS or (sampled and job.get("method") == "mc-em"):
             method = f" (method {job.get('method')!r})" if job.get("method") else ""
             yield f"job {job.name!r}{method} is"
+        elif sampled and job.get("REML") is False:
+            yield f"job 'reml': maximum likelihood (REML = false) by Monte Carlo, method {job.get('method')!r}, is"
+        elif job.name == "reml" and (own := [v for v in spec.variances if _held(v)]):
+            for v in own:
+                what = "records" if v.name == RESIDUAL else "levels"
+                yield f"job 'reml' of a model whose variance {v.name!r} has a Sigma of its own for {what} is"
         else:
             yield from _job_options(job)
 
@@ -34,9 +42,11 @@ def _jobs(spec: ModelSpec) -> Iterator[str]:
 def _job_options(job: JobSpec) -> Iterator[str]:
     if job.get("xtol") is not None:
         yield f"job {job.name!r}: stopping by the change of the solutions (xtol, lmt's convtype CD) is"
-    for key in ("factor", "levels", "levelfile"):
-        if job.get(key) is not None:
-            yield f"job {job.name!r}: a choice of effects or levels ({key!r}) is"
+
+
+def _held(variance: VarianceSpec) -> bool:
+    """Return whether levels have a Sigma of their own that no job estimates; residual classes are estimated."""
+    return variance.blocks is not None or (variance.by is not None and variance.name != RESIDUAL)
 
 
 def _variances(spec: ModelSpec) -> Iterator[str]:
@@ -49,8 +59,5 @@ def _parts(variance: VarianceSpec) -> Iterator[str]:
     if variance.gamma.kind in ("H", "G"):
         what = "single-step relationships" if variance.gamma.kind == "H" else "genomic relationships built from markers"
         yield f"gamma of kind {variance.gamma.kind} ({what}) is"
-    if variance.type == "block":
-        yield "a Sigma for each record (type: block) is"
-    elif variance.type is not None:
+    if variance.type is not None:
         yield f"type {variance.type!r} is"
-

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from henderson.errors import ModelError, Problem, unknown
 from henderson.language.draft import Draft, DraftVariance
 from henderson.language.equations import parse_equations
 from henderson.language.jobs import NAMES, make_job
 from henderson.language.pedigrees import pedigree_faults
+from henderson.language.sigma_files import block_fault, read_mask, read_square, scaled
 from henderson.language.source import Problems, Source
-from henderson.language.spec import RESIDUAL, DataSpec, GammaSpec, JobSpec, MatrixSpec, PedigreeSpec
+from henderson.language.spec import BlocksSpec, DataSpec, GammaSpec, JobSpec, MatrixSpec, PedigreeSpec
+from henderson.language.syntax import Misfit
 from henderson.language.toml_places import Places, find_places
 from henderson.language.values import Table, read_equal, say
 from henderson.language.variances import STRUCTURES
+
+T = TypeVar("T")
 
 FORMULAS = ("fixed", "random", "residual")
 _PLACE = re.compile(r"^(?P<what>.*?) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)$", re.DOTALL)
@@ -164,33 +169,66 @@ def _read_model(root: Table, draft: Draft) -> None:
 
 
 def _read_variance(name: str, table: Table, draft: Draft) -> None:
-    table.check_keys(("sigma", "structure", "gamma", "fix", "equal", "by", "classes"))
+    table.check_keys(("sigma", "sigmas", "scale", "structure", "gamma", "fix", "equal", "by", "classes"))
+    folder = draft.source.parent
+    if (scale := table.number("scale")) is not None and scale <= 0.0:
+        table.fault(f"'scale' must be positive, not {scale:g}", "scale")
+        scale = None
     variance = DraftVariance(
         name,
         at=table.at(),
-        sigma=table.matrix("sigma"),
+        sigma=_or_file(table, "sigma", table.matrix, lambda file: read_square(folder / file)),
         sigma_at=table.at("sigma") if "sigma" in table.values else None,
         structure=table.text("structure"),
         gamma=_read_gamma(table),
         gamma_at=table.at("gamma"),
-        fix=table.flags("fix"),
+        fix=_or_file(table, "fix", table.flags, lambda file: read_mask(folder / file)),
         fix_at=table.at("fix"),
         equal=read_equal(table),
         equal_at=table.at("equal"),
         by=table.text("by"),
         by_at=table.at("by"),
+        blocks=_read_blocks(table, scale),
+        blocks_at=table.at("sigmas"),
     )
+    if variance.sigma is not None:
+        variance.sigma = scaled(variance.sigma, scale)
     if variance.structure is not None and variance.structure not in STRUCTURES:
         table.fault(f"{unknown('structure', variance.structure, STRUCTURES)} ({', '.join(STRUCTURES)})", "structure")
-    for key in ("by", "classes"):
-        if key in table.values and name != RESIDUAL:
-            table.fault(f"{key!r} is for the residual variance 'res' only", key)
     if (classes := table.table("classes")) is not None:
         sigmas = ((level, classes.matrix(level)) for level in sorted(classes.values))
-        variance.classes = tuple((level, sigma) for level, sigma in sigmas if sigma is not None)
+        variance.classes = tuple((level, scaled(sigma, scale)) for level, sigma in sigmas if sigma is not None)
     if variance.gamma is not None and name == "res":
         table.fault("the residual variance 'res' takes no gamma; see 'weights' in [data]", "gamma")
     draft.variances[name] = variance
+
+
+def _or_file(table: Table, key: str, inline: Callable[[str], T | None], read: Callable[[str], T]) -> T | None:
+    """Return a value of the table, or what is in the file that it names."""
+    if not isinstance(table.values.get(key), str):
+        return inline(key)
+    try:
+        return None if (file := table.text(key)) is None else read(file)
+    except Misfit as e:
+        table.fault(f"{key!r}: {e.message}", key)
+        return None
+
+
+def _read_blocks(table: Table, scale: float | None) -> BlocksSpec | None:
+    """Return the file of a Sigma for each level: a name, or a table with ``file``, ``inverse`` and ``scale``."""
+    if not isinstance(table.values.get("sigmas"), dict):
+        file, inverse, own = table.text("sigmas"), False, None
+    else:
+        inner = table.table("sigmas")
+        assert inner is not None
+        inner.check_keys(("file", "inverse", "scale"))
+        file, inverse, own = inner.needed_text("file"), inner.flag("inverse", False), inner.number("scale")
+    if file is None:
+        return None
+    blocks = BlocksSpec(file, inverse, (1.0 if own is None else own) * (scale or 1.0))
+    if fault := block_fault(blocks):
+        table.fault(f"'sigmas': {fault}", "sigmas")
+    return blocks
 
 
 def _read_gamma(table: Table) -> GammaSpec | None:

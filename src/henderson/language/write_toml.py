@@ -160,6 +160,9 @@ def _variance(variance: VarianceSpec) -> list[str]:
     lines = []
     if variance.sigma is not None:
         lines.append(f"sigma = {matrix(variance.sigma)}")
+    if variance.blocks is not None:
+        inner = ", ".join(_given(variance.blocks))
+        lines.append(f"sigmas = {{ {inner} }}")
     if variance.structure != "us":
         lines.append(f"structure = {text(variance.structure)}")
     lines += _gamma(variance.gamma)

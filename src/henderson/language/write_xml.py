@@ -148,6 +148,10 @@ def _variance(variance: VarianceSpec, matrices: dict[str, MatrixSpec], result: X
             result.notes.append(f"variance {variance.name!r}: elements that are held constant are in {name}")
             sigma = [f"mask: {name}", *sigma]
         lines += element("sigma", sigma)
+    elif variance.blocks is not None:
+        blocks = variance.blocks
+        scale = [f"scale: {number(blocks.scale)}"] if blocks.scale != 1.0 else []
+        lines += element("sigma", ["type: block", f"file: {blocks.file}", *scale])
     gamma = variance.gamma
     if gamma.kind == "pedigree":
         lines += element("gamma", element("A", [f"pedigree: {gamma.name}"]))
@@ -163,6 +167,7 @@ def _lost_data(spec: ModelSpec) -> Iterator[str]:
     if spec.data.weights is not None:
         yield f"[data]: lmt has no weights column ({spec.data.weights!r})"
     files = [*spec.data.records[:1], *(p.file for p in spec.pedigrees), *(m.file for m in spec.matrices)]
+    files += [v.blocks.file for v in spec.variances if v.blocks is not None]
     for file in files:
         if _BAD_IN_VALUE.search(file):
             yield f"lmt cannot read a file of the name {file!r}: it has a blank or one of , # < > &"
@@ -197,12 +202,16 @@ def _lost_variances(spec: ModelSpec) -> Iterator[str]:
     for v in spec.variances:
         title = f"variance {v.name!r}"
         if v.type is not None or v.options or v.gamma.kind in ("H", "G"):
-            yield f"{title}: relationships from markers, and files of blocks, cannot be written"
+            yield f"{title}: relationships from markers cannot be written"
         if v.by is not None:
             yield f"{title}: lmt has no variances by class ({v.by!r})"
-        if v.sigma is None:
+        if v.blocks is not None and not v.blocks.inverse:
+            yield f"{title}: lmt's files of a Sigma for each level hold inverses ({v.blocks.file!r})"
+        if v.blocks is not None and v.sigma is not None:
+            yield f"{title}: lmt has no sigma beside a file of one for each level"
+        if v.sigma is None and v.blocks is None:
             yield f"{title}: lmt needs sigma, at least as a start value"
-        elif not estimated or len(v.sigma) == 1:
+        elif not estimated or v.sigma is None or len(v.sigma) == 1:
             continue
         elif v.structure in ("cs", "id"):
             yield f"{title}: lmt cannot estimate structure {v.structure!r}"

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 
 from henderson.errors import unknown
+from henderson.language.sigma_files import parse_row
 from henderson.language.source import Place, Problems
 from henderson.language.spec import Matrix, Option
 from henderson.language.xml_tree import Element
@@ -167,12 +168,3 @@ def read_matrix(element: Element, problems: Problems) -> Matrix | None:
         problems.add(f"{element.title} is empty", element.at)
         return None
     return tuple(rows)
-
-
-def parse_row(text: str) -> tuple[float, ...] | None:
-    """Return the finite numbers of a comma-separated row, None if it is something else."""
-    try:
-        row = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        return None
-    return row if all(math.isfinite(v) for v in row) else None

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from henderson.errors import unknown
 from henderson.language.draft import Draft, DraftVariance
+from henderson.language.sigma_files import block_fault, read_mask, read_square, scaled
 from henderson.language.source import Problems
-from henderson.language.spec import GammaSpec, Matrix, MatrixSpec, Option
-from henderson.language.xml_keys import Keys, nominated, parse_row, read_matrix
+from henderson.language.spec import BlocksSpec, GammaSpec, MatrixSpec
+from henderson.language.syntax import Misfit
+from henderson.language.xml_keys import Keys, nominated, read_matrix
 from henderson.language.xml_tree import Element
 
 Genomic = Mapping[str, Mapping[str, Keys]]
@@ -61,49 +63,25 @@ def _read_sigma(element: Element, variance: DraftVariance, draft: Draft, problem
         keys.fault(f"'scale' must be positive, not {scale:g}", "scale")
         scale = None
     if keys.choice("type", ("block",)) == "block":
-        options: dict[str, Option] = {"sigma.file": file or "", "sigma.type": "block"}
-        if file is None or not file.endswith(".blkcsv"):
-            keys.fault("'type: block' needs 'file:' with a .blkcsv file", "type")
-        variance.type = "block"
-        variance.options = tuple(sorted((options | ({"sigma.scale": scale} if scale else {})).items()))
+        if file is None:
+            keys.fault("'type: block' needs 'file:'", "type")
+            return
+        variance.blocks, variance.blocks_at = BlocksSpec(file, inverse=True, scale=scale or 1.0), keys.at("file")
+        if fault := block_fault(variance.blocks):
+            keys.fault(f"'type: block': {fault}", "file")
         return
     folder = draft.source.parent
-    sigma = read_matrix(inline, problems) if inline is not None else _matrix_file(keys, folder / str(file))
-    if sigma is not None:
-        variance.sigma = tuple(tuple(v * scale for v in row) for row in sigma) if scale else sigma
-    if mask is not None:
-        variance.fix_at = keys.at("mask")
-        variance.fix = _mask_file(keys, folder / mask)
-
-
-def _lines(keys: Keys, path: Path, key: str) -> list[str] | None:
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError, ValueError) as e:
-        keys.fault(f"{path.name} cannot be read: {getattr(e, 'strerror', None) or e}", key)
-        return None
-    return [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
-
-
-def _matrix_file(keys: Keys, path: Path) -> Matrix | None:
-    if (lines := _lines(keys, path, "file")) is None:
-        return None
-    rows = [parse_row(line) for line in lines]
-    good = tuple(row for row in rows if row is not None)
-    if len(good) < len(rows) or not rows:
-        keys.fault(f"{path.name} is not a matrix of numbers separated by commas", "file")
-        return None
-    return good
-
-
-def _mask_file(keys: Keys, path: Path) -> tuple[tuple[bool, ...], ...] | None:
-    if (lines := _lines(keys, path, "mask")) is None:
-        return None
-    rows = [[part.strip() for part in line.split(",")] for line in lines]
-    if not all(part in ("T", "F") for row in rows for part in row):
-        keys.fault(f"{path.name} must hold T (keep constant) and F only, separated by commas", "mask")
-        return None
-    return tuple(tuple(part == "T" for part in row) for row in rows)
+        key = "file"
+        sigma = read_matrix(inline, problems) if inline is not None else read_square(folder / str(file))
+        if sigma is not None:
+            variance.sigma = scaled(sigma, scale)
+        if mask is not None:
+            key = "mask"
+            variance.fix_at = keys.at(key)
+            variance.fix = read_mask(folder / mask)
+    except Misfit as e:
+        keys.fault(e.message, key)
 
 
 def _read_gamma(element: Element, genomic: Genomic, draft: Draft, problems: Problems) -> GammaSpec | None:
@@ -118,8 +96,9 @@ def _read_gamma(element: Element, genomic: Genomic, draft: Draft, problems: Prob
         pedigree = Keys(child, problems, ("pedigree",)).text("pedigree", needed=True)
         return GammaSpec("pedigree", pedigree) if pedigree else None
     if child.name in ("E", "D"):
-        file = Keys(child, problems, ("file",)).text("file", needed=True)
-        return GammaSpec("matrix", _declare_matrix(file, child.name == "D", draft)) if file else None
+        keys = Keys(child, problems, ("file", "switch"))
+        file, inverse = keys.text("file", needed=True), bool(keys.switches("inverse"))
+        return GammaSpec("matrix", _declare_matrix(file, inverse, child.name == "D", draft)) if file else None
     if child.name == "G":
         keys = Keys(child, problems, ("grm",))
         _known(keys, "grm", "relationship matrix", genomic["grms"])
@@ -142,10 +121,10 @@ def _known(keys: Keys, key: str, what: str, names: Mapping[str, object]) -> None
         keys.fault(unknown(what, name, list(names)), key)
 
 
-def _declare_matrix(file: str, diagonal: bool, draft: Draft) -> str:
+def _declare_matrix(file: str, inverse: bool, diagonal: bool, draft: Draft) -> str:
     """Return the name of the user matrix of a file: the file's stem, or its whole path if that is taken."""
-    name = Path(file).stem
-    if name in draft.matrices and draft.matrices[name].file != file:
-        name = file
-    draft.matrices[name] = MatrixSpec(name, file, diagonal=diagonal)
+    for name in (Path(file).stem, file, f"inverse of {file}"):
+        made = MatrixSpec(name, file, inverse, diagonal)
+        if draft.matrices.setdefault(name, made) == made:
+            break
     return name
