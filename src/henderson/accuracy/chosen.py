@@ -72,9 +72,10 @@ def choose(
         missing = [repr(w) for w, there in zip(wanted, seen, strict=True) if not there]
         more = f" and {len(missing) - MAX_PRINTED} more" if len(missing) > MAX_PRINTED else ""
         names = sorted({name for g, of in positions.items() for name in _names(design, g, of)})
+        what = "is no level" if len(missing) == 1 else "are no levels"
         raise ModelError(
-            f"job 'pev': {', '.join(missing[:MAX_PRINTED])}{more} {'is no level' if len(missing) == 1 else 'are no levels'}"
-            f" of {', '.join(names)}; write the ids as the files have them, or name another 'factor'"
+            f"job 'pev': {', '.join(missing[:MAX_PRINTED])}{more} {what} of {', '.join(names)}; write the ids as the "
+            "files have them, or name another 'factor'"
         )
     return tuple(chosen)
 

@@ -16,7 +16,7 @@ from henderson.language.spec import ModelSpec
 from henderson.partitions.communicator import ALONE
 from henderson.solvers.direct import direct_solver
 from henderson.solvers.preconditioner import Kind
-from henderson.solvers.solutions import Solutions, SubfactorSolutions, by_subfactor
+from henderson.solvers.solutions import Solutions, SubfactorSolutions, by_subfactor, printed_positions
 from henderson.solvers.solve import Equations
 from henderson.store.model_data import ModelData
 
@@ -86,7 +86,9 @@ def chosen_levels(
     factors, levels
         As in `chosen.choose`.
     n_columns
-        Right-hand sides at a time; None: as many as `memory` bytes allow.
+        Right-hand sides at a time; None: as many as `memory` allows.
+    memory
+        Bytes that there are.
     rtol, max_it, preconditioner
         Of the solves.
     progress
@@ -117,7 +119,7 @@ def with_accuracies(
     parts: Sequence[SubfactorSolutions], design: Design, blocks: Sequence[Blocks], shares: Sequence[Floats | None]
 ) -> tuple[SubfactorSolutions, ...]:
     """Return the solutions with the standard errors and reliabilities of `blocks`, beside those that they have."""
-    places = {at: p for p, at in enumerate(_printed(design))}
+    places = {at: p for p, at in enumerate(printed_positions(design))}
     found = list(parts)
     for block, reliability in zip(blocks, shares, strict=True):
         chosen = block.chosen
@@ -134,12 +136,6 @@ def with_accuracies(
                 part = replace(part, **{name: every})  # type: ignore[arg-type]
             found[at] = part
     return tuple(found)
-
-
-def _printed(design: Design) -> list[tuple[int, int]]:
-    """Return (group, position) of each printed sub-factor, in order."""
-    groups = enumerate(design.groups)
-    return [(g, k) for g, group in groups for k, position in enumerate(group.positions) if position is not None]
 
 
 def _reliability(design: Design, data: ModelData, g: int, variance: Floats) -> Floats | None:

@@ -215,9 +215,14 @@ def _print_outcome(outcome: Outcome) -> None:
 def _sentence(job: dict[str, Any]) -> str:
     if "rounds" in job:
         return f"{job['job']}: {job['equations']:,} equations, {job['rounds']} rounds; {job['stop_reason']}"
-    steps = f"{job['iterations']} iterations, " if job["iterations"] else ""
+    if "file" in job:
+        return f"{job['job']}: {job['file']}"
+    steps = f"{job['iterations']} iterations, " if job.get("iterations") else ""
+    if "right_hand_sides" in job:
+        steps = f"{job['right_hand_sides']:,} right-hand sides, {job['products']:,} products, "
     residual = f"relative residual {job['relative_residual']:.1e}"
-    return f"{job['job']}: {job['equations']:,} equations, {steps}{residual}; {job['stop_reason']}"
+    end = f"; {job['stop_reason']}" if "stop_reason" in job else ""
+    return f"{job['job']}: {job['equations']:,} equations, {steps}{residual}{end}"
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -18,11 +18,13 @@ from henderson.ingest.run import ingest
 from henderson.jobs.checkpoints import checkpoints_of
 from henderson.jobs.inputs import input_files
 from henderson.jobs.memory import check_memory_together
-from henderson.jobs.run import Outcome, Progress, Settings, failed, solve_progress, understand
+from henderson.jobs.progress import Progress, solve_progress
+from henderson.jobs.run import Outcome, Settings, failed, understand
+from henderson.jobs.sequence import rtol_of
 from henderson.jobs.shares import over_ranks, owned_rows
 from henderson.jobs.stopping import Stopping
 from henderson.jobs.together import only_first
-from henderson.jobs.write import job_record, name_dropped, rtol_of, write_page
+from henderson.jobs.write import job_record, name_dropped, write_page
 from henderson.language.spec import JobSpec, ModelSpec
 from henderson.results.files import write_json
 from henderson.results.group_files import write_group_files

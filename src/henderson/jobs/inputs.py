@@ -15,6 +15,7 @@ def input_files(spec: ModelSpec) -> list[Path]:
     pedigrees = [p for p in spec.pedigrees if p.name in used]
     named = [p.file for p in pedigrees] + [p.metafile for p in pedigrees if p.metafile is not None]
     named += [m.file for m in spec.matrices if m.name in used]
+    named += [str(name) for job in spec.jobs if (name := job.get("levelfile")) is not None]
     base = spec.path("")
     found = [spec.source] if spec.source else []
     found += expand(spec.data.records, base, "[data] records")

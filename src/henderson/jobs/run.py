@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from henderson.accuracy.pev import pev
 from henderson.errors import MAX_PRINTED, HendersonError, InterruptedRunError, NotConvergedError, NotSupportedError
 from henderson.ingest.cluster import Cluster
 from henderson.ingest.column_levels import read_levels
 from henderson.ingest.header import read_schema
 from henderson.ingest.run import ingest
 from henderson.jobs.checkpoints import FOLDER, checkpoints_of
+from henderson.jobs.embedded import EmbeddedJobs, JobDone
 from henderson.jobs.inputs import input_files
 from henderson.jobs.memory import check_memory
-from henderson.jobs.reml import FittedSolutions, reml_failure, run_reml
+from henderson.jobs.progress import Progress
+from henderson.jobs.reml import FittedSolutions, reml_failure
+from henderson.jobs.sequence import levels_of, with_solves
 from henderson.jobs.stopping import Stopping
-from henderson.jobs.write import job_record, name_dropped, rtol_of, write_results
+from henderson.jobs.write import name_dropped, write_results
 from henderson.language.load import load_model
 from henderson.language.spec import JobSpec, ModelSpec
 from henderson.language.support import unsupported
@@ -30,14 +30,10 @@ from henderson.results.group_files import write_group_files
 from henderson.results.run_record import describe_inputs, effective_config, write_run_record
 from henderson.results.stages import Stages
 from henderson.results.summary import Digest
-from henderson.solvers.checkpoint import Checkpointing
 from henderson.solvers.report import SolveReport, StopReason
-from henderson.solvers.solutions import Solutions, SubfactorSolutions
-from henderson.solvers.solve import solve_model
-from henderson.store.model_data import ModelData
+from henderson.solvers.solutions import SubfactorSolutions
 from henderson.store.reader import open_store
 
-Progress = Callable[[str, int, int], None]
 log = logging.getLogger(__name__)
 
 
@@ -45,9 +41,9 @@ log = logging.getLogger(__name__)
 class Settings:
     """How to run: `jobs` replaces those of the parameter file; None elsewhere means the default.
 
-    rtol, preconditioner: instead of those of the solve job; memory: bytes of a node that may be taken, if that is less
-    than there are; checkpoint_every: seconds, None: no checkpoints; operator to compare: for the petsc engine alone, as
-    in `solvers.petsc`.
+    rtol, preconditioner: instead of those of the solve job; method: instead of that of the reml job; memory: bytes of a
+    node that may be taken, if that is less than there are; checkpoint_every: seconds, None: no checkpoints; operator to
+    compare: for the petsc engine alone, as in `solvers.petsc`.
     """
 
     out: Path | None = None
@@ -57,6 +53,7 @@ class Settings:
     jobs: tuple[str, ...] | None = None
     rtol: float | None = None
     preconditioner: str | None = None
+    method: str | None = None
     memory: int | None = None
     checkpoint_every: float | None = None
     operator: str = "matrix-free"
@@ -70,11 +67,12 @@ class Settings:
         return out, self.store or out / "store.zarr"
 
     def applied_to(self, spec: ModelSpec) -> ModelSpec:
-        """Return the model with `rtol` and `preconditioner` in place of those of its solve jobs."""
-        given = {k: v for k in ("rtol", "preconditioner") if (v := getattr(self, k)) is not None}
+        """Return the model with `rtol` and `preconditioner` in its solve jobs, `method` in its reml jobs."""
+        names = {"solve": ("rtol", "preconditioner"), "reml": ("method",)}
 
         def changed(job: JobSpec) -> JobSpec:
-            return replace(job, options=tuple({**dict(job.options), **given}.items())) if job.name == "solve" else job
+            given = {k: v for k in names.get(job.name, ()) if (v := getattr(self, k)) is not None}
+            return replace(job, options=tuple({**dict(job.options), **given}.items())) if given else job
 
         return replace(spec, jobs=tuple(changed(job) for job in spec.jobs))
 
@@ -107,6 +105,8 @@ def understand(file: Path, jobs: tuple[str, ...] | None = None) -> ModelSpec:
         spec = replace(spec, jobs=chosen)
     if problems := unsupported(spec):
         raise NotSupportedError(problems)
+    for job in spec.jobs:
+        levels_of(job, spec)  # its file is there
     return spec
 
 
@@ -141,30 +141,29 @@ def run(
     with stages.stage("read store"):
         data = open_store(store)
     check_memory(spec, data, settings.memory)
-    done: list[tuple[JobSpec, Solutions]] = []
-    current = spec  # its variances become the estimates
-    for job in spec.jobs:
-        if stopping is not None:
-            stopping.patient = job.name == "solve"
-        with stages.stage(job.name):
-            if job.name == "reml":
-                fitted = run_reml(job, current, data, out, progress)
-                current = fitted.fit.spec
-                done.append((job, fitted))
-            else:
-                checkpoints = checkpoints_of(current, store, out, settings.checkpoint_every, stopping)
-                done.append((job, _solve(job, current, data, settings.threads, progress, checkpoints)))
-        if not done[-1][1].report.converged:
-            break
+    did: list[JobDone] = []
+    embedded = EmbeddedJobs(
+        spec, data, out, threads=settings.threads, memory=settings.memory, progress=progress
+    )  # its variances become the estimates
+    with embedded as jobs:
+        for job in with_solves(spec.jobs):
+            if stopping is not None:
+                stopping.patient = job.name == "solve"
+            with stages.stage(job.name):
+                checkpoints = checkpoints_of(jobs.spec, store, out, settings.checkpoint_every, stopping)
+                did.append(jobs.do(job, checkpoints))
+            if not did[-1].converged:
+                break
     if stopping is not None:
         stopping.patient = True
+    done = [(d.job, d.solutions) for d in did if d.solutions is not None]
     job, last = done[-1]
-    files: tuple[Path, ...] = ()
+    files = tuple(f for d in did for f in d.files)
     if last.report.converged:
         if last.dropped:
             log.warning("dropped as dependent on other fixed effects: %s", name_dropped(last, MAX_PRINTED))
         with stages.stage("write"):
-            files = (*write_results(spec, data, done, stages.done, out), *write_group_files(spec, store, out))
+            files += (*write_results(spec, data, done, stages.done, out), *write_group_files(spec, store, out))
     with stages.stage("checksums"):
         inputs = describe_inputs(input_files(spec))
     record = write_run_record(
@@ -174,12 +173,12 @@ def run(
         engine=settings.engine,
         ranks=1,
         stages=stages.done,
-        jobs=[job_record(j, s) for j, s in done],
+        jobs=[d.record for d in did],
     )
     if not last.report.converged:
         raise reml_failure(last, out) if isinstance(last, FittedSolutions) else failed(job, last.report, out)
     fits = tuple(s.fit for _, s in done if isinstance(s, FittedSolutions))
-    return Outcome(out, (*files, out / "run.json"), record, current, last.subfactors, fits=fits)
+    return Outcome(out, (*files, out / "run.json"), record, embedded.spec, last.subfactors, fits=fits)
 
 
 def failed(job: JobSpec, report: SolveReport[Any], out: Path) -> HendersonError:
@@ -192,33 +191,4 @@ def failed(job: JobSpec, report: SolveReport[Any], out: Path) -> HendersonError:
     return NotConvergedError(
         f"job {job.name!r} stopped after {report.iterations} iterations at a relative residual of "
         f"{report.relative_residual:.2e}: {report.reason.value}; run.json in {out} has its history"
-    )
-
-
-def solve_progress(progress: Progress | None, rtol: float) -> Callable[[int, float], None]:
-    """Return what shows iterations as the share of the way to `rtol`, in logarithms."""
-
-    def show(_: int, residual: float) -> None:
-        if progress is not None and residual > 0:
-            share = min(1.0, max(0.0, math.log(residual) / math.log(rtol)))
-            progress("solve", int(1000 * share), 1000)
-
-    return show
-
-
-def _solve(
-    job: JobSpec,
-    spec: ModelSpec,
-    data: ModelData,
-    threads: int | None,
-    progress: Progress | None,
-    checkpoints: Checkpointing | None,
-) -> Solutions:
-    if job.name == "pev":
-        return pev(spec, data)
-    rtol = rtol_of(job)
-    options: dict[str, Any] = {k: v for k, v in job.options if k in ("method", "preconditioner", "max_it")}
-    callback = solve_progress(progress, rtol)
-    return solve_model(
-        spec, data, threads=threads, rtol=rtol, callback=callback, checkpointing=checkpoints, **options
     )

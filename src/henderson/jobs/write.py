@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from henderson.accuracy.pev import PevSolutions
+from henderson.accuracy.pev_columns import PevReport
 from henderson.errors import ModelError
 from henderson.jobs.reml import FittedSolutions, reml_record
+from henderson.jobs.sequence import rtol_of
 from henderson.language.printing import print_equations
 from henderson.language.spec import JobSpec, ModelSpec
 from henderson.results.report import Report, write_report
@@ -21,20 +24,13 @@ from henderson.results.variances import variance_rows, write_variances
 from henderson.solvers.solutions import Solutions
 from henderson.store.model_data import ModelData
 
-# as lmt; the last step has to be small too (solvers.pcg)
-DEFAULT_RTOL = 1e-8
-
-
-def rtol_of(job: JobSpec) -> float:
-    """Return the relative tolerance of a job: its `rtol`, or the default."""
-    value = job.get("rtol")
-    return float(value) if isinstance(value, int | float) else DEFAULT_RTOL
-
 
 def job_record(job: JobSpec, solutions: Solutions) -> dict[str, Any]:
     """Return the entry of a job in `run.json`."""
     if isinstance(solutions, FittedSolutions):
         return reml_record(job, solutions)
+    if isinstance(solutions, PevSolutions):
+        return pev_record(job, solutions.pev, solutions.n_equations)
     report = solutions.report
     return {
         "job": job.name,
@@ -45,6 +41,18 @@ def job_record(job: JobSpec, solutions: Solutions) -> dict[str, Any]:
         "history": list(report.residual_norms),
         "dropped": [[d.factor, d.subfactor, d.level] for d in solutions.dropped],
         "stages": [{"name": s.name, "seconds": s.seconds} for s in solutions.stages],
+    }
+
+
+def pev_record(job: JobSpec, report: PevReport, n_equations: int) -> dict[str, Any]:
+    """Return the entry in `run.json` of prediction error variances of chosen levels."""
+    return {
+        "job": job.name,
+        "equations": n_equations,
+        "right_hand_sides": report.n_columns,
+        "products": report.products,
+        "relative_residual": report.relative_residual,
+        "levels": sum(len(b.chosen.levels) for b in report.blocks),
     }
 
 
@@ -115,6 +123,10 @@ def _facts(done: Sequence[tuple[JobSpec, Solutions]], last: Solutions) -> list[t
             fit = solutions.fit
             facts.append(("reml", f"{fit.rounds} rounds, log-likelihood {fit.loglik:.4f}; {fit.stop_reason.value}"))
             facts += [(name, f"{value}{f' ± {se}' if se else ''}") for name, value, se, *_ in variance_rows(fit)]
+            continue
+        if isinstance(solutions, PevSolutions):
+            pev = solutions.pev
+            facts.append((job.name, f"{pev.n_columns} right-hand sides, {pev.products} products"))
             continue
         report = solutions.report
         steps = f"{report.iterations} iterations, " if report.iterations else ""

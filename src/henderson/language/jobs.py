@@ -73,7 +73,7 @@ _SOLVING: dict[str, Check] = {
 }
 OPTIONS: dict[str, dict[str, Check]] = {
     "solve": _SOLVING,
-    "pev": {"factor": _texts, "levels": _texts, "levelfile": _text, "nrhs": _count},
+    "pev": {**_SOLVING, "factor": _texts, "levels": _texts, "levelfile": _text, "nrhs": _count},
     "reml": {
         "method": _choice("ai", "mc-ai", "em", "mc-em", "auto"),
         "REML": _flag,  # false: maximum likelihood
@@ -89,6 +89,9 @@ OPTIONS: dict[str, dict[str, Check]] = {
         "solver_xtol": _number(0, 1),
         "solver_max_it": _count,
         "solver_method": _choice("pcg", "direct"),
+        "mc_error": _number(0, 10),
+        "most_samples": _count,
+        "seed": _count,
         "write_ai": _flag,
         "residuals": _flag,
         "solutions": _flag,

@@ -100,7 +100,7 @@ def _read_job(
         for tool in keys.texts(kind) if kind in known else ():
             if tool not in tools:
                 keys.fault(unknown(kind, tool, list(tools)), kind)
-            elif name != "pevsolve":  # pev is computed directly, so a solver does not change it
+            else:
                 options.update({start + k: v for k, v in tools[tool].items()})
     return keys
 

@@ -122,11 +122,17 @@ def _exchange(rows: OwnedRows, first: int, total: int, communicator: Communicato
     row = np.dtype([("key", np.int64), ("value", np.float64), ("label", labels.dtype, labels.shape[1:])])
     packed = np.empty(len(keys), row)
     packed["key"], packed["value"], packed["label"] = keys, values, labels
-    order = np.argsort(to, kind="stable")
-    ends = np.cumsum(np.bincount(to, minlength=communicator.size))
-    raw = packed[order].view(np.uint8).reshape(len(keys), row.itemsize)
-    del packed, labels, order
-    received = np.concatenate(communicator.all_to_all(np.split(raw, ends[:-1]))).view(row).ravel()
+    del labels
+    received = send_rows(packed, to, communicator)
     received = received[np.argsort(received["key"], kind="stable")]
     names = Labels(np.ascontiguousarray(received["label"]))
     return SubfactorSolutions(part.factor, part.subfactor, names, np.ascontiguousarray(received["value"]))
+
+
+def send_rows(rows: NDArray[Any], to: NDArray[np.int64], communicator: Communicator) -> NDArray[Any]:
+    """Return the rows (of one structured type) that all ranks send here; row k goes to rank to[k]. **Collective**."""
+    order = np.argsort(to, kind="stable")
+    ends = np.cumsum(np.bincount(to, minlength=communicator.size))
+    raw = rows[order].view(np.uint8).reshape(len(rows), rows.dtype.itemsize)
+    received: NDArray[Any] = np.concatenate(communicator.all_to_all(np.split(raw, ends[:-1]))).view(rows.dtype).ravel()
+    return received

@@ -27,7 +27,7 @@ Orders = Mapping[str, NDArray[np.int64]]
 def labels_to_arrow(labels: Labels) -> pa.Array:
     """Return labels as an Arrow string array, made from the packed bytes without a Python string per level."""
     if labels.is_integer:
-        return _numbers(labels.values, pa.int64()).cast(pa.string())
+        return number_array(labels.values, pa.int64()).cast(pa.string())
     packed = np.ascontiguousarray(labels.values)
     used = packed != 0
     offsets = np.zeros(len(packed) + 1, np.int32)
@@ -108,15 +108,15 @@ def batch(part: SubfactorSolutions, rows: NDArray[np.int64], schema: pa.Schema) 
         pa.repeat(part.factor, n),
         pa.repeat(part.subfactor, n),
         labels_to_arrow(part.labels.take(rows)),
-        _numbers(part.values[rows], pa.float64()),
+        number_array(part.values[rows], pa.float64()),
     ]
     for name in schema.names[4:]:
         values = getattr(part, name)
-        columns.append(pa.nulls(n, pa.float64()) if values is None else _numbers(values[rows], pa.float64()))
+        columns.append(pa.nulls(n, pa.float64()) if values is None else number_array(values[rows], pa.float64()))
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
-def _numbers(values: NDArray[Any], kind: pa.DataType) -> pa.Array:
+def number_array(values: NDArray[Any], kind: pa.DataType) -> pa.Array:
     """Return an Arrow array of int64 or float64, NaN as null, without a copy; `pa.array` would import pandas."""
     known = ~np.isnan(values)
     valid = None if known.all() else pa.py_buffer(np.packbits(known, bitorder="little"))

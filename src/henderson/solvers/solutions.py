@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,6 +90,37 @@ def by_subfactor(
                     None if mine is None else mine[:, k],
                 )
             )
+    return tuple(found)
+
+
+def values_by_group(design: Design, parts: Sequence[SubfactorSolutions]) -> list[Floats]:
+    """Return the solutions as one array (n_levels, width) per group, zero where nothing is printed."""
+    values = [np.zeros((g.n_levels, g.width)) for g in design.groups]
+    for (g, k), part in zip(printed_positions(design), parts, strict=True):
+        values[g][:, k] = part.values
+    return values
+
+
+def printed_positions(design: Design) -> list[tuple[int, int]]:
+    """Return (group, position) of each printed sub-factor, in the order of the solutions."""
+    groups = enumerate(design.groups)
+    return [(g, k) for g, group in groups for k, position in enumerate(group.positions) if position is not None]
+
+
+def merged_accuracies(
+    new: Sequence[SubfactorSolutions], old: Sequence[SubfactorSolutions]
+) -> tuple[SubfactorSolutions, ...]:
+    """Return the solutions `new` with the accuracies of `old` where they have none of their own."""
+    found = []
+    for mine, theirs in zip(new, old, strict=True):
+        known = {n: getattr(mine, n) for n in ("se", "reliability")}
+        for name, values in known.items():
+            before = getattr(theirs, name)
+            if values is None or before is None:
+                known[name] = values if before is None else before
+            else:
+                known[name] = np.where(np.isnan(values), before, values)
+        found.append(replace(mine, **known))
     return tuple(found)
 
 

@@ -1,0 +1,146 @@
+"""The jobs of a run in one process: equations and solutions are kept from one to the next."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from henderson.accuracy.pev import all_levels, chosen_levels
+from henderson.jobs.progress import Progress, of_stage, solve_progress
+from henderson.jobs.reml import run_reml
+from henderson.jobs.sequence import RECORD_JOBS, factors_of, levels_of, pev_method, solving_options
+from henderson.jobs.write import job_record
+from henderson.language.spec import JobSpec, ModelSpec
+from henderson.partitions.communicator import ALONE
+from henderson.results.pev_table import write_pev
+from henderson.results.record_tables import RecordValues, fitted_records, write_records
+from henderson.results.stages import available_bytes
+from henderson.solvers.checkpoint import Checkpointing
+from henderson.solvers.solutions import Solutions, merged_accuracies, values_by_group
+from henderson.solvers.solve import Equations
+from henderson.store.model_data import ModelData
+
+
+@dataclass(frozen=True)
+class JobDone:
+    """What a job has left: its entry in `run.json`, its solutions if it has any, its files."""
+
+    job: JobSpec
+    record: dict[str, Any]
+    solutions: Solutions | None = None
+    files: tuple[Path, ...] = ()
+
+    @property
+    def converged(self) -> bool:
+        """Return whether the jobs after it can be done."""
+        return self.solutions is None or self.solutions.report.converged
+
+
+class EmbeddedJobs:
+    """Does one job after the other; a context manager.
+
+    `spec` is the model with the variances as they are now; `fitted` what the last job with solutions has found, with
+    the accuracies of those before it on the same variances.
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        data: ModelData,
+        out: Path,
+        *,
+        threads: int | None = None,
+        memory: int | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self.spec, self.data, self._out = spec, data, out
+        self._threads, self._memory, self._progress = threads, memory, progress
+        self.fitted: Solutions | None = None
+        self._equations: Equations | None = None
+        self._values: RecordValues | None = None
+        self._closing = ExitStack()
+
+    def __enter__(self) -> EmbeddedJobs:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._closing.close()
+
+    def do(self, job: JobSpec, checkpoints: Checkpointing | None) -> JobDone:
+        """Return what a job has left; the caller has to look at `converged`."""
+        if job.name in RECORD_JOBS:
+            return self._records(job)
+        if job.name == "reml":
+            return self._reml(job)
+        if job.name == "pev":
+            return self._pev(job)
+        found = self._solve(job, checkpoints)
+        return JobDone(job, job_record(job, found), found)
+
+    def _at_hand(self) -> Equations:
+        if self._equations is None:
+            self._equations = self._closing.enter_context(Equations(self.spec, self.data, self._threads))
+        return self._equations
+
+    def _available(self) -> int:
+        there = available_bytes()
+        return there if self._memory is None else min(there, self._memory)
+
+    def _keep(self, found: Solutions) -> Solutions:
+        """Return `found` with the accuracies that earlier jobs have computed at the same variances."""
+        if self.fitted is not None:
+            found = replace(found, subfactors=merged_accuracies(found.subfactors, self.fitted.subfactors))
+        self.fitted, self._values = found, None
+        return found
+
+    def _reml(self, job: JobSpec) -> JobDone:
+        self._closing.close()
+        self._equations = self.fitted = self._values = None
+        found = run_reml(job, self.spec, self.data, self._out, self._progress)
+        self.spec, self.fitted = found.fit.spec, found
+        return JobDone(job, job_record(job, found), found)
+
+    def _solve(self, job: JobSpec, checkpoints: Checkpointing | None) -> Solutions:
+        options = solving_options(job, "method", "preconditioner", "max_it")
+        callback = solve_progress(self._progress, options["rtol"])
+        found = self._at_hand().solve(
+            memory=self._available(), callback=callback, checkpointing=checkpoints, **options
+        )
+        return self._keep(found)
+
+    def _pev(self, job: JobSpec) -> JobDone:
+        if pev_method(job) == "direct":
+            found = self._keep(all_levels(self._at_hand(), memory=self._available()))
+            return JobDone(job, job_record(job, found), found)
+        assert self.fitted is not None  # `sequence.with_solves`
+        nrhs = job.get("nrhs")
+        pev = chosen_levels(
+            self._at_hand(),
+            self.fitted,
+            factors_of(job),
+            levels_of(job, self.spec),
+            n_columns=int(nrhs) if isinstance(nrhs, int) else None,
+            memory=self._available() // 2,
+            progress=None if self._progress is None else of_stage(self._progress, "pev"),
+            **solving_options(job, "preconditioner", "max_it"),
+        )
+        self.fitted = pev
+        groups = pev.design.groups
+        labels = [groups[b.chosen.group].labels.take(b.chosen.levels) for b in pev.pev.blocks]
+        path = write_pev(pev.design, pev.pev.blocks, labels, self._out)
+        return JobDone(job, job_record(job, pev), pev, (path,))
+
+    def _records(self, job: JobSpec) -> JobDone:
+        assert self.fitted is not None
+        if self._values is None:
+            operator = self._at_hand().operator
+            x = operator.from_levels(values_by_group(operator.design, self.fitted.subfactors))
+            self._values = fitted_records(operator, x, self.data.records.row)
+        only = job.name == "residuals"
+        path = write_records(job.name, self._values, self.spec.traits, self._out, ALONE, observed_only=only)
+        return JobDone(job, {"job": job.name, "file": path.name}, None, (path,))

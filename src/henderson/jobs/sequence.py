@@ -1,0 +1,83 @@
+"""The jobs of a run in order: which solve is missing before them, and what each of them needs to know."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from henderson.errors import InputFileError, Problem
+from henderson.language.spec import JobSpec, ModelSpec, Option
+
+SOLVING = ("method", "preconditioner", "rtol", "xtol", "max_it")
+RECORD_JOBS = ("yhat", "residuals")  # they write a file of the records, from solutions that are there
+DEFAULT_RTOL = 1e-8  # as lmt; the last step has to be small too (solvers.pcg)
+
+
+def with_solves(jobs: Sequence[JobSpec]) -> tuple[JobSpec, ...]:
+    """Return the jobs with a solve before the first that needs solutions and finds none."""
+    done: list[JobSpec] = []
+    for job in jobs:
+        if not any(d.name not in RECORD_JOBS for d in done) and needs_solutions(job):
+            options = {k: v for k, v in job.options if k in SOLVING}
+            done.append(JobSpec("solve", tuple(options.items())))
+        done.append(job)
+    return tuple(done)
+
+
+def needs_solutions(job: JobSpec) -> bool:
+    """Return whether a job begins from solutions."""
+    return job.name in RECORD_JOBS or (job.name == "pev" and pev_method(job) == "pcg")
+
+
+def pev_method(job: JobSpec) -> Literal["pcg", "direct"]:
+    """Return how prediction error variances are computed: all by a factor, or those that are chosen by solves."""
+    chosen = any(job.get(key) is not None for key in ("factor", "levels", "levelfile", "nrhs"))
+    return "pcg" if job.get("method", "pcg" if chosen else "direct") == "pcg" else "direct"
+
+
+def rtol_of(job: JobSpec) -> float:
+    """Return the relative tolerance of a job: its `rtol`, or the default."""
+    value = job.get("rtol")
+    return float(value) if isinstance(value, int | float) else DEFAULT_RTOL
+
+
+def solving_options(job: JobSpec, *names: str) -> dict[str, Any]:
+    """Return those of the options `names` that a job has, its tolerance in any case."""
+    return {"rtol": rtol_of(job)} | {k: v for k, v in job.options if k in names}
+
+
+def factors_of(job: JobSpec) -> tuple[str, ...]:
+    """Return the factors and sub-factors that a job names."""
+    return _texts(job.get("factor"))
+
+
+def levels_of(job: JobSpec, spec: ModelSpec) -> tuple[str, ...] | None:
+    """Return the ids that a job names, in its list and in its file; None if it has neither.
+
+    Raises `InputFileError` for a file that cannot be read, or without ids.
+    """
+    if job.get("levels") is None and job.get("levelfile") is None:
+        return None
+    levels = _texts(job.get("levels"))
+    name = job.get("levelfile")
+    return levels if name is None else (*levels, *_read_ids(spec.path(str(name))))
+
+
+def _texts(option: Option | None) -> tuple[str, ...]:
+    if option is None:
+        return ()
+    return tuple(map(str, option)) if isinstance(option, tuple) else (str(option),)
+
+
+def _read_ids(path: Path) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise InputFileError(Problem("there is no such file", file=str(path), remedy="correct 'levelfile'")) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputFileError(Problem(f"the ids cannot be read ({error})", file=str(path))) from None
+    ids = [part.strip() for line in lines if not line.lstrip().startswith("#") for part in line.split(",")]
+    if not (found := [i for i in ids if i]):
+        raise InputFileError(Problem("holds no ids", file=str(path), remedy="write one id a line, or leave it out"))
+    return found
