@@ -15,8 +15,8 @@ from henderson.ingest.run import ingest
 from henderson.language.load import load_model
 from henderson.partitions.threads import Team
 from henderson.reml.monte_carlo import SampledLikelihood
-from henderson.reml.optimise import climb, sigmas_of
-from henderson.reml.result import RemlOptions, RemlStop
+from henderson.reml.optimise import climb, free_values, sigmas_of
+from henderson.reml.result import RemlOptions, RemlStop, Rounds
 from henderson.reml.sampled import climb_sampled
 from henderson.reml.setup import Problem, set_up
 from henderson.simulate.config import SimulationConfig
@@ -60,7 +60,7 @@ def test_gradient_and_information(case: tuple[Operator, Problem]) -> None:
     np.testing.assert_allclose(
         sampled.average_information(point, directions),
         problem.likelihood.average_information(exact, directions),
-        rtol=1e-6,
+        rtol=1e-3,
         atol=1e-9,
     )
     np.testing.assert_allclose(
@@ -79,13 +79,15 @@ def test_gradient_and_information(case: tuple[Operator, Problem]) -> None:
 def test_estimates_are_those_of_the_exact_method(case: tuple[Operator, Problem]) -> None:
     operator, problem = case
     exact = climb(problem.likelihood, problem.structures, problem.starts, RemlOptions())
-    found = climb_sampled(SampledLikelihood(operator, n_samples=16, rtol=1e-8), problem.structures, problem.starts)
-    assert found.stop is RemlStop.CONVERGED
-    assert found.history[-1].ratio <= 0.1
-    assert len(found.history) <= 12
-    error = np.concatenate(found.phis) - np.concatenate(exact.phis)
-    deviation = np.sqrt(np.diag(found.mc_covariance))
-    assert np.abs(error / deviation).max() < 4.0
+    found = climb_sampled(SampledLikelihood(operator), problem.structures, Rounds(problem.starts, 16), RemlOptions())
+    assert found.stop is RemlStop.SAMPLED
+    noise = found.history[-1].noise
+    assert noise is not None
+    assert noise.ratio <= 0.1
+    assert len(found.history) <= 16
+    exact_values = free_values(problem.structures, exact.point.sigmas)
+    error = np.array(found.history[-1].parameters) - np.array(exact_values)
+    assert np.abs(error / np.array(noise.errors)).max() < 4.0
     for mine, theirs in zip(sigmas_of(problem.structures, found.phis), exact.point.sigmas, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=0.15, atol=0.1 * np.diag(theirs).max())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -177,15 +178,16 @@ def _one_copy() -> None:
 
 def _print_outcome(outcome: Outcome) -> None:
     from henderson.results.summary import digest_effects
-    from henderson.results.variances import variance_rows
+    from henderson.results.variances import COLUMNS, variance_rows
 
     console = Console(highlight=False, file=sys.stdout)
     for fit in outcome.fits:
-        components = _table("component", "estimate", "std error", "z ratio", "constraint")
+        components = _table(*COLUMNS[: 5 + (fit.mc_covariance is not None)])
         for row in variance_rows(fit):
-            components.add_row(*row)
+            components.add_row(*row[: len(components.columns)])
         console.print(components)
-        console.print(f"log-likelihood {fit.loglik:.4f} ({fit.method}); with its constant {fit.loglik_full:.4f}\n")
+        if not math.isnan(fit.loglik):
+            console.print(f"log-likelihood {fit.loglik:.4f} ({fit.method}); with its constant {fit.loglik_full:.4f}\n")
     digests = outcome.effects or digest_effects(outcome.parts)
     effects = [d.summary for d in digests]
     with_accuracy = any(e.mean_reliability is not None for e in effects)

@@ -72,6 +72,11 @@ def solve(file: Path, **options: Any) -> None:
 @cli.command()
 @click.argument("file", type=FILE)
 @shared_options
+@click.option(
+    "--method",
+    type=click.Choice(["ai", "em", "mc-ai", "mc-em", "auto"]),
+    help="Instead of FILE's: exact (ai, em), Monte Carlo (mc-ai; mc-em for many parameters), or what is affordable.",
+)
 def reml(file: Path, **options: Any) -> None:
     """Estimate the variances of FILE by REML, whatever jobs it lists."""
     from henderson.cli.commands import run_jobs

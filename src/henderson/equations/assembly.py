@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
 
+from henderson.equations.model import Design
 from henderson.equations.operator import Operator
 from henderson.equations.partition import LocalMatrix, LocalPedigree, Partition
 from henderson.kernels import records as record_kernels
@@ -61,8 +62,7 @@ def triplet_count(operator: Operator) -> int:
 
 def assemble(operator: Operator) -> Assembled:
     """Return C and the right-hand side. Memory: `BYTES_PER_TRIPLET` for each of `triplet_count` at most."""
-    number = _number(operator)
-    n = operator.design.n_equations
+    number, n = number_equations(operator.design)
     parts: list[Triplets] = []
     for partition in operator.partitions:
         of = _equation_of_element(partition, number)
@@ -98,15 +98,22 @@ def local_matrix(operator: Operator, partition: Partition) -> csr_array:
     return total
 
 
-def _number(operator: Operator) -> list[NDArray[np.int64]]:
+def number_equations(design: Design, *, pinned: bool = True) -> tuple[list[NDArray[np.int64]], int]:
+    """Return the row of C of each (level, position) per group, -1 where it is left out, and the number of rows.
+
+    Without `pinned` the equations that are held at zero are left out, too.
+    """
     numbers = []
     first = 0
-    for group, kept in zip(operator.design.groups, operator.design.kept, strict=True):
-        mask = np.ones((group.n_levels, group.width), np.bool_) if kept is None else kept
+    for g, (group, kept) in enumerate(zip(design.groups, design.kept, strict=True)):
+        mask = np.ones((group.n_levels, group.width), np.bool_) if kept is None else kept.copy()
+        for held, level, position in () if pinned else design.pinned:
+            if held == g:
+                mask[level, position] = False
         rank = np.cumsum(mask.ravel()).reshape(mask.shape)
         numbers.append(np.where(mask, first + rank - 1, -1).astype(np.int64))
         first += int(mask.sum())
-    return numbers
+    return numbers, first
 
 
 def _equation_of_element(partition: Partition, number: list[NDArray[np.int64]]) -> NDArray[np.int64]:

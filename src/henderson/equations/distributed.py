@@ -6,7 +6,7 @@ the columns of X are known to all: which of them are kept (one byte each) and th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +72,8 @@ def take_share(spec: ModelSpec, store: Path, communicator: Communicator) -> Shar
     data, bounds = share_of_store(store, communicator)
     design = full_rank_with_groups(build_design(spec, data, communicator), spec, data, communicator)
     ranges = _ranges(design, bounds, communicator.rank)
+    before = communicator.gather_all(design.n_records)[: communicator.rank]
+    design = replace(design, first_record=sum(before))
     piece = Piece((0, design.n_records), ranges)
     uses = level_uses(design, data, piece)
     owners = [_owners(use, communicator) for use in uses]

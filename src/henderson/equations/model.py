@@ -129,6 +129,7 @@ class Design:
     groups. dropped: the dependent columns that were left out, as (group, level, position).
     pinned: equations of genetic groups in a relationship matrix that are held at 0, as (group, level, position).
     residuals: Sigma of every residual class; residual_classes: their levels, one empty text if there are no classes.
+    first_record: number of the first record here among those of all processes.
     """
 
     traits: tuple[str, ...]
@@ -144,6 +145,7 @@ class Design:
     kept: tuple[NDArray[np.bool_] | None, ...] = ()
     dropped: tuple[tuple[int, int, int], ...] = field(default=())
     pinned: tuple[tuple[int, int, int], ...] = ()
+    first_record: int = 0
 
     @property
     def n_records(self) -> int:

@@ -8,14 +8,15 @@ value of S'Gamma_i^-1 S, S being s as a table of levels by positions, is the tra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cholesky
 
 from henderson.equations.columns import ColumnOperator
+from henderson.equations.model import Group
 from henderson.equations.operator import Operator
 from henderson.equations.partition import LocalMatrix, LocalPedigree
 from henderson.errors import NotSupportedError
@@ -38,11 +39,11 @@ class Forms:
     residual: Floats
 
 
-def sample_right_hand_sides(columns: ColumnOperator, seed: int, first_record: Sequence[int] | None = None) -> Vectors:
+def sample_right_hand_sides(columns: ColumnOperator, seed: int) -> Vectors:
     """Return `columns.n_columns` random right-hand sides with covariance C, at most 64. **Collective**.
 
     The same `seed` gives the same vectors for any cut into partitions; common seeds at other variances give samples
-    that move smoothly with them. first_record: the number of each partition's first record among all.
+    that move smoothly with them.
     """
     if columns.n_columns > kernels.COLUMNS:
         raise ValueError(f"{columns.n_columns} columns, more than {kernels.COLUMNS}: use several seeds")
@@ -56,7 +57,7 @@ def sample_right_hand_sides(columns: ColumnOperator, seed: int, first_record: Se
     def add(p: int) -> None:
         partition = operator.partitions[p]
         r = partition.records
-        start = r.start if first_record is None else first_record[p]
+        start = design.first_record + r.start
         kernels.record_samples(
             word, start, r.slots, r.pattern, r.weights, factors, n_traits, operator.terms, r.coefficients, out[p]
         )
@@ -66,7 +67,7 @@ def sample_right_hand_sides(columns: ColumnOperator, seed: int, first_record: Se
                 continue
             factor = cholesky(inverse, lower=True)
             relationship = partition.relationship[g]
-            stream, width, first = g + 1, local.width, local.first_owned
+            stream, width, first = stream_of(design.groups[g]), local.width, local.first_owned
             if isinstance(relationship, LocalPedigree):
                 own = (relationship.sire, relationship.dam, relationship.precision)
                 kernels.pedigree_samples(word, stream, width, first, local.start, *own, factor, out[p])
@@ -122,7 +123,7 @@ def quadratic_forms(columns: ColumnOperator, x: Vectors) -> Forms:
     return Forms(tuple(random), whole[-1] * (observed[:, :, None] & observed[:, None, :]))
 
 
-def cross_forms(columns: ColumnOperator, x: Vectors, seed: int, first_record: Sequence[int] | None = None) -> Forms:
+def cross_forms(columns: ColumnOperator, x: Vectors, seed: int) -> Forms:
     """Return other forms with the expected values of `quadratic_forms`, of the solutions `x` of the samples of `seed`.
 
     S'Gamma^-1/2 Z F' Sigma instead of S'Gamma^-1 S, F F' = Sigma^-1: linear in the solutions, a Hutchinson estimate
@@ -141,7 +142,7 @@ def cross_forms(columns: ColumnOperator, x: Vectors, seed: int, first_record: Se
         for g, local in enumerate(partition.layout.groups):
             form = np.zeros((k, local.width, local.width))
             relationship = partition.relationship[g]
-            where = (word, g + 1, local.width, local.first_owned)
+            where = (word, stream_of(design.groups[g]), local.width, local.first_owned)
             if operator.sigma_inverse[g] is None:
                 pass
             elif isinstance(relationship, LocalPedigree):
@@ -152,7 +153,7 @@ def cross_forms(columns: ColumnOperator, x: Vectors, seed: int, first_record: Se
             else:
                 kernels.level_crosses(*where, local.owned_levels(), x[p], form)
             found.append(form)
-        start = r.start if first_record is None else first_record[p]
+        start = design.first_record + r.start
         residual = np.zeros((k, len(design.patterns.observed), n_traits, n_traits))
         kernels.record_crosses(
             word, start, n_traits, r.slots, r.pattern, r.weights, operator.terms, r.coefficients, x[p], residual
@@ -173,7 +174,7 @@ def cross_forms(columns: ColumnOperator, x: Vectors, seed: int, first_record: Se
     return Forms(tuple(random), residual)
 
 
-def sign_forms(columns: ColumnOperator, seed: int, first_record: Sequence[int] | None = None) -> Forms:
+def sign_forms(columns: ColumnOperator, seed: int) -> Forms:
     """Return Z'Z of every random group, and of the records by pattern; expected: counts times I. **Collective**."""
     operator = columns.operator
     design = operator.design
@@ -186,10 +187,10 @@ def sign_forms(columns: ColumnOperator, seed: int, first_record: Sequence[int] |
         for g, local in enumerate(partition.layout.groups):
             form = np.zeros((k, local.width, local.width))
             if operator.sigma_inverse[g] is not None:
-                kernels.level_sign_forms(word, g + 1, local.width, local.owned_levels(), form)
+                kernels.level_sign_forms(word, stream_of(design.groups[g]), local.width, local.owned_levels(), form)
             found.append(form)
         r = partition.records
-        start = r.start if first_record is None else first_record[p]
+        start = design.first_record + r.start
         residual = np.zeros((k, len(design.patterns.observed), n_traits, n_traits))
         kernels.record_sign_forms(word, start, r.pattern, residual)
         return [*found, residual]
@@ -198,6 +199,11 @@ def sign_forms(columns: ColumnOperator, seed: int, first_record: Sequence[int] |
     sums = [operator.exchange.sum_arrays([each[g] for each in parts]) for g in range(len(parts[0]))]
     random = (None if i is None else sums[g] for g, i in enumerate(operator.sigma_inverse))
     return Forms(tuple(random), sums[-1])
+
+
+def stream_of(group: Group) -> int:
+    """Return the number of the signs of a random group, by its name: the same in models with more or fewer groups."""
+    return crc32(group.name.encode()) + 1  # 0: of the records
 
 
 def residual_factors(operator: Operator) -> Floats:

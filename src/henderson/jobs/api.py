@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     import xarray
 
 
+ALGORITHMS = ("ai", "em", "mc-ai", "mc-em", "auto")
+
+
 @dataclass(frozen=True)
 class Result:
     """What a run found. `record` is the content of `run.json`."""
@@ -108,7 +111,7 @@ def reml(
     threads: int | None = None,
     **options: Any,
 ) -> Fit:
-    """Return the fit of variance components by exact average information REML or ML.
+    """Return the fit of variance components by REML or ML: exact, or by Monte Carlo where that is too dear.
 
     ``reml("model.toml")`` fits the model of a parameter file (TOML, or lmt's XML). Otherwise:
 
@@ -128,7 +131,8 @@ def reml(
         User relationship matrices by name: DataFrames with the ids as index and columns, or files; with ``inverse``
         as ``{"K": {"file": frame, "inverse": True}}``.
     method
-        ``REML``, or ``ML`` (lme4's REML = FALSE).
+        ``REML``, or ``ML`` (lme4's REML = FALSE), both exact; or an algorithm of REML: ``ai`` (exact), ``em`` (exact),
+        ``mc-ai`` (Monte Carlo, any size), ``mc-em`` (Monte Carlo, for many parameters), ``auto``.
     start
         ``"data"``, ``"simpler"`` (diagonal, then bivariate models first), or start values by variance.
     variance
@@ -144,7 +148,7 @@ def reml(
     threads
         Threads; None: all cores.
     options
-        Further options of the job: max_rounds, rtol, REML.
+        Further options of the job: max_rounds, rtol, REML; of Monte Carlo mc_error, samples, most_samples, seed.
 
     Raises
     ------
@@ -159,8 +163,10 @@ def reml(
             f'reml: start= must be "data", "simpler" or start values by variance, {{"S": [[1.0]]}}, not '
             f"{type(start).__name__}"
         )
+    if method in ALGORITHMS:
+        options["method"], method = method, "REML"
     if method not in ("REML", "ML"):
-        raise UsageError(f"{unknown('method', str(method), ('REML', 'ML'))}; the algorithm is exact AI-REML")
+        raise UsageError(unknown("method", str(method), ("REML", "ML", *ALGORITHMS)))
     if data is None:
         given = {"random": random, "residual": residual, "pedigree": pedigree, "matrix": matrix, "variance": variance}
         if "~" in str(fixed) or any(v is not None for v in given.values()):

@@ -16,7 +16,7 @@ from henderson.ingest.header import read_schema
 from henderson.ingest.run import ingest
 from henderson.jobs.fit import Fit
 from henderson.jobs.frames import File, matrix_tables, numbered_classes, pedigree_tables, plain, records_table
-from henderson.jobs.reml import options_of
+from henderson.jobs.reml import at_loglik, options_of
 from henderson.jobs.run import Settings, run, understand
 from henderson.language.jobs import make_job
 from henderson.language.load import load_tables
@@ -114,7 +114,5 @@ def _fit(spec: ModelSpec, folder: Path, threads: int | None) -> Fit:
     ingest(spec, store, workers=threads or os.cpu_count() or 1)
     fit = fit_reml(spec, open_store(store), options=replace(options_of(spec.jobs[0]), threads=threads))
     if not fit.stop_reason.converged:
-        raise NotConvergedError(
-            f"REML stopped after {fit.rounds} rounds at a log-likelihood of {fit.loglik:.4f}: {fit.stop_reason.value}"
-        )
+        raise NotConvergedError(f"REML stopped after {fit.rounds} rounds{at_loglik(fit)}: {fit.stop_reason.value}")
     return Fit(fit)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,17 @@ import numpy as np
 from henderson.errors import NotConvergedError
 from henderson.language.spec import JobSpec, ModelSpec
 from henderson.reml.fit import fit_reml
-from henderson.reml.result import RemlFit, RemlOptions, Round
+from henderson.reml.result import RemlFit, RemlOptions, Round, Sampling
 from henderson.results.stages import available_bytes
+from henderson.results.variances import finite
 from henderson.solvers.report import SolveReport, StopReason
 from henderson.solvers.solutions import Solutions
 from henderson.store.model_data import ModelData
 
 CHECKPOINT = "reml.checkpoint.json"
+UNUSED = ("rtol", "convtype", "burnin", "chains", "sampler")  # by Monte Carlo rounds
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -32,14 +38,23 @@ def options_of(job: JobSpec, out: Path | None = None) -> RemlOptions:
     """Return the options of a reml job; its checkpoint lies in `out`."""
     rounds, tolerance = job.get("max_rounds"), job.get("rtol")
     start = job.get("start", "given")
+    names = {"samples": "samples", "most_samples": "most", "mc_error": "mc_error", "seed": "seed"}
+    names |= {"solver_rtol": "solver_rtol", "solver_max_it": "solver_max_it"}
+    sampling: dict[str, Any] = {ours: v for name, ours in names.items() if (v := job.get(name)) is not None}
+    method = job.get("method", "ai")
+    assert method in ("ai", "em", "mc-ai", "mc-em", "auto")
+    if method in ("mc-ai", "mc-em"):
+        for name in [n for n in UNUSED if job.get(n) is not None]:
+            log.warning("job 'reml': %s is not used, rounds end by their Monte Carlo error (mc_error, samples)", name)
     return RemlOptions(
-        method="em" if job.get("method") == "em" else "ai",
+        method=method,  # type: ignore[arg-type]
         reml=job.get("REML", True) is not False,
         max_rounds=int(rounds) if isinstance(rounds, int) else RemlOptions.max_rounds,
         tolerance=float(tolerance) if isinstance(tolerance, float) else RemlOptions.tolerance,
         start=start if start in ("data", "simpler") else "given",  # type: ignore[arg-type]
         checkpoint=None if out is None else str(out / CHECKPOINT),
         memory=available_bytes(),
+        sampling=Sampling(**sampling),
     )
 
 
@@ -67,43 +82,46 @@ def solutions_of(fit: RemlFit) -> FittedSolutions:
     reason = StopReason.DIRECT if fit.stop_reason.converged else StopReason.MAX_ITERATIONS
     values = [np.zeros((g.n_levels, g.width)) for g in fit.design.groups]
     report = SolveReport(values, reason, fit.rounds, 0.0)
-    return FittedSolutions(fit.solutions, fit.dropped, report, len(fit.covariance), (), fit.design, fit)
+    return FittedSolutions(fit.solutions, fit.dropped, report, fit.n_equations, (), fit.design, fit)
 
 
 def reml_record(job: JobSpec, solutions: FittedSolutions) -> dict[str, Any]:
     """Return the entry of a reml job in `run.json`."""
     fit = solutions.fit
+    ordering = {} if fit.ordering is None else {"ordering": asdict(fit.ordering)}
     return {
         "job": job.name,
         "method": fit.method,
-        "equations": fit.ordering.n_equations,
-        "ordering": {
-            "name": fit.ordering.name,
-            "nnz": fit.ordering.nnz,
-            "nnz_factor": fit.ordering.nnz_factor,
-            "flops": fit.ordering.flops,
-        },
+        "algorithm": fit.algorithm,
+        "equations": fit.n_equations,
+        **ordering,
         "rounds": fit.rounds,
         "stop_reason": fit.stop_reason.value,
-        "loglik": fit.loglik,
+        "loglik": finite(fit.loglik),
         "history": [
             {
-                "loglik": r.loglik,
+                "loglik": finite(r.loglik),
                 "parameters": list(r.parameters),
                 "step": r.step,
                 "decrement": r.decrement,
                 "seconds": r.seconds,
             }
+            | ({} if r.noise is None else asdict(r.noise))
             for r in fit.history
         ],
         "dropped": [[d.factor, d.subfactor, d.level] for d in fit.dropped],
     }
 
 
+def at_loglik(fit: RemlFit) -> str:
+    """Return where the log-likelihood is, nothing where it is not known."""
+    return "" if math.isnan(fit.loglik) else f" at a log-likelihood of {fit.loglik:.4f}"
+
+
 def reml_failure(solutions: FittedSolutions, out: Path) -> NotConvergedError:
     """Return what is raised for rounds that did not converge."""
     fit = solutions.fit
     return NotConvergedError(
-        f"job 'reml' stopped after {fit.rounds} rounds at a log-likelihood of {fit.loglik:.4f}: "
+        f"job 'reml' stopped after {fit.rounds} rounds{at_loglik(fit)}: "
         f"{fit.stop_reason.value}; run.json in {out} has its history, {CHECKPOINT} its last values"
     )

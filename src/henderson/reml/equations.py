@@ -6,13 +6,14 @@ every contribution beside it. The same places read the traces from the selected 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array, csc_array, eye_array, tril
 
+from henderson.equations.assembly import number_equations
 from henderson.equations.model import Covariance, Design
 from henderson.kernels import reml_records as kernels
 from henderson.pedigree.transform import inverse_relationship, n_fixed_groups
@@ -22,6 +23,7 @@ from henderson.store.model_data import ModelData
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Masks = Sequence[NDArray[np.bool_]]
+LogDeterminant = Callable[[csc_array], float]
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ class EquationPattern:
 
 
 def build_pattern(
-    design: Design, data: ModelData, couplings: Masks, residual_couplings: Masks, log_determinant: object
+    design: Design, data: ModelData, couplings: Masks, residual_couplings: Masks, log_determinant: LogDeterminant
 ) -> EquationPattern:
     """Return the pattern of C.
 
@@ -103,7 +105,7 @@ def build_pattern(
     residual class. log_determinant: function of a symmetric positive definite CSC matrix. Memory: 4 bytes for each pair
     of terms of each record, 8 while the pattern is sorted.
     """
-    number, n = number_equations(design)
+    number, n = number_equations(design, pinned=False)
     equation = np.empty((design.n_records, len(design.terms)), np.int32)
     for k, term in enumerate(design.terms):
         slot = design.slots[term.slot]
@@ -155,30 +157,15 @@ def build_pattern(
     return EquationPattern(design, n, tuple(number), indptr, indices, records, gammas)
 
 
-def number_equations(design: Design) -> tuple[list[Ints], int]:
-    """Return the row of C of each (level, position) per group, -1 where it is left out, and the number of rows."""
-    numbers = []
-    first = 0
-    for g, (group, kept) in enumerate(zip(design.groups, design.kept, strict=True)):
-        mask = np.ones((group.n_levels, group.width), np.bool_) if kept is None else kept
-        for pinned, level, position in design.pinned:
-            if pinned == g:
-                mask[level, position] = False
-        rank = np.cumsum(mask.ravel()).reshape(mask.shape)
-        numbers.append(np.where(mask, first + rank - 1, -1).astype(np.int64))
-        first += int(mask.sum())
-    return numbers, first
-
-
 def _gamma_inverse(
-    covariance: Covariance, data: ModelData, n_levels: int, log_determinant: object
+    covariance: Covariance, data: ModelData, n_levels: int, log_determinant: LogDeterminant
 ) -> tuple[csc_array | None, float]:
     """Return Gamma^-1, None for the identity, and log |Gamma|."""
     if covariance.kind == "identity" or covariance.name is None:
         return None, 0.0
     if covariance.kind == "matrix":
         inverse = csc_array(data.matrices[covariance.name].inverse)
-        return inverse, -log_determinant(inverse)  # type: ignore[operator]
+        return inverse, -log_determinant(inverse)
     pedigree = data.pedigrees[covariance.name]
     return inverse_relationship(pedigree), pedigree_log_determinant(pedigree)
 

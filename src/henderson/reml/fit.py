@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,11 +14,12 @@ from henderson.equations.model import Design
 from henderson.errors import ModelError, ResourceError
 from henderson.language.spec import ModelSpec
 from henderson.reml.checkpoint import label_of, read_checkpoint
+from henderson.reml.fit_sampled import fit_sampled
 from henderson.reml.inference import function_value, infer
 from henderson.reml.likelihood import Likelihood, Point
 from henderson.reml.optimise import Callback, Climb, climb
 from henderson.reml.result import Ordering, RemlFit, RemlOptions, RemlStop
-from henderson.reml.setup import Problem, estimates, set_up
+from henderson.reml.setup import Problem, estimates, set_up, with_covariances
 from henderson.reml.simpler import simpler_starts
 from henderson.solvers.cholesky import Symbolic
 from henderson.solvers.solutions import SubfactorSolutions, by_subfactor, dropped_columns
@@ -29,6 +30,7 @@ Key = tuple[str, str | None]
 
 QUICK_ROUNDS, QUICK_TOLERANCE = 25, 1e-3  # of fits for start values
 WORTH_A_LINE = 1e10  # flops
+AFFORDABLE = 3e11  # flops of a factorisation up to which method auto is exact: less than some minutes a fit
 
 log = logging.getLogger(__name__)
 DEFAULTS = RemlOptions()
@@ -39,7 +41,7 @@ __all__ = ["Callback", "RemlFit", "RemlOptions", "RemlStop", "fit_reml"]
 def fit_reml(
     spec: ModelSpec, data: ModelData, *, options: RemlOptions = DEFAULTS, callback: Callback | None = None
 ) -> RemlFit:
-    """Return the estimates of every parameter that is not held, by average information REML (or ML).
+    """Return the estimates of every parameter that is not held, by REML (or ML): exact, or by Monte Carlo.
 
     The caller has to look at `stop_reason`: rounds that did not converge return where they are, and say so.
 
@@ -60,11 +62,21 @@ def fit_reml(
         There is nothing to estimate from, or the likelihood cannot be computed at the start values.
 
     """
+    if options.sampled:
+        return fit_sampled(spec, data, options=options, callback=callback)
     if options.start == "simpler":
         spec = simpler_starts(spec, _quick_fit(data, options))
     problem = set_up(spec, data, reml=options.reml, from_data=options.start == "data")
     for name, text in spec.functions:  # before the rounds, not after them
         function_value(text, name, problem.keys, problem.starts)
+    if options.method == "auto":
+        symbolic, n = problem.likelihood.factor.symbolic, problem.design.n_equations
+        if (why := too_dear(symbolic, options.memory)) is not None and options.reml:
+            log.info("%s: Monte Carlo REML", why)
+            del problem
+            return fit_sampled(spec, data, options=replace(options, method="mc-ai"), callback=callback)
+        log.info("%d equations, %.1f GFlop a factorisation: exact REML", n, symbolic.flops / 1e9)
+        options = replace(options, method="ai")
     check_memory(problem.likelihood.factor.symbolic, options.memory)
     label = label_of(problem) if options.checkpoint else ""
     before = read_checkpoint(Path(options.checkpoint), label) if options.checkpoint else None
@@ -92,6 +104,15 @@ def _quick_fit(data: ModelData, options: RemlOptions) -> Callable[[ModelSpec], d
     return fit
 
 
+def too_dear(symbolic: Symbolic, limit: int | None) -> str | None:
+    """Return why the equations are not factored, None if they should be."""
+    if limit is not None and symbolic.bytes > limit:
+        return f"the factor would take {symbolic.bytes / 2**30:.1f} GiB, {limit / 2**30:.1f} GiB are there"
+    if symbolic.flops > AFFORDABLE:
+        return f"a factorisation would take {symbolic.flops / 1e9:,.0f} GFlop, more than {AFFORDABLE / 1e9:,.0f}"
+    return None
+
+
 def check_memory(symbolic: Symbolic, limit: int | None) -> None:
     """Log what the factor will take; raise `ResourceError` with the estimate if that is more than `limit` bytes."""
     sentence = (
@@ -110,7 +131,7 @@ def check_memory(symbolic: Symbolic, limit: int | None) -> None:
 def _fit(spec: ModelSpec, data: ModelData, problem: Problem, found: Climb, options: RemlOptions) -> RemlFit:
     likelihood, point = problem.likelihood, found.point
     inference = infer(spec, likelihood, problem.keys, problem.structures, found.phis, point)
-    design = _with_estimates(problem.design, point.sigmas)
+    design = with_covariances(problem.design, point.sigmas)
     free = [p for p in inference.parameters if p.constraint in ("free", "boundary")]
     return RemlFit(
         spec=estimates(spec, problem.keys, point.sigmas),
@@ -125,15 +146,17 @@ def _fit(spec: ModelSpec, data: ModelData, problem: Problem, found: Climb, optio
         history=tuple(found.history),
         functions=inference.functions,
         design=design,
-        data=data,
         solutions=_solutions(design, likelihood, point),
         dropped=dropped_columns(design),
         number=likelihood.pattern.number,
+        n_equations=likelihood.pattern.n,
         n_observations=likelihood.n_observations,
         rank=likelihood.n_fixed,
         method="REML" if options.reml else "ML",
+        algorithm=options.method,
         ordering=_ordering(likelihood),
-        factor=likelihood.factor,
+        held=data,
+        inverse=likelihood.factor.solve,
     )
 
 
@@ -141,15 +164,6 @@ def _ordering(likelihood: Likelihood) -> Ordering:
     symbolic = likelihood.factor.symbolic
     n, nnz = likelihood.pattern.n, likelihood.factor.nnz
     return Ordering(symbolic.ordering, n, nnz, symbolic.nnz_factor, symbolic.flops)
-
-
-def _with_estimates(design: Design, sigmas: Sequence[Floats]) -> Design:
-    """Return the design with the estimates as its covariance matrices."""
-    groups, rest = [], iter(sigmas)
-    for group in design.groups:
-        covariance = group.covariance
-        groups.append(group if covariance is None else replace(group, covariance=replace(covariance, sigma=next(rest))))
-    return replace(design, groups=tuple(groups), residuals=tuple(rest))
 
 
 def _solutions(design: Design, likelihood: Likelihood, point: Point) -> tuple[SubfactorSolutions, ...]:

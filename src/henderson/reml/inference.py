@@ -5,8 +5,9 @@ At a singular Sigma only directions that keep its rank have standard errors; wha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,32 +15,50 @@ from numpy.typing import NDArray
 from henderson.errors import ModelError
 from henderson.language.functions import evaluate_function
 from henderson.language.spec import RESIDUAL, ModelSpec
-from henderson.reml.likelihood import Likelihood, Point
 from henderson.reml.likelihood import information as complete_information
+from henderson.reml.optimise import HasGradients, Information
 from henderson.reml.result import Constraint, FunctionValue, Parameter, SigmaEstimate
 from henderson.reml.structures import Element, Structure
 
 Floats = NDArray[np.float64]
 Key = tuple[str, str | None]
+Noise = Callable[[Sequence[Floats]], Floats]
 
 BLIND = 1e-10  # information on a direction, relative to that of one observed level, below which there is none
 CONFOUNDED = 1e-9  # eigenvalue of the scaled average information below which a direction has no information
 
 
+class Located(HasGradients, Protocol):
+    """A point that knows where it is."""
+
+    sigmas: list[Floats]
+
+
+P = TypeVar("P", bound=Located)
+
+
 @dataclass(frozen=True)
 class Inference:
-    """What is known about the estimates; `covariance` is that of `parameters`."""
+    """What is known about the estimates; covariance: of `parameters`; mc_covariance: of their Monte Carlo errors."""
 
     parameters: tuple[Parameter, ...]
     covariance: Floats
+    mc_covariance: Floats | None
     sigma: dict[Key, SigmaEstimate]
     functions: dict[str, FunctionValue]
 
 
 class _Delta:
-    """Directions of every Sigma with the covariance of the steps along them."""
+    """Directions of every Sigma, the covariance of the steps along them, and that of their Monte Carlo errors."""
 
-    def __init__(self, likelihood: Likelihood, structures: Sequence[Structure], phis: Sequence[Floats], point: Point):
+    def __init__(
+        self,
+        likelihood: Information[P],
+        structures: Sequence[Structure],
+        phis: Sequence[Floats],
+        point: P,
+        noise: Noise | None,
+    ) -> None:
         self.directions = [s.tangents(phi) for s, phi in zip(structures, phis, strict=True)]
         self.first = np.cumsum([0, *(len(d) for d in self.directions)])
         information = likelihood.average_information(point, self.directions)
@@ -54,6 +73,9 @@ class _Delta:
         self.covariance = half @ half.T
         self._lost = vectors[:, ~kept] / root[:, None]
         self._root = root
+        self.sampled: Floats | None = None
+        if noise is not None:
+            self.sampled = self.covariance @ noise(self.directions) @ self.covariance
 
     def slopes(self, block: int, gradient: Floats) -> Floats:
         """Return the derivatives along all directions of a value with this gradient by Sigma of `block`."""
@@ -75,6 +97,10 @@ class _Delta:
             return float("nan")
         return float(np.sqrt(max(0.0, slopes @ self.covariance @ slopes)))
 
+    def sampling_error(self, slopes: Floats) -> float | None:
+        """Return the Monte Carlo error of a value, None if nothing was sampled."""
+        return None if self.sampled is None else float(np.sqrt(max(0.0, float(slopes @ self.sampled @ slopes))))
+
 
 def _of_one_level(structure: Structure, sigma: Floats, directions: Floats) -> Floats:
     """Return the information along each direction if one level were seen, blunted by the phenotypic scale."""
@@ -84,24 +110,26 @@ def _of_one_level(structure: Structure, sigma: Floats, directions: Floats) -> Fl
 
 def infer(
     spec: ModelSpec,
-    likelihood: Likelihood,
+    likelihood: Information[P],
     keys: Sequence[Key],
     structures: Sequence[Structure],
     phis: Sequence[Floats],
-    point: Point,
+    point: P,
+    noise: Noise | None = None,
 ) -> Inference:
-    """Return parameters, matrices and functions with their standard errors at `point`, evaluated last."""
-    delta = _Delta(likelihood, structures, phis, point)
+    """Return parameters, matrices and functions with their standard errors at `point`, evaluated last.
+
+    noise: the Monte Carlo covariance of the gradient along directions of every Sigma, None if it is exact.
+    """
+    delta = _Delta(likelihood, structures, phis, point, noise)
     parameters: list[Parameter] = []
     slopes: list[Floats] = []
     sigma: dict[Key, SigmaEstimate] = {}
     for block, (key, structure) in enumerate(zip(keys, structures, strict=True)):
         value = point.sigmas[block]
         singular = _boundary(structure, value)
-        errors, correlation, correlation_errors = _matrices(delta, block, structure, value, singular)
-        sigma[key] = SigmaEstimate(
-            _positions(spec, key[0], structure.size), value, errors, correlation, correlation_errors
-        )
+        sigma[key] = _matrices(delta, block, structure, value, singular, _positions(spec, key[0], structure.size))
+        correlation = sigma[key].correlation
         for e in structure.elements():
             held = e.fixed or singular[e.row, e.col]
             slope = delta.slopes(block, _gradient(value, e.row, e.col, e.kind == "correlation"))
@@ -117,13 +145,15 @@ def infer(
                     None if np.isnan(error) else error,
                     _constraint(e, bool(singular[e.row, e.col]), delta.blind(slope)),
                     key[1],
+                    None if np.isnan(error) else delta.sampling_error(slope),
                 )
             )
             slopes.append(slope if not np.isnan(error) else 0.0 * slope)
     joint = np.array(slopes).reshape(len(parameters), -1)
     singular_of = [_boundary(s, v) for s, v in zip(structures, point.sigmas, strict=True)]
     functions = {name: _function(text, name, delta, keys, point.sigmas, singular_of) for name, text in spec.functions}
-    return Inference(tuple(parameters), joint @ delta.covariance @ joint.T, sigma, functions)
+    sampled = None if delta.sampled is None else joint @ delta.sampled @ joint.T
+    return Inference(tuple(parameters), joint @ delta.covariance @ joint.T, sampled, sigma, functions)
 
 
 def _constraint(e: Element, boundary: bool, blind: bool) -> Constraint:
@@ -159,22 +189,31 @@ def _gradient(sigma: Floats, i: int, j: int, correlation: bool) -> Floats:
 
 
 def _matrices(
-    delta: _Delta, block: int, structure: Structure, sigma: Floats, singular: NDArray[np.bool_]
-) -> tuple[Floats, Floats, Floats]:
-    """Return standard errors of the elements, the correlations and their standard errors."""
+    delta: _Delta,
+    block: int,
+    structure: Structure,
+    sigma: Floats,
+    singular: NDArray[np.bool_],
+    positions: tuple[str, ...],
+) -> SigmaEstimate:
+    """Return a matrix with standard errors of its elements and correlations, and Monte Carlo errors of the former."""
     n = structure.size
     deviation = np.sqrt(np.diag(sigma))
     correlation = np.clip(sigma / np.outer(deviation, deviation), -1.0, 1.0)
     errors, correlation_errors = np.full((n, n), np.nan), np.full((n, n), np.nan)
+    sampled = None if delta.sampled is None else np.full((n, n), np.nan)
     for i in range(n):
         for j in range(i + 1):
             if singular[i, j]:
                 continue
-            errors[i, j] = errors[j, i] = delta.error(delta.slopes(block, _gradient(sigma, i, j, False)))
+            slope = delta.slopes(block, _gradient(sigma, i, j, False))
+            errors[i, j] = errors[j, i] = delta.error(slope)
+            if sampled is not None and not np.isnan(errors[i, j]):
+                sampled[i, j] = sampled[j, i] = delta.sampling_error(slope)
             if i != j:
                 slope = delta.slopes(block, _gradient(sigma, i, j, True))
                 correlation_errors[i, j] = correlation_errors[j, i] = delta.error(slope)
-    return errors, correlation, correlation_errors
+    return SigmaEstimate(positions, sigma, errors, correlation, correlation_errors, sampled)
 
 
 def function_value(text: str, name: str, keys: Sequence[Key], sigmas: Sequence[Floats]) -> float:
@@ -220,7 +259,9 @@ def _function(
             up, down = list(sigmas), list(sigmas)
             up[block], down[block] = sigmas[block] + h * d, sigmas[block] - h * d
             slopes[delta.first[block] + k] = (value(up) - value(down)) / (2.0 * h)
-    return FunctionValue(at, delta.error(slopes) if np.all(np.isfinite(slopes)) else float("nan"))
+    if not np.all(np.isfinite(slopes)):
+        return FunctionValue(at, float("nan"))
+    return FunctionValue(at, delta.error(slopes), delta.sampling_error(slopes))
 
 
 def _positions(spec: ModelSpec, variance: str, size: int) -> tuple[str, ...]:

@@ -8,13 +8,12 @@ of covariance matrices: the gradient is a smooth function of them, and its root 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from henderson.equations.columns import ColumnOperator
-from henderson.equations.model import Design
 from henderson.equations.operator import Operator
 from henderson.equations.samples import (
     Forms,
@@ -24,16 +23,19 @@ from henderson.equations.samples import (
     sample_right_hand_sides,
     sign_forms,
 )
-from henderson.errors import ModelError
+from henderson.errors import HendersonError, ModelError
 from henderson.kernels import working as kernels
 from henderson.partitions.exchange import Vectors
 from henderson.reml.likelihood import information
+from henderson.reml.sampled_setup import records_by_pattern, residuals
+from henderson.reml.setup import with_covariances
 from henderson.solvers.pcg_columns import pcg_columns
 from henderson.solvers.preconditioner import BlockPreconditioner
 
 Floats = NDArray[np.float64]
 
 BATCH = 32  # samples solved side by side
+INFORMATION_RTOL = 1e-4  # of the solves that the average information is made of
 
 
 @dataclass
@@ -41,7 +43,8 @@ class SampledPoint:
     """What is known at one set of covariance matrices: `sigmas` of the random groups, then of the residual classes.
 
     gradients: by every Sigma; noise: the part of each sample, (n_samples, size, size); x: solutions of the records;
-    samples: those of the samples, in batches; e: residuals per partition.
+    samples: those of the samples, in batches; e: residuals per partition; products: of C with all columns of a solve;
+    quadratic: y'P y; answers: solutions of the last working variates.
     """
 
     sigmas: list[Floats]
@@ -53,6 +56,17 @@ class SampledPoint:
     gradients: list[Floats] = field(default_factory=list)
     noise: list[Floats] = field(default_factory=list)
     products: int = 0
+    quadratic: float = 0.0
+    answers: Vectors | None = None
+
+    def rescaled(self, factor: float) -> SampledPoint:
+        """Return where solves at `factor` times all covariance matrices may start: their solutions are these."""
+        samples = [[np.sqrt(factor) * v for v in batch] for batch in self.samples]
+        return SampledPoint([], self.operator, self.preconditioner, self.x, samples, self.e)
+
+
+class UnsolvedError(HendersonError):
+    """A solve of the rounds did not converge."""
 
 
 class SampledLikelihood:
@@ -66,29 +80,46 @@ class SampledLikelihood:
         Vectors of random signs; they are solved in batches of `BATCH`, the first together with the records.
     seed
         Of the signs; for the same seed everything is the same in every run, for any number of partitions.
-    rtol
+    rtol, max_it
         Of all solves.
+    memory
+        Bytes, of all processes together; solutions of samples that would take more than a quarter are not kept to start
+        the next solves from.
 
     """
 
-    reml = True
-    most_samples = 1024
-
-    def __init__(self, operator: Operator, *, n_samples: int = 16, seed: int = 1, rtol: float = 1e-6) -> None:
+    def __init__(
+        self,
+        operator: Operator,
+        *,
+        n_samples: int = 16,
+        seed: int = 1,
+        rtol: float = 1e-6,
+        max_it: int = 5000,
+        memory: int | None = None,
+    ) -> None:
         self._base = operator
-        self.n_samples, self.seed, self.rtol = n_samples, seed, rtol
+        self.n_samples, self.seed, self.rtol, self.max_it = n_samples, seed, rtol, max_it
+        self._memory = memory
         self.groups = [g for g, group in enumerate(operator.design.groups) if group.covariance is not None]
-        patterns = operator.design.patterns
-        counts = [np.bincount(p.records.pattern, minlength=len(patterns.observed)) for p in operator.partitions]
-        self.counts = operator.exchange.sum_arrays([c.astype(np.float64) for c in counts])
+        self.counts = records_by_pattern(operator)
         sizes = [np.array(p.n_effects(), np.float64) for p in operator.partitions]
         self.n_levels = operator.exchange.sum_arrays(sizes)
-        self.n_observations = int((self.counts * patterns.observed.sum(axis=1)).sum())
+        fixed = sum(int(kept.sum()) for kept in operator.design.kept if kept is not None)
+        self.freedom = int((self.counts * operator.design.patterns.observed.sum(axis=1)).sum()) - fixed
+        lengths = [np.array([float(p.layout.n_local)]) for p in operator.partitions]
+        self._n_local = int(operator.exchange.sum_arrays(lengths)[0])
 
     def evaluate(self, sigmas: Sequence[Floats], before: SampledPoint | None = None) -> SampledPoint | None:
         """Return the point at `sigmas`, its solutions started from those of `before`; None if it is outside the space.
 
-        Cost: 1 + n_samples solves side by side, and three passes over the records.
+        Cost: 1 + n_samples solves side by side, and three passes over the records. **Collective**.
+
+        Raises
+        ------
+        UnsolvedError
+            A solve did not converge.
+
         """
         try:
             operator = Operator(
@@ -116,28 +147,32 @@ class SampledLikelihood:
                         for y, s in zip(before.x, before.samples[0], strict=True)
                     ]
             x0 = None if start is None else [_widened(v, n + first) for v in start]
-            report = pcg_columns(columns, preconditioner, rhs, rtol=self.rtol, x0=x0)
-            if not report.converged:
-                return None
-            products += report.products
-            solved = report.solution
+            solved, passes = self._solved(columns, preconditioner, rhs, self.rtol, x0)
+            products += passes
             if first:
                 x = [np.ascontiguousarray(v[:, 0]) for v in solved]
                 own = quadratic_forms(ColumnOperator(operator, 1), [v[:, None] for v in x])
                 solved = [np.ascontiguousarray(v[:, 1:]) for v in solved]
-            samples.append(solved)
+            if self._keeps(k):
+                samples.append(solved)
             signs = sign_forms(drawn, seed)
             forms.append(combined(quadratic_forms(drawn, solved), cross_forms(drawn, solved, seed), signs, operator))
         assert own is not None
-        e, squares = self._residuals(operator, x)
+        e, squares = residuals(operator, x)
         point = SampledPoint(list(sigmas), operator, preconditioner, x, samples, e, products=products)
+        point.quadratic = float(np.sum(operator.residual.reshape(squares.shape) * squares)) + sum(
+            float(np.sum(i * f[0]))
+            for i, f in zip(operator.sigma_inverse, own.random, strict=True)
+            if i is not None and f is not None
+        )
         self._differentiate(point, joined(forms), own, squares)
         return point
 
     def average_information(self, point: SampledPoint, directions: Sequence[Floats]) -> Floats:
         """Return 1/2 y'P V_k P V_l P y for the directions dSigma of every Sigma in turn, each (k, size, size).
 
-        Cost: one pass over the records, and as many solves side by side as there are directions.
+        Solves end at `INFORMATION_RTOL`, and begin with the answers of the point, if it has as many. Cost: one pass
+        over the records, and as many solves side by side as there are directions. **Collective**.
         """
         operator = point.operator
         design, parts = operator.design, operator.partitions
@@ -184,10 +219,15 @@ class SampledLikelihood:
         products = lower + np.tril(lower, -1).T
         operator.exchange.reverse_add(out)
         columns.blank(out)
-        report = pcg_columns(columns, point.preconditioner, out, rtol=self.rtol)
-        point.products += report.products
+        start = point.answers
+        if start is not None and start[0].shape[1] != total:
+            start = None
+        rtol = max(self.rtol, INFORMATION_RTOL)
+        solved, passes = self._solved(columns, point.preconditioner, out, rtol, start)
+        point.products += passes
+        point.answers = solved
         owned = operator.n_owned
-        inner = [b[:n].T @ s[:n] for b, s, n in zip(out, report.solution, owned, strict=True)]
+        inner = [b[:n].T @ s[:n] for b, s, n in zip(out, solved, owned, strict=True)]
         found = 0.5 * (products - operator.exchange.sum_arrays(inner))
         return np.asarray((found + found.T) / 2.0)
 
@@ -221,32 +261,25 @@ class SampledLikelihood:
             return np.full((joint.shape[1],) * 2, np.inf)
         return np.atleast_2d(np.cov(joint.T)) / len(joint)
 
-    def _residuals(self, operator: Operator, x: Vectors) -> tuple[list[Floats], Floats]:
-        """Return residuals per partition, and sums of weight * e e' by pattern."""
-        design = operator.design
-        operator.exchange.forward(x)
+    def _solved(
+        self,
+        columns: ColumnOperator,
+        preconditioner: BlockPreconditioner,
+        rhs: Vectors,
+        rtol: float,
+        x0: Vectors | None,
+    ) -> tuple[Vectors, int]:
+        """Return the solutions, and the number of products."""
+        report = pcg_columns(columns, preconditioner, rhs, rtol=rtol, max_it=self.max_it, x0=x0)
+        if not report.converged:
+            raise UnsolvedError(report.reason.value)
+        return report.solution, report.products
 
-        def part(p: int) -> tuple[Floats, Floats]:
-            r = operator.partitions[p].records
-            e = np.empty((len(r.pattern), design.n_traits))
-            sums = np.zeros((len(design.patterns.observed), design.n_traits, design.n_traits))
-            y = np.array([trait[r.start : r.stop] for trait in design.responses])
-            kernels.residuals(
-                r.slots,
-                r.pattern,
-                r.weights,
-                design.patterns.observed,
-                operator.terms,
-                r.coefficients,
-                y,
-                x[p],
-                e,
-                sums,
-            )
-            return e, sums
-
-        parts = operator.team.run(part, operator.n_partitions)
-        return [e for e, _ in parts], operator.exchange.sum_arrays([s for _, s in parts])
+    def _keeps(self, batch: int) -> bool:
+        """Return whether the solutions of a batch are kept: there are two points at a time."""
+        if self._memory is None:
+            return True
+        return 2 * (batch + 1) * 8 * BATCH * self._n_local <= self._memory // 4
 
     def _batches(self) -> list[int]:
         """Return how many samples each batch has."""
@@ -289,16 +322,6 @@ def _widened(x: Floats, n_columns: int) -> Floats:
     out = np.zeros((len(x), n_columns))
     out[:, : x.shape[1]] = x
     return out
-
-
-def with_covariances(design: Design, sigmas: Sequence[Floats]) -> Design:
-    """Return the design with other covariance matrices: of the random groups, then of the residual classes."""
-    rest = iter(sigmas)
-    groups = tuple(
-        g if g.covariance is None else replace(g, covariance=replace(g.covariance, sigma=next(rest)))
-        for g in design.groups
-    )
-    return replace(design, groups=groups, residuals=tuple(rest))
 
 
 def combined(quadratic: Forms, cross: Forms, signs: Forms, operator: Operator) -> Forms:

@@ -101,7 +101,7 @@ def climb(
             damping = max(4.0 * damping, 0.05)
         if best is None:
             point = before
-            enough = NEARLY if _singular(structures, before.sigmas) else 1e3 * noise
+            enough = NEARLY if singular(structures, before.sigmas) else 1e3 * noise
             stop = RemlStop.CONVERGED if abs(decrement) < enough else RemlStop.NO_ASCENT
             likelihood.evaluate(before.sigmas)
             break
@@ -114,7 +114,7 @@ def climb(
         phis = split(structures, target)
         reference = np.abs(target) + 1e-3 * max(1e-300, float(np.abs(target).max()))
         change = float(np.max(np.abs(ahead) / reference))
-    if stop is RemlStop.CONVERGED and _singular(structures, point.sigmas):
+    if stop is RemlStop.CONVERGED and singular(structures, point.sigmas):
         stop = RemlStop.BOUNDARY
     return Climb(point, phis, stop, history)
 
@@ -284,5 +284,6 @@ def free_values(structures: Sequence[Structure], sigmas: Sequence[Floats]) -> tu
     )
 
 
-def _singular(structures: Sequence[Structure], sigmas: Sequence[Floats]) -> bool:
+def singular(structures: Sequence[Structure], sigmas: Sequence[Floats]) -> bool:
+    """Return whether a Sigma that is estimated lies on the boundary."""
     return any(s.n_free and s.null_directions(v).shape[1] for s, v in zip(structures, sigmas, strict=True))

@@ -1,4 +1,9 @@
-"""Rounds of Monte Carlo AI-REML: Newton steps to the root of a sampled gradient, which knows its own noise."""
+"""Rounds of Monte Carlo AI-REML: Newton steps to the root of a sampled gradient, which knows its own noise.
+
+The gradient is that of one smooth function as long as the signs stay the same, so the rise of a step is known from the
+gradients at its ends (the trapezoidal rule) and steps are damped as those of the exact method. Solves are loose while
+the root is far, and begin where those of the round before ended.
+"""
 
 from __future__ import annotations
 
@@ -9,112 +14,218 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from henderson.reml.monte_carlo import SampledLikelihood, SampledPoint
-from henderson.reml.optimise import System, free_values, inside, sigmas_of, split
-from henderson.reml.result import RemlStop
+from henderson.reml.monte_carlo import SampledLikelihood, SampledPoint, UnsolvedError
+from henderson.reml.optimise import System, free_values, inside, sigmas_of, singular, split
+from henderson.reml.result import Noise, RemlOptions, RemlStop, Round, Rounds, Sampling
 from henderson.reml.structures import Structure
 
 Floats = NDArray[np.float64]
-Callback = Callable[[int, "SampledRound"], None]
 
 NEAR = 0.01  # of the Monte Carlo noise: a root this near is found
-WORSE = 4.0  # growth of the decrement that calls for more damping
-TRIALS = 12
-
-
-@dataclass(frozen=True)
-class SampledRound:
-    """One round: values of the free parameters, damping of the step that led there, decrement, its Monte Carlo noise.
-
-    decrement: the rise of the log-likelihood that the gradient promises; noise: what it would be at the root for other
-    samples, on average; ratio: largest Monte Carlo error of a parameter relative to its standard error.
-    """
-
-    parameters: tuple[float, ...]
-    damping: float
-    decrement: float
-    noise: float
-    ratio: float
-    samples: int
-    seconds: float
+TRIALS = 12  # damped steps tried in a round
+LOOSE = (1e-3, 1e-5)  # of the solves while the root is far, and when it is near; the last ones are tight
+FAR = 0.1  # of the noise, or of one unit of log-likelihood: farther from the root than this is far
 
 
 @dataclass
 class SampledClimb:
-    """Where the rounds ended; mc_covariance: of the working parameters, from the samples alone."""
+    """Where the rounds ended."""
 
     point: SampledPoint
     phis: list[Floats]
     stop: RemlStop
-    history: list[SampledRound]
-    mc_covariance: Floats
+    history: list[Round]
+
+
+Callback = Callable[[int, Rounds], None]
+
+
+class Unstarted(Exception):  # noqa: N818
+    """The equations cannot be solved at the start values."""
 
 
 def climb_sampled(
     likelihood: SampledLikelihood,
     structures: Sequence[Structure],
-    start: Sequence[Floats],
-    *,
-    max_rounds: int = 50,
-    target_ratio: float = 0.1,
+    start: Rounds,
+    options: RemlOptions,
     callback: Callback | None = None,
 ) -> SampledClimb:
-    """Return the root of the sampled gradient from `start`, one Sigma per structure.
+    """Return the root of the sampled gradient from `start`, one Sigma per structure; `start` is taken along.
 
-    Rounds end when the step that is left is small beside the Monte Carlo noise. If the noise is above `target_ratio`
-    of the standard error of some parameter, samples are added and the rounds go on. Cost of a round: 1 + n_samples
-    solves side by side, and one for every free parameter.
+    Rounds end when the step that is left is small beside the Monte Carlo noise. If the noise is above the part of the
+    standard errors that is asked for, samples are added and the rounds go on. Cost of a round: 1 + n_samples solves
+    side by side, and one for every free parameter. `callback` is called after each round. **Collective**.
+
+    Raises
+    ------
+    Unstarted
+        There is no point at the start.
+
     """
-    phis = [inside(s, s.pack(v)) for s, v in zip(structures, start, strict=True)]
-    history: list[SampledRound] = []
-    clock = time.perf_counter()
-    point = likelihood.evaluate(sigmas_of(structures, phis))
-    if point is None:
-        raise ValueError("the equations cannot be solved at the start values")
-    damping, last, stop = 0.0, np.inf, RemlStop.MAX_ROUNDS
-    covariance = np.zeros((0, 0))
-    for number in range(max_rounds + 1):
-        system = System(likelihood, structures, phis, point)
-        directions = [s.derivatives(phi) for s, phi in zip(structures, phis, strict=True)]
-        noise = likelihood.gradient_noise(point, directions)
-        inverse = np.linalg.pinv(system.information, hermitian=True)
-        covariance = inverse @ noise @ inverse
-        decrement = system.decrement(phis, damping)
+    run = _Run(likelihood, structures, start, options, callback)
+    try:
+        return run.climb()
+    except UnsolvedError:
+        if run.point is None:
+            raise
+        return SampledClimb(run.point, run.phis, RemlStop.UNSOLVED, start.history)
+
+
+class _Run:
+    """The state of the rounds."""
+
+    def __init__(
+        self,
+        likelihood: SampledLikelihood,
+        structures: Sequence[Structure],
+        state: Rounds,
+        options: RemlOptions,
+        callback: Callback | None,
+    ) -> None:
+        self.likelihood, self.structures, self.state, self.options = likelihood, structures, state, options
+        self._callback = callback
+        self._clock = time.perf_counter()
+        self.phis = [inside(s, s.pack(v)) for s, v in zip(structures, state.sigmas, strict=True)]
+        self.point: SampledPoint | None = None
+        tight = options.sampling.solver_rtol
+        self._rtols = (*(r for r in LOOSE if r > tight), tight)
+        self._step = "start"
+
+    def climb(self) -> SampledClimb:
+        likelihood, state = self.likelihood, self.state
+        likelihood.n_samples = state.samples
+        likelihood.rtol = self._rtols[min(state.tight, len(self._rtols) - 1)]
+        point = likelihood.evaluate(sigmas_of(self.structures, self.phis))
+        if point is None:
+            raise Unstarted
+        self.point = point
+        if sum(len(phi) for phi in self.phis) == 0:
+            return self._ended(RemlStop.ALL_FIXED)
+        if not state.history:
+            self._rescale()
+        stop = None
+        while stop is None:
+            stop = self._round()
+        return self._ended(stop)
+
+    def _ended(self, stop: RemlStop) -> SampledClimb:
+        assert self.point is not None
+        if stop is RemlStop.SAMPLED and singular(self.structures, self.point.sigmas):
+            stop = RemlStop.BOUNDARY
+        return SampledClimb(self.point, self.phis, stop, self.state.history)
+
+    def _rescale(self) -> None:
+        """Multiply all covariance matrices by the factor that is best if they stay in proportion: y'P y / (n - p)."""
+        point, likelihood = self.point, self.likelihood
+        assert point is not None
+        if any(s.fix.any() for s in self.structures):
+            return
+        factor = point.quadratic / max(likelihood.freedom, 1)
+        if not np.isfinite(factor) or factor <= 0.0 or 0.9 < factor < 1.1:
+            return
+        moved = [s.pack(factor * sigma) for s, sigma in zip(self.structures, point.sigmas, strict=True)]
+        moved = [inside(s, phi) for s, phi in zip(self.structures, moved, strict=True)]
+        found = likelihood.evaluate(sigmas_of(self.structures, moved), point.rescaled(factor))
+        if found is not None:
+            self.phis, self.point, self._step = moved, found, "scale"
+
+    def _round(self) -> RemlStop | None:
+        """Do one round; return why the rounds end, None if they go on."""
+        likelihood, state, sampling = self.likelihood, self.state, self.options.sampling
+        point = self.point
+        assert point is not None
+        system = System(likelihood, self.structures, self.phis, point)
+        inverse = np.asarray(np.linalg.pinv(system.information, hermitian=True), np.float64)
+        noise = likelihood.gradient_noise(point, self._directions(self.phis))
+        decrement = system.decrement(self.phis, 0.0)
         expected = 0.5 * float(np.sum(inverse * noise))
-        deviation = np.sqrt(np.maximum(np.diag(inverse), 1e-300))
-        ratio = float(np.max(np.sqrt(np.maximum(np.diag(covariance), 0.0)) / deviation, initial=0.0))
-        now = time.perf_counter()
-        values = free_values(structures, point.sigmas)
-        history.append(SampledRound(values, damping, decrement, expected, ratio, likelihood.n_samples, now - clock))
-        clock = now
-        if callback is not None:
-            callback(number, history[-1])
-        if abs(decrement) <= NEAR * max(expected, 1e-12):
-            if ratio <= target_ratio or likelihood.n_samples >= likelihood.most_samples:
-                stop = RemlStop.CONVERGED
-                break
-            likelihood.n_samples = more_samples(likelihood, ratio, target_ratio)
-            point = likelihood.evaluate(point.sigmas, point) or point
-            last = np.inf
-            continue
-        if number == max_rounds:
-            break
-        damping = max(4.0 * damping, 0.1) if decrement > WORSE * last else damping / 4.0 if damping > 0.02 else 0.0
-        last = decrement
+        errors, ratio = self._errors(inverse, np.asarray(inverse @ noise @ inverse, np.float64))
+        self._tell(decrement, Noise(expected, ratio, likelihood.n_samples, likelihood.rtol, point.products, errors))
+        near = abs(decrement) <= (NEAR if self._tightest else FAR) * max(expected, 1e-12)
+        if near or (abs(decrement) <= FAR and state.tight == 0 and not self._tightest):
+            if not self._tightest:
+                state.tight += 1
+                likelihood.rtol = self._rtols[state.tight]
+                self._step = "tighter"
+            elif ratio <= sampling.mc_error:
+                return RemlStop.SAMPLED
+            elif likelihood.n_samples >= sampling.most:
+                return RemlStop.SAMPLES
+            else:
+                state.samples = likelihood.n_samples = more_samples(likelihood.n_samples, ratio, sampling)
+                self._step = "samples"
+            self.point = likelihood.evaluate(point.sigmas, point) or point
+            return None if len(state.history) <= self.options.max_rounds else RemlStop.MAX_ROUNDS
+        if len(state.history) > self.options.max_rounds:
+            return RemlStop.MAX_ROUNDS
+        return self._climb(system, expected)
+
+    @property
+    def _tightest(self) -> bool:
+        return self.state.tight >= len(self._rtols) - 1
+
+    def _climb(self, system: System, expected: float) -> RemlStop | None:
+        """Go to a point where the likelihood is higher, as far as gradients tell."""
+        state, point = self.state, self.point
         for _ in range(TRIALS):
-            target = system.step(phis, damping)
-            after = likelihood.evaluate(sigmas_of(structures, split(structures, target)), point)
+            target = split(self.structures, system.step(self.phis, state.damping))
+            ahead = np.concatenate(target) - np.concatenate(self.phis)
+            promised = float(system.gradient @ ahead - 0.5 * ahead @ system.hessian @ ahead)
+            after = self.likelihood.evaluate(sigmas_of(self.structures, target), point)
+            gain = -np.inf
             if after is not None:
+                gain = 0.5 * float((system.gradient + self._gradient(target, after)) @ ahead)
+            slack = NEAR * max(expected, 1e-12)
+            if after is not None and (gain > max(1e-4 * promised, 0.0) or (promised < slack and gain > -slack)):
                 break
-            damping = max(4.0 * damping, 0.1)
-        if after is None:
-            stop = RemlStop.NO_ASCENT
-            break
-        phis, point = split(structures, target), after
-    return SampledClimb(point, phis, stop, history, covariance)
+            state.damping = max(4.0 * state.damping, 0.05)
+        else:
+            return RemlStop.NO_ASCENT
+        self._step = "AI" if state.damping == 0.0 else f"AI+EM {state.damping:.2g}"
+        if gain < 0.25 * promised and promised > slack:
+            state.damping = max(2.0 * state.damping, 0.02)
+        elif gain > 0.75 * promised or promised <= slack:
+            state.damping = state.damping / 5.0 if state.damping > 0.02 else 0.0
+        self.phis, self.point = target, after
+        return None
+
+    def _directions(self, phis: Sequence[Floats]) -> list[Floats]:
+        return [s.derivatives(phi) for s, phi in zip(self.structures, phis, strict=True)]
+
+    def _gradient(self, phis: Sequence[Floats], point: SampledPoint) -> Floats:
+        """Return the gradient by the working parameters."""
+        pairs = zip(self._directions(phis), point.gradients, strict=True)
+        return np.concatenate([np.tensordot(d, g, 2) for d, g in pairs])
+
+    def _errors(self, sampling: Floats, monte_carlo: Floats) -> tuple[tuple[float, ...], float]:
+        """Return Monte Carlo errors of the free elements, and the largest of them relative to its standard error."""
+        errors, largest, first = [], 0.0, 0
+        for s, d in zip(self.structures, self._directions(self.phis), strict=True):
+            here = slice(first, first + len(d))
+            first += len(d)
+            for e in s.elements():
+                if e.fixed:
+                    continue
+                slope = d[:, e.row, e.col]
+                variances = [max(float(slope @ v[here, here] @ slope), 0.0) for v in (monte_carlo, sampling)]
+                errors.append(float(np.sqrt(variances[0])))
+                if variances[1] > 0.0:
+                    largest = max(largest, float(np.sqrt(variances[0] / variances[1])))
+        return tuple(errors), largest
+
+    def _tell(self, decrement: float, noise: Noise) -> None:
+        point, now = self.point, time.perf_counter()
+        assert point is not None
+        values = free_values(self.structures, point.sigmas)
+        self.state.sigmas = point.sigmas
+        self.state.history.append(Round(float("nan"), values, self._step, decrement, now - self._clock, noise))
+        self._clock = now
+        if self._callback is not None:
+            self._callback(len(self.state.history) - 1, self.state)
 
 
-def more_samples(likelihood: SampledLikelihood, ratio: float, target: float) -> int:
-    """Return how many samples bring the Monte Carlo error to `target`: at least half as many again."""
-    wanted = int(np.ceil(likelihood.n_samples * (ratio / target) ** 2 * 1.1))
-    return min(likelihood.most_samples, max(wanted, likelihood.n_samples + likelihood.n_samples // 2))
+def more_samples(n_samples: int, ratio: float, sampling: Sampling) -> int:
+    """Return how many samples bring the Monte Carlo error to what is asked for: at least half as many again."""
+    wanted = int(np.ceil(n_samples * (ratio / sampling.mc_error) ** 2 * 1.1))
+    return min(sampling.most, max(wanted, n_samples + n_samples // 2))

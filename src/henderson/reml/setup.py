@@ -14,6 +14,7 @@ from henderson.equations.design import build_design
 from henderson.equations.model import Design
 from henderson.errors import ModelError
 from henderson.language.spec import RESIDUAL, Matrix, ModelSpec, VarianceSpec
+from henderson.partitions.communicator import ALONE, Communicator
 from henderson.reml.equations import build_pattern
 from henderson.reml.likelihood import Likelihood
 from henderson.reml.start import bend, phenotypic, start_values
@@ -22,6 +23,7 @@ from henderson.solvers.cholesky import SparseCholesky
 from henderson.store.model_data import ModelData
 
 Floats = NDArray[np.float64]
+Key = tuple[str, str | None]
 
 
 @dataclass
@@ -33,9 +35,43 @@ class Problem:
 
     design: Design
     likelihood: Likelihood
-    keys: tuple[tuple[str, str | None], ...]
+    keys: tuple[Key, ...]
     structures: tuple[Structure, ...]
     starts: list[Floats]
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """What each Sigma of a design belongs to, random ones before residual classes; `given`: None where left out."""
+
+    keys: tuple[Key, ...]
+    variances: tuple[VarianceSpec, ...]
+    sizes: tuple[int, ...]
+    given: tuple[Floats | None, ...]
+
+    def structures(
+        self, starts: Sequence[Floats], scales: Sequence[Floats], from_data: bool
+    ) -> tuple[tuple[Structure, ...], list[Floats]]:
+        """Return the structures, and start values: `starts` where the model gives none, or where `from_data`."""
+        structures, values = [], []
+        for v, n, sigma, own, scale in zip(self.variances, self.sizes, self.given, starts, scales, strict=True):
+            structures.append(_structure(v, n, scale, sigma if sigma is not None else own))
+            use = own if sigma is None or (from_data and not structures[-1].fix.any()) else sigma
+            values.append(bend(use, 1e-6))
+        return tuple(structures), values
+
+
+def blocks_of(spec: ModelSpec, design: Design) -> Blocks:
+    """Return what each Sigma of the design belongs to."""
+    residual = spec.residual
+    random = [spec.variance(g.name) for g in design.groups if g.covariance is not None]
+    levels: tuple[str | None, ...] = design.residual_classes if residual.by is not None else (None,)
+    return Blocks(
+        (*((v.name, None) for v in random), *((RESIDUAL, level) for level in levels)),
+        (*random, *[residual] * len(levels)),
+        (*(g.width for g in design.groups if g.covariance is not None), *[design.n_traits] * len(levels)),
+        (*(sigma_given(v, None) for v in random), *(sigma_given(residual, level) for level in levels)),
+    )
 
 
 def set_up(spec: ModelSpec, data: ModelData, *, reml: bool = True, from_data: bool = False) -> Problem:
@@ -48,43 +84,39 @@ def set_up(spec: ModelSpec, data: ModelData, *, reml: bool = True, from_data: bo
 
     """
     design = full_rank_with_groups(build_design(with_values(spec), data), spec, data)
-    _refuse_constant(design)
-    residual = spec.residual
-    random = [spec.variance(g.name) for g in design.groups if g.covariance is not None]
-    sizes = [g.width for g in design.groups if g.covariance is not None]
-    levels: tuple[str | None, ...] = design.residual_classes if residual.by is not None else (None,)
-    given = [sigma_given(v, None) for v in random] + [sigma_given(residual, level) for level in levels]
-    owners = [*random, *[residual] * len(levels)]
-    sizes += [design.n_traits] * len(levels)
-    drafts = [
-        _structure(v, n, np.ones(n), sigma if sigma is not None else np.eye(n))
-        for v, n, sigma in zip(owners, sizes, given, strict=True)
-    ]
+    refuse_constant(design)
+    blocks = blocks_of(spec, design)
+    # before there are start values: what is coupled does not depend on them, but for held values
+    drafts, _ = blocks.structures([np.eye(n) for n in blocks.sizes], [np.ones(n) for n in blocks.sizes], False)
     masks = [d.coupling() for d in drafts]
-    pattern = build_pattern(design, data, masks[: len(random)], masks[len(random) :], log_determinant)
+    n_random = len(masks) - len(design.residuals)
+    pattern = build_pattern(design, data, masks[:n_random], masks[n_random:], log_determinant)
     likelihood = Likelihood(pattern, reml=reml)
-    if likelihood.n_observations <= likelihood.n_fixed:
+    refuse_saturated(likelihood.n_observations, likelihood.n_fixed)
+    structures, values = blocks.structures(*start_values(design, phenotypic(pattern)), from_data)
+    return Problem(design, likelihood, blocks.keys, structures, values)
+
+
+def refuse_saturated(n_observations: int, n_fixed: int) -> None:
+    """Raise `ModelError` if fixed effects take all observations."""
+    if n_observations <= n_fixed:
         raise ModelError(
-            f"{likelihood.n_observations} observations and {likelihood.n_fixed} independent fixed effects leave "
+            f"{n_observations} observations and {n_fixed} independent fixed effects leave "
             "nothing to estimate variances from; leave fixed effects out"
         )
-    starts, scales = start_values(pattern, phenotypic(pattern))
-    structures, values = [], []
-    for v, n, sigma, from_records, scale in zip(owners, sizes, given, starts, scales, strict=True):
-        structures.append(_structure(v, n, scale, sigma if sigma is not None else from_records))
-        use = from_records if sigma is None or (from_data and not structures[-1].fix.any()) else sigma
-        values.append(bend(use, 1e-6))
-    keys = (*((v.name, None) for v in random), *((RESIDUAL, level) for level in levels))
-    return Problem(design, likelihood, keys, tuple(structures), values)
 
 
-def _refuse_constant(design: Design) -> None:
-    """Raise `ModelError` for traits that do not vary."""
+def refuse_constant(design: Design, communicator: Communicator = ALONE) -> None:
+    """Raise `ModelError` for traits that do not vary. **Collective**."""
     for trait, y in zip(design.traits, design.responses, strict=True):
         seen = y[~np.isnan(y)]
-        if len(seen) > 1 and seen.min() == seen.max():
+        n = int(communicator.sum(np.array([float(len(seen))]))[0])
+        low, high = communicator.minimum(np.array([seen.min(initial=np.inf), -seen.max(initial=-np.inf)])) * np.array(
+            [1.0, -1.0]
+        )
+        if n > 1 and low == high:
             raise ModelError(
-                f"trait {trait!r} is {seen[0]:g} in all its {len(seen)} records and has no variance to estimate; "
+                f"trait {trait!r} is {low:g} in all its {n} records and has no variance to estimate; "
                 "leave it out, or check its column"
             )
 
@@ -126,6 +158,16 @@ def log_determinant(matrix: csc_array) -> float:
 def _structure(variance: VarianceSpec, n: int, scale: Floats, start: Floats) -> Structure:
     fix = np.zeros((n, n), np.bool_) if variance.fix is None else np.array(variance.fix, np.bool_)
     return Structure(variance.structure, n, fix, variance.equal, scale, start)
+
+
+def with_covariances(design: Design, sigmas: Sequence[Floats]) -> Design:
+    """Return the design with other covariance matrices: of the random groups, then of the residual classes."""
+    rest = iter(sigmas)
+    groups = tuple(
+        g if g.covariance is None else replace(g, covariance=replace(g.covariance, sigma=next(rest)))
+        for g in design.groups
+    )
+    return replace(design, groups=groups, residuals=tuple(rest))
 
 
 def estimates(spec: ModelSpec, keys: Sequence[tuple[str, str | None]], sigmas: Sequence[Floats]) -> ModelSpec:

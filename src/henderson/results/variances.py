@@ -32,9 +32,10 @@ def variances_content(fit: RemlFit) -> Json:
             variances.setdefault(name, {"classes": {}})["classes"][label] = _estimate(estimate)
     return {
         "variances": variances,
-        "loglik": fit.loglik,
-        "loglik_full": fit.loglik_full,
+        "loglik": finite(fit.loglik),
+        "loglik_full": finite(fit.loglik_full),
         "method": fit.method,
+        "algorithm": fit.algorithm,
         "stop_reason": fit.stop_reason.value,
         "parameters": [
             {
@@ -48,21 +49,29 @@ def variances_content(fit: RemlFit) -> Json:
                 "se": p.se,
                 "constraint": p.constraint,
             }
+            | ({} if fit.mc_covariance is None else {"mc_se": p.mc_se})
             for p in fit.parameters
         ],
-        "functions": {name: {"value": _number(f.value), "se": _number(f.se)} for name, f in fit.functions.items()},
+        "functions": {
+            name: {"value": finite(f.value), "se": finite(f.se)} | ({} if f.mc_se is None else {"mc_se": f.mc_se})
+            for name, f in fit.functions.items()
+        },
     }
 
 
-def variance_rows(fit: RemlFit) -> list[tuple[str, str, str, str, str]]:
-    """Return one row per parameter and function: name, estimate, standard error, z ratio, constraint."""
-    rows: list[tuple[str, str, str, str, str]] = [
+COLUMNS = ("component", "estimate", "std error", "z ratio", "constraint", "Monte Carlo error")
+
+
+def variance_rows(fit: RemlFit) -> list[tuple[str, ...]]:
+    """Return one row per parameter and function, in `COLUMNS`; the last one is empty if nothing was sampled."""
+    rows: list[tuple[str, ...]] = [
         (
             p.name,
             f"{p.value:.6g}",
             "" if p.se is None else f"{p.se:.4g}",
             "" if p.z_ratio is None else f"{p.z_ratio:.2f}",
             p.constraint,
+            "" if p.mc_se is None else f"{p.mc_se:.2g}",
         )
         for p in fit.parameters
     ]
@@ -75,6 +84,7 @@ def variance_rows(fit: RemlFit) -> list[tuple[str, str, str, str, str]]:
                 f"{f.se:.4g}" if known else "",
                 f"{f.value / f.se:.2f}" if known else "",
                 "function",
+                "" if f.mc_se is None else f"{f.mc_se:.2g}",
             )
         )
     return rows
@@ -87,12 +97,13 @@ def _estimate(e: SigmaEstimate) -> Json:
         "se": _matrix(e.se),
         "correlation": _matrix(e.correlation),
         "correlation_se": _matrix(e.correlation_se),
-    }
+    } | ({} if e.mc_se is None else {"mc_se": _matrix(e.mc_se)})
 
 
 def _matrix(values: NDArray[np.float64]) -> list[list[float | None]]:
-    return [[_number(v) for v in row] for row in values.tolist()]
+    return [[finite(v) for v in row] for row in values.tolist()]
 
 
-def _number(value: float) -> float | None:
+def finite(value: float) -> float | None:
+    """Return a number as JSON has it: None for what is not there."""
     return value if math.isfinite(value) else None
