@@ -24,7 +24,7 @@ def main() -> None:
 
     def counted(self: StoredArray, start: int, stop: int) -> object:
         nonlocal rows
-        rows += (stop - start) * (self._file.parent.name == "ped")
+        rows += (stop - start) * (self._array.folder.parent.name == "ped")
         return whole(self, start, stop)
 
     StoredArray._slice = counted  # type: ignore[method-assign,assignment]

@@ -85,7 +85,7 @@ def damage(file: Path) -> None:
     file.write_bytes(content)
 
 
-@pytest.mark.parametrize("array", ["records/response.y1", "pedigree/ped/sire", "pedigree/ped/row"])
+@pytest.mark.parametrize("array", ["records/value.0", "pedigree/ped/sire", "pedigree/ped/row"])
 def test_a_damaged_shard_ends_all_with_one_message(data: Path, array: str, tmp_path: Path) -> None:
     store = tmp_path / "store.zarr"
     shutil.copytree(data / "store.zarr", store)

@@ -189,11 +189,17 @@ def test_xarray_opens_every_group(folder: Path, tmp_path: Path) -> None:
     groups = ["records", "pedigree/ped", "levels/herd", "levels/sex", "levels/pen"]
     assert len(xr.open_zarr(store)) == 0
     dims = {g: set(xr.open_zarr(store, group=g).dims) for g in groups}
-    assert dims["records"] == {"record"}
+    assert dims["records"] == {"record", "age_value"}
     assert dims["pedigree/ped"] == {"animal", "id_byte"}
     records = xr.open_zarr(store, group="records")
-    np.testing.assert_array_equal(records["response.y1"].values, open_store(store).records.responses["y1"])
-    assert records["response.y1"].attrs == {"role": "response", "column": "y1"}
+    data = open_store(store).records
+    age = records["table.age"].values[records["code.age"].values]
+    np.testing.assert_array_equal(age, data.covariates["age"])
+    patterns = xr.open_zarr(store).attrs["layout"]["patterns"]
+    has_y1 = np.array([p[0] == "1" for p in patterns])[records["pattern"].values]
+    y1 = np.where(has_y1, records["value.0"].values, np.nan)
+    np.testing.assert_array_equal(y1, data.responses["y1"])
+    assert records["code.age"].attrs == {"role": "code", "column": "age"}
 
 
 INGEST = """
@@ -328,7 +334,7 @@ def test_what_is_no_store_is_refused(folder: Path, tmp_path: Path) -> None:
         open_store(folder)
     store = make(folder, tmp_path / "s")
     root = store / "zarr.json"
-    root.write_text(root.read_text().replace('"format_version": 1', '"format_version": 99'))
+    root.write_text(root.read_text().replace('"format_version": 2', '"format_version": 99'))
     with pytest.raises(StoreError, match="format version 99"):
         open_store(store)
 

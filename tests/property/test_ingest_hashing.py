@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from henderson.ingest.id_table import as_integers, build_table, labels_of
-from henderson.ingest.records import number_labels
+from henderson.ingest.numbering import number_labels
 from henderson.kernels.hashing import EMPTY, LITERAL_ZERO, NOT_FOUND
 
 COMPILING = settings(deadline=None)  # the first call compiles

@@ -12,9 +12,9 @@ from henderson.ingest.files import Block, cut
 from henderson.ingest.header import record_sources
 from henderson.ingest.id_table import as_integers, labels_of
 from henderson.ingest.levels import sorted_ids
+from henderson.ingest.numbering import number_labels
 from henderson.ingest.parse import Words, parse_block, stack_words
 from henderson.ingest.plan import unzipped
-from henderson.ingest.records import number_labels
 from henderson.ingest.tasks import raise_problems, run_tasks
 from henderson.language.spec import DataSpec
 

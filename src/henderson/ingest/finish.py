@@ -18,6 +18,7 @@ from henderson.store import zarr_io
 from henderson.store.checksums import store_checksums
 from henderson.store.model_data import Labels, Pedigree
 from henderson.store.reader import LOADINGS
+from henderson.store.record_layout import RecordLayout
 from henderson.store.schema import FORMAT, FORMAT_VERSION, ArraySchema, group_path, labels_schema, safe
 
 EXAMINED_BYTES = 2 << 30  # of Q, up to which it is kept to see whether fixed groups in A can be estimated
@@ -50,7 +51,7 @@ def write_groups(ingest: Ingest) -> None:
     run_tasks("write", _once, todo, min(2, ingest.workers), ingest.progress)
 
 
-def seal(ingest: Ingest, n_records: int) -> None:
+def seal(ingest: Ingest, layout: RecordLayout, n_records: int) -> None:
     """Compute the checksums, declare the store complete, and flush it to disk."""
     plan, store = ingest.plan, ingest.store
     columns = plan.roles.columns
@@ -70,6 +71,7 @@ def seal(ingest: Ingest, n_records: int) -> None:
             "matrices": [m.name for m, _ in plan.matrices],
             "pedigree_extras": {p.name: _extras(ingest, p.name) for p, _ in plan.pedigrees},
         },
+        "layout": layout.as_json(),
         "n_records": n_records,
         "inputs": [
             {"file": s.shown, "bytes": s.size}

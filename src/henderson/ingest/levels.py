@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from henderson.ingest.id_table import as_integers, labels_of
+from henderson.ingest.numbering import number_labels
 from henderson.ingest.parse import Words, stack_words
 from henderson.ingest.parts import is_whole, map_part, write_part
-from henderson.ingest.records import number_labels
 from henderson.store.model_data import Labels
 
 _MERGE_ROWS = 1 << 20  # labels of blocks are merged when there are so many

@@ -14,14 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from henderson.errors import MAX_PRINTED, Problem
+from henderson.ingest.compact import compact_block
 from henderson.ingest.files import Block
 from henderson.ingest.id_table import as_integers, map_table
+from henderson.ingest.numbering import number_labels
 from henderson.ingest.parse import Parsed, Words, line_numbers, parse_block, text_of
 from henderson.ingest.parts import is_whole, read_meta, write_part
 from henderson.ingest.roles import Relation, Required, Roles
-from henderson.kernels.hashing import LITERAL_ZERO, NOT_FOUND, encode_words, insert_entries, table_size
+from henderson.kernels.hashing import LITERAL_ZERO, NOT_FOUND
 
-_FIRST_ROOM = 1 << 13  # labels a dictionary first has room for
 _NAMES_OF_ABSENT = 1000  # records looked through for different animals to name
 
 
@@ -53,9 +54,10 @@ class BlockReport:
 def read_records(task: RecordsTask, block: Block, path: Path) -> BlockReport:
     """Write the part of a block and return its report; with problems, no part is written.
 
-    The part holds: row (n,) int32, the rows kept, from 0 in the block; reals (n_reals, n) float64 and codes (n_codes,
-    n) int32 in the order of `RecordColumns`: rows of pedigrees and matrices in the order of their files, then classes
-    as rows of ``entries<k>``; ``used<k>`` marks the entries that kept rows have.
+    The part holds of the rows that are kept: row (n,) int32, from 0 in the block; what `compact_block` makes of
+    responses and covariates; weight (n,) float64; codes (n_codes, n) int32 in the order of `RecordColumns`: rows of
+    pedigrees and matrices in the order of their files, then classes as rows of ``entries<k>``; ``used<k>`` marks the
+    entries that kept rows have.
     """
     if is_whole(path):
         meta = read_meta(path)
@@ -77,9 +79,6 @@ def read_records(task: RecordsTask, block: Block, path: Path) -> BlockReport:
         _check_weights(parsed.reals[columns.weights], columns.weights, kept, found)
     if found:
         return BlockReport(parsed.n_rows, parsed.n_lines, problems=_placed(found, block, parsed.n_rows))
-    reals = [responses[c] for c in columns.responses]
-    reals += [parsed.reals[c] for c in columns.covariates]
-    reals += [parsed.reals[columns.weights]] if columns.weights is not None else []
     arrays: dict[str, NDArray[Any]] = {}
     codes = list(related)
     integer = []
@@ -93,8 +92,13 @@ def read_records(task: RecordsTask, block: Block, path: Path) -> BlockReport:
     rows = np.flatnonzero(kept).astype(np.int32)
     whole = len(rows) == parsed.n_rows
     arrays["row"] = rows
-    arrays["reals"] = _kept(reals, rows, whole, np.float64)
     arrays["codes"] = _kept(codes, rows, whole, np.int32)
+    arrays |= compact_block(
+        _kept([responses[c] for c in columns.responses], rows, whole, np.float64),
+        [parsed.reals[c] if whole else parsed.reals[c][rows] for c in columns.covariates],
+    )
+    if columns.weights is not None:
+        arrays["weight"] = parsed.reals[columns.weights][rows]
     report = BlockReport(
         parsed.n_rows,
         parsed.n_lines,
@@ -117,28 +121,6 @@ def _kept(columns: list[NDArray[Any]], rows: NDArray[np.int32], whole: bool, dty
         else:
             np.take(column, rows, out=place)
     return out
-
-
-def number_labels(words: Words) -> tuple[NDArray[np.int32], Words]:
-    """Return (code of each label or -1, the different labels in the order of appearance).
-
-    The dictionary doubles when it fills, so that few labels stay in the cache.
-    """
-    codes = np.empty(len(words), np.int32)
-    room = _FIRST_ROOM
-    entries = np.empty((room, words.shape[1]), np.uint64)
-    slots = np.zeros(table_size(room), np.uint64)
-    n = at = 0
-    while at < len(words):
-        if room - n < _FIRST_ROOM // 2:
-            room *= 2
-            entries = np.concatenate([entries[:n], np.empty((room - n, words.shape[1]), np.uint64)])
-            slots = np.zeros(table_size(room), np.uint64)
-            insert_entries(slots, entries, n)
-        stop = min(len(words), at + room - n)
-        n = encode_words(words[at:stop], slots, entries, n, codes[at:stop])
-        at = stop
-    return codes, entries[:n].copy()
 
 
 def _responses(parsed: Parsed, roles: Roles) -> tuple[dict[str, NDArray[np.float64]], list[int]]:

@@ -117,9 +117,9 @@ def _make(plan: Plan, wip: Path, workers: int, progress: Progress | None) -> Non
     n_levels = run.merge_levels(reports)
     run.order_individuals(n_levels)
     finish.create_groups(plan, run.store)
-    run.sort_records(reports)
+    layout = run.sort_records(reports)
     finish.write_groups(run)
-    finish.seal(run, sum(r.n_kept for r in reports))
+    finish.seal(run, layout, sum(r.n_kept for r in reports))
 
 
 def _resumed(plan: Plan, wip: Path) -> Plan:

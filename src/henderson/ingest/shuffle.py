@@ -10,23 +10,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from henderson.ingest.compact import Agreed
 from henderson.ingest.levels import codes_of_block
 from henderson.ingest.parts import is_whole, map_part, sync_file, write_part
 from henderson.kernels.ids_shuffle import (
     count_homes,
     count_split,
     deal,
-    gather_columns,
+    gather_column,
+    places_in,
     remap,
-    scatter_rows,
+    scatter_column,
     stable_order,
 )
 from henderson.store import zarr_io
-from henderson.store.schema import SHARD_ROWS, RecordColumns, rows_rounded
+from henderson.store.schema import SHARD_ROWS, rows_rounded
 
 _SPARSE = 8  # homes spread over more than this many times the records of a shard are sorted by comparison
 
@@ -35,12 +38,12 @@ _SPARSE = 8  # homes spread over more than this many times the records of a shar
 class SortTask:
     """What dealing and sorting need.
 
-    parts, dealt, levels: files of the blocks before and after, and of the class columns; first_row: row of the files
-    at which each block begins; order: file with the new rows of the individuals of each relation; places: file with
-    where homes go.
+    agreed: what the compact columns of the blocks mean; parts, dealt, levels: files of the blocks before and after, and
+    of the class columns; first_row: row of the files at which each block begins; order: file with the new rows of the
+    individuals of each relation; places: file with where homes go.
     """
 
-    columns: RecordColumns
+    agreed: Agreed
     parts: tuple[Path, ...]
     dealt: tuple[Path, ...]
     levels: tuple[Path, ...]
@@ -123,9 +126,9 @@ def deal_block(task: SortTask, block: int) -> None:
     """Write the rows of a block in the order of the shards they go to, with the codes of the store."""
     if is_whole(task.dealt[block]):
         return
-    part = map_part(task.parts[block], ["row", "reals", "codes"])
+    part = map_part(task.parts[block])
     places = map_part(task.places)
-    relation = 0 if task.columns.related else None
+    relation = 0 if task.agreed.columns.related else None
     n = len(part["row"])
     shard = np.empty(n, np.int32)
     counts = np.zeros(task.n_shards, np.int64)
@@ -136,12 +139,18 @@ def deal_block(task: SortTask, block: int) -> None:
         remap(codes[k], map_part(order, ["new_row"])["new_row"])
     for k, levels in enumerate(task.levels, len(task.order)):
         remap(codes[k], codes_of_block(levels, block))
+    reals, small = task.agreed.translated(task.parts[block])
+    if "weight" in part:
+        reals.append(part["weight"])
     starts = np.concatenate([[0], np.cumsum(counts)])
-    out_row = np.empty(n, np.int32)
-    out_reals = np.empty((n, len(part["reals"])))
-    out_codes = np.empty((n, len(codes)), np.int32)
-    scatter_rows(shard, starts[:-1].copy(), part["row"], part["reals"], codes, out_row, out_reals, out_codes)
-    write_part(task.dealt[block], {"starts": starts, "row": out_row, "reals": out_reals, "codes": out_codes})
+    place = np.empty(n, np.int64)
+    places_in(shard, starts[:-1].copy(), place)
+    out: dict[str, Any] = {"row": np.empty((n, 1), np.int32), "reals": np.empty((n, len(reals)))}
+    out |= {"small": np.empty((n, len(small)), np.uint16), "codes": np.empty((n, len(codes)), np.int32)}
+    for name, columns in (("row", [part["row"]]), ("reals", reals), ("small", small), ("codes", codes)):
+        for k, column in enumerate(columns):
+            scatter_column(place, column, out[name], k)
+    write_part(task.dealt[block], {"starts": starts, **out})
 
 
 def write_shard(task: SortTask, shard: int, done: Path) -> None:
@@ -150,34 +159,35 @@ def write_shard(task: SortTask, shard: int, done: Path) -> None:
         return
     first = shard * task.shard_rows
     n = min(task.shard_rows, task.n_records - first)
-    row = np.empty(n, np.int64)
-    reals = np.empty((n, len(task.columns.reals)))
-    codes = np.empty((n, len(task.columns.codes)), np.int32)
+    layout = task.agreed.layout
+    schemas = layout.schemas(task.n_records)
+    blocks: dict[str, Any] = {
+        "row": np.empty((n, 1), np.int64),
+        "reals": np.empty((n, len(layout.reals(n)))),
+        "small": np.empty((n, len(layout.small(n))), np.uint16),
+        "codes": np.empty((n, len(layout.codes(n))), np.int32),
+    }
     at = 0
     for dealt, before in zip(task.dealt, task.first_row, strict=True):
         arrays = map_part(dealt)
         lo, hi = arrays["starts"][shard : shard + 2].tolist()
         if hi > lo:
-            here = slice(at, at + hi - lo)
-            row[here] = arrays["row"][lo:hi]
-            row[here] += before
-            reals[here] = arrays["reals"][lo:hi]
-            codes[here] = arrays["codes"][lo:hi]
+            for name, rows in blocks.items():
+                rows[at : at + hi - lo] = arrays[name][lo:hi]
+            blocks["row"][at : at + hi - lo] += before
             at += hi - lo
     if at != n:
         raise RuntimeError(f"shard {shard} has {at} records, expected {n}")
-    order = _order_of(codes[:, 0], task.n_homes) if task.columns.related else np.arange(n)
-    schemas = task.columns.schemas(task.n_records)
-    zarr_io.write_rows(task.store, schemas[0].path, first, row[order])
-    del row
-    by_column = np.empty((reals.shape[1], n))
-    gather_columns(order, reals, by_column)
-    del reals
-    by_code = np.empty((codes.shape[1], n), np.int32)
-    gather_columns(order, codes, by_code)
-    del codes
-    for schema, column in zip(schemas[1:], [*by_column, *by_code], strict=True):
-        zarr_io.write_rows(task.store, schema.path, first, column)
+    related = task.agreed.columns.related
+    order = _order_of(blocks["codes"][:, 0], task.n_homes) if related else np.arange(n)
+    waiting = iter(schemas)
+    for name in list(blocks):
+        rows = blocks.pop(name)
+        for k in range(rows.shape[1]):
+            schema = next(waiting)
+            column = np.empty(n, schema.dtype)
+            gather_column(order, rows, k, column)
+            zarr_io.write_rows(task.store, schema.path, first, column)
     for schema in schemas:
         sync_file(zarr_io.shard_file(task.store, schema, shard))
     write_part(done, {})

@@ -12,17 +12,19 @@ from typing import Any
 import numpy as np
 
 from henderson.errors import InputFileError, Problem
+from henderson.ingest.compact import agree
 from henderson.ingest.files import Block
 from henderson.ingest.id_table import build_table, map_table, save_table, words_of_labels
 from henderson.ingest.levels import merge_levels
 from henderson.ingest.matrix_file import read_matrix
-from henderson.ingest.parts import is_whole, map_part, write_part
+from henderson.ingest.parts import is_whole, map_part, sync_file, write_part
 from henderson.ingest.pedigree_file import PedigreeFolder, load_pedigree, read_pedigree
 from henderson.ingest.plan import Plan, unzipped
 from henderson.ingest.records import BlockReport, RecordsTask, read_records
 from henderson.ingest.shuffle import SortTask, count_records, deal_block, find_places, write_shard
 from henderson.ingest.tasks import Progress, raise_problems, run_tasks, shift
 from henderson.store import zarr_io
+from henderson.store.record_layout import RecordLayout
 from henderson.store.schema import safe
 
 log = logging.getLogger(__name__)
@@ -185,14 +187,15 @@ class Ingest:
         new_row[order] = np.arange(n, dtype=np.int32)
         write_part(self.order_part(name), {"order": order, "new_row": new_row, "counts": counts})
 
-    def sort_records(self, reports: list[BlockReport]) -> None:
-        """Deal the records to shards, sort these and write them into the store."""
+    def sort_records(self, reports: list[BlockReport]) -> RecordLayout:
+        """Deal the records to shards, sort these and write them into the store; return how that holds them."""
         roles = self.plan.roles
         n_records = sum(r.n_kept for r in reports)
+        agreed = agree(self.parts, roles.columns, n_records, self.wip / "agreed")
         home = roles.relations[0] if roles.relations else None
         counts = np.array([n_records]) if home is None else map_part(self.order_part(home.name), ["counts"])["counts"]
         task = SortTask(
-            columns=roles.columns,
+            agreed=agreed,
             parts=tuple(self.parts),
             dealt=tuple(self.wip / "dealt" / f"part-{i:06d}" for i in range(len(self.parts))),
             levels=tuple(self.levels_part(k) for k in range(len(roles.columns.classes))),
@@ -206,10 +209,15 @@ class Ingest:
         find_places(task, counts, None if home is None else 0)
         created = self.wip / "records-created"
         if not is_whole(created):
-            for schema in roles.columns.schemas(n_records):
+            for schema in agreed.layout.schemas(n_records):
                 zarr_io.create_array(self.store, schema)
+            for covariate in agreed.layout.tables:
+                schema = agreed.layout.table_schema(covariate)
+                zarr_io.write_whole(self.store, schema, agreed.table(covariate))
+                sync_file(zarr_io.shard_file(self.store, schema, 0))
             write_part(created, {})
         blocks = [(task, i) for i in range(len(self.parts))]
         run_tasks("records: deal", deal_block, blocks, self.workers, self.progress)
         shards = [(task, s, self.wip / "shards" / f"{s:06d}") for s in range(task.n_shards)]
         run_tasks("records: sort", write_shard, shards, self.workers, self.progress)
+        return agreed.layout

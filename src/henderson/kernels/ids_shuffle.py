@@ -64,28 +64,21 @@ def deal(
 
 
 @jit
-def scatter_rows(
-    shard: NDArray[np.int32],
-    start: NDArray[np.int64],
-    row: NDArray[np.int32],
-    reals: NDArray[np.float64],
-    codes: NDArray[np.int32],
-    out_row: NDArray[np.int32],
-    out_reals: NDArray[np.float64],
-    out_codes: NDArray[np.int32],
-) -> None:
-    """Write the records of a block in the order of their shards; ``start[s]`` is where shard s begins, and is advanced.
+def places_in(shard: NDArray[np.int32], start: NDArray[np.int64], place: NDArray[np.int64]) -> None:
+    """Set `place` (n,): where each record of a block stands in the order of its shard, then row.
 
-    row, shard: (n,); reals: (n_reals, n); codes: (n_codes, n); the outputs have one row a record.
+    ``start[s]`` is where shard s begins; it is advanced.
     """
     for i in range(shard.shape[0]):
-        p = start[shard[i]]
-        start[shard[i]] = p + 1
-        out_row[p] = row[i]
-        for c in range(reals.shape[0]):
-            out_reals[p, c] = reals[c, i]
-        for c in range(codes.shape[0]):
-            out_codes[p, c] = codes[c, i]
+        place[i] = start[shard[i]]
+        start[shard[i]] += 1
+
+
+@jit
+def scatter_column(place: NDArray[np.int64], column: NDArray[np.generic], out: NDArray[np.generic], k: int) -> None:
+    """Set ``out[place, k]`` to `column` (n,); `out` has one row a record."""
+    for i in range(place.shape[0]):
+        out[place[i], k] = column[i]
 
 
 @jit
@@ -107,12 +100,10 @@ def stable_order(key: NDArray[np.int32], low: int, counts: NDArray[np.int64], or
 
 
 @jit
-def gather_columns(order: NDArray[np.int64], rows: NDArray[np.generic], out: NDArray[np.generic]) -> None:
-    """Write the rows ``rows[order]`` (n, k) as columns into `out` (k, n)."""
+def gather_column(order: NDArray[np.int64], rows: NDArray[np.generic], k: int, out: NDArray[np.generic]) -> None:
+    """Set `out` (n,) to column k of ``rows[order]``."""
     for i in range(order.shape[0]):
-        r = order[i]
-        for c in range(rows.shape[1]):
-            out[c, i] = rows[r, c]
+        out[i] = rows[order[i], k]
 
 
 @jit

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from henderson.errors import Problem, StoreError
 from henderson.store.checksums import file_checksum
 from henderson.store.model_data import Labels, Loadings, ModelData, Pedigree, Records, RelationshipMatrix
-from henderson.store.schema import FORMAT, FORMAT_VERSION, REMEDY, RecordColumns, group_path, records_path, wip_of
+from henderson.store.record_arrays import RecordArrays
+from henderson.store.schema import FORMAT, FORMAT_VERSION, REMEDY, group_path, wip_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -121,7 +122,9 @@ def open_store(path: Path, *, verify: bool = False, threads: int | None = None) 
         raise StoreError(missing)
     try:
         with ThreadPoolExecutor(threads or len(os.sched_getaffinity(0))) as pool:
+            arrays = RecordArrays(path, attributes)
             return _read(
+                arrays.records(0, arrays.n_records, pool),
                 attributes["model"],
                 lambda name: zarr_io.read_array(path, name, pool),
                 lambda name: zarr_io.StoredArray(path, name),
@@ -132,35 +135,15 @@ def open_store(path: Path, *, verify: bool = False, threads: int | None = None) 
         raise StoreError(Problem(f"the store cannot be read ({error})", file=str(path), remedy=REMEDY)) from error
 
 
-def record_columns(model: dict[str, Any]) -> RecordColumns:
-    """Return the columns of the records from the attribute ``model``."""
-    return RecordColumns(
-        responses=tuple(model["responses"]),
-        covariates=tuple(model["covariates"]),
-        weights=model["weights"],
-        classes=tuple(model["classes"]),
-        related=tuple((c, n) for c, n in model["related"]),
-    )
-
-
 def pedigree_extras(model: dict[str, Any], name: str) -> tuple[str, ...]:
     """Return the arrays that only some pedigrees have, from the attribute ``model``."""
     return tuple(model.get("pedigree_extras", {}).get(name, ()))
 
 
-def _read(model: dict[str, Any], read: Read, lazily: Callable[[str], Any]) -> ModelData:
-    columns = record_columns(model)
-    records = Records(
-        row=read("records/row"),
-        responses={c: read(records_path("response", c)) for c in columns.responses},
-        covariates={c: read(records_path("covariate", c)) for c in columns.covariates},
-        classes={c: read(records_path("class", c)) for c in columns.classes},
-        related={(c, n): read(records_path("related", c, n)) for c, n in columns.related},
-        weights=read("records/weight") if columns.weights is not None else None,
-    )
+def _read(records: Records, model: dict[str, Any], read: Read, lazily: Callable[[str], Any]) -> ModelData:
     return ModelData(
         records=records,
-        levels={c: Labels(read(group_path("levels", c) + "/id")) for c in columns.classes},
+        levels={c: Labels(read(group_path("levels", c) + "/id")) for c in model["classes"]},
         pedigrees={name: _pedigree(name, pedigree_extras(model, name), read, lazily) for name in model["pedigrees"]},
         matrices={name: _matrix(name, read) for name in model["matrices"]},
     )

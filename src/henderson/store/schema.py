@@ -2,8 +2,9 @@
 
 ::
 
-    /                     attributes: format, format_version, fingerprint, model, inputs, checksums
-    records/              row, response.<trait>, covariate.<column>, class.<column>, related.<column>.<name>, weight
+    /                     attributes: format, format_version, fingerprint, model, layout, inputs, checksums
+    records/              row, pattern, value.<k>, covariate.<column>, code.<column> with table.<column>, weight,
+                          class.<column>, related.<column>.<name>: see `record_layout`
     levels/<column>/      id
     pedigree/<name>/      id, row, sire, dam, generation, inbreeding, mendelian_variance; if there are any: groups,
                           group_fraction, loading_indptr, loading_parent, loading_weight
@@ -26,7 +27,7 @@ from numpy.typing import NDArray
 from henderson.store.model_data import Labels
 
 FORMAT = "henderson-store"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 CHUNK_ROWS = 1 << 17  # read and decoded at once
 SHARD_ROWS = 1 << 20  # one file, one writer
@@ -78,36 +79,6 @@ class RecordColumns:
     weights: str | None = None
     classes: tuple[str, ...] = ()
     related: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def reals(self) -> tuple[str, ...]:
-        """Return the paths of the float64 arrays: responses, covariates, weight."""
-        names = [records_path("response", c) for c in self.responses]
-        names += [records_path("covariate", c) for c in self.covariates]
-        return (*names, *(["records/weight"] if self.weights is not None else []))
-
-    @property
-    def codes(self) -> tuple[str, ...]:
-        """Return the paths of the int32 arrays: related columns, then classes."""
-        names = [records_path("related", c, n) for c, n in self.related]
-        return (*names, *(records_path("class", c) for c in self.classes))
-
-    def schemas(self, n_records: int) -> list[ArraySchema]:
-        """Return the declared arrays for `n_records` records: row, then `reals`, then `codes`."""
-        meanings: list[dict[str, Any]] = [{"role": "response", "column": c} for c in self.responses]
-        meanings += [{"role": "covariate", "column": c} for c in self.covariates]
-        meanings += [{"role": "weight", "column": self.weights}] if self.weights is not None else []
-        codes: list[dict[str, Any]] = [{"role": "related", "column": c, "to": n} for c, n in self.related]
-        codes += [{"role": "class", "column": c} for c in self.classes]
-
-        def array(path: str, dtype: str, attributes: dict[str, Any]) -> ArraySchema:
-            return ArraySchema(path, ("record",), (n_records,), dtype, attributes)
-
-        return [
-            array("records/row", "int64", {"role": "row of the files, from 0"}),
-            *(array(p, "float64", m) for p, m in zip(self.reals, meanings, strict=True)),
-            *(array(p, "int32", m) for p, m in zip(self.codes, codes, strict=True)),
-        ]
 
 
 def rows_rounded(n: int) -> int:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from henderson.store.model_data import Labels, Loadings, ModelData, Pedigree, Records, RelationshipMatrix
-from henderson.store.reader import LOADINGS, pedigree_extras, record_columns, store_attributes
+from henderson.store.model_data import Labels, Loadings, ModelData, Pedigree, RelationshipMatrix
+from henderson.store.reader import LOADINGS, pedigree_extras, store_attributes
+from henderson.store.record_arrays import RecordArrays
 from henderson.store.schema import group_path, records_path
 
 if TYPE_CHECKING:
@@ -25,7 +27,8 @@ class StoreParts:
         attributes = store_attributes(path)
         self.path = path
         self.files: tuple[str, ...] = tuple(attributes["checksums"])
-        self.columns = record_columns(attributes["model"])
+        self.records = RecordArrays(path, attributes)
+        self.columns = self.records.columns
         self.pedigrees: tuple[str, ...] = tuple(attributes["model"]["pedigrees"])
         self.matrices: tuple[str, ...] = tuple(attributes["model"]["matrices"])
         self._extras = {name: pedigree_extras(attributes["model"], name) for name in self.pedigrees}
@@ -33,7 +36,7 @@ class StoreParts:
     @property
     def n_records(self) -> int:
         """Return the number of records."""
-        return len(self.array("records/row"))
+        return self.records.n_records
 
     def array(self, path: str) -> StoredArray:
         """Return an array that is read where it is indexed."""
@@ -67,22 +70,11 @@ class StoreParts:
 
         Indices of individuals are those of the whole store. Memory: what is returned and one shard.
         """
-        lo, hi = records
-        columns = self.columns
-
-        def read(path: str) -> NDArray[Any]:
-            return self.array(path)[lo:hi]
-
+        with ThreadPoolExecutor(1) as pool:
+            own = self.records.records(*records, pool)
         return ModelData(
-            Records(
-                row=read("records/row"),
-                responses={c: read(records_path("response", c)) for c in columns.responses},
-                covariates={c: read(records_path("covariate", c)) for c in columns.covariates},
-                classes={c: read(records_path("class", c)) for c in columns.classes},
-                related={(c, n): read(records_path("related", c, n)) for c, n in columns.related},
-                weights=read("records/weight") if columns.weights is not None else None,
-            ),
-            levels={c: self.labels(group_path("levels", c)) for c in columns.classes},
+            own,
+            levels={c: self.labels(group_path("levels", c)) for c in self.columns.classes},
             pedigrees={name: self._pedigree(name, *individuals[name]) for name in self.pedigrees},
             matrices={name: self._matrix(name, *individuals[name]) for name in self.matrices},
         )

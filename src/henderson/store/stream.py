@@ -6,7 +6,7 @@
     for chunk in records.stream([("class", "herd"), ("related", "id", "ped")], whole=True):
         herd = chunk["class", "herd"]  # of the records chunk.start..chunk.stop, until the next chunk
 
-No column is ever in memory whole. Columns are named by role and what the user calls them: see `RecordReader.stream`.
+No column is ever in memory whole. Columns are named by role and what the user calls them: see `RecordArrays`.
 """
 
 from __future__ import annotations
@@ -23,11 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from henderson.errors import StoreError
-from henderson.store.reader import missing_files, record_columns, store_attributes
-from henderson.store.schema import CHUNK_ROWS, records_path
-from henderson.store.shards import ShardedArray
+from henderson.store.reader import missing_files, store_attributes
+from henderson.store.record_arrays import Column, RecordArrays
+from henderson.store.schema import CHUNK_ROWS
 
-Column = tuple[str, ...]
 _MARGIN = 1 << 12  # rows before a chunk where those of an individual that began in the chunk before find place
 
 
@@ -49,44 +48,17 @@ class RecordChunk:
         return self.arrays[(column,) if isinstance(column, str) else column]
 
 
-class RecordReader:
-    """The records of a complete store, to be streamed. Opening reads no data.
+class RecordReader(RecordArrays):
+    """The records of a complete store, to be streamed. Opening reads no records.
 
-    columns: the columns of the model; n_records; home: the column along which the records are sorted (those without an
-    individual, negative, last), None if they are not. Raises `StoreError`: see `store_attributes`; files missing.
+    Raises `StoreError`: see `store_attributes`; files missing.
     """
 
     def __init__(self, path: Path) -> None:
         attributes = store_attributes(path)
         if missing := missing_files(path, (f for f in attributes["checksums"] if f.startswith("records/"))):
             raise StoreError(missing)
-        self.path = path
-        self.columns = record_columns(attributes["model"])
-        self.n_records = int(attributes["n_records"])
-        self.home: Column | None = ("related", *self.columns.related[0]) if self.columns.related else None
-        self._arrays: dict[Column, ShardedArray] = {}
-
-    def available(self) -> tuple[Column, ...]:
-        """Return the columns that can be streamed."""
-        c = self.columns
-        found: list[Column] = [("row",)]
-        found += [("response", t) for t in c.responses]
-        found += [("covariate", x) for x in c.covariates]
-        found += [("weight",)] if c.weights is not None else []
-        found += [("class", x) for x in c.classes]
-        found += [("related", *pair) for pair in c.related]
-        return tuple(found)
-
-    def dtype(self, column: Column) -> np.dtype[Any]:
-        """Return the type of a column."""
-        return self._array(column).dtype
-
-    def read(self, column: Column, start: int = 0, stop: int | None = None) -> NDArray[Any]:
-        """Return the records start..stop of a column."""
-        stop = self.n_records if stop is None else stop
-        out = np.empty(stop - start, self.dtype(column))
-        self._read_into(column, start, stop, out)
-        return out
+        super().__init__(path, attributes)
 
     def stream(
         self,
@@ -101,9 +73,8 @@ class RecordReader:
     ) -> Iterator[RecordChunk]:
         """Yield the records start..stop in chunks of about `chunk` rows, `columns` of them.
 
-        Columns are ``("row",)`` int64, row of the files; ``("response", trait)`` and ``("covariate", column)`` float64,
-        NaN where missing; ``("weight",)`` float64; ``("class", column)`` int32 level; ``("related", column, name)``
-        int32 individual of a pedigree or matrix: as in `model_data.Records`.
+        Columns are those of `RecordArrays`; what the store holds (``pattern``, ``value``, ``code``, ``class``,
+        ``related``) costs less than what is made of it (``response``, and ``covariate`` where it has a table).
 
         `chunk` is rounded up to stored chunks. With `whole` no individual's records are cut: chunks end where `home`
         changes, so their sizes vary. `threads` decode `ahead` chunks beyond the one that was yielded; they stop when
@@ -113,9 +84,7 @@ class RecordReader:
         stop = self.n_records if stop is None else stop
         if whole and self.home is not None and self.home not in wanted:
             wanted.append(self.home)
-        for column in wanted:
-            self._array(column)
-        stored = self._array(wanted[0]).chunk_rows
+        stored = self.array(("row",)).chunk_rows
         size = -(-chunk // stored) * stored
         edges = [start, *range(start - start % size + size, stop, size), stop] if stop > start else []
         spans = deque(pairwise(edges))
@@ -149,16 +118,7 @@ class RecordReader:
                     filled.cancel()
 
     def _fill(self, buffers: _Buffers, lo: int, hi: int) -> None:
-        for column, out in buffers.views(hi - lo).items():
-            self._read_into(column, lo, hi, out)
-
-    def _read_into(self, column: Column, lo: int, hi: int, out: NDArray[Any]) -> None:
-        self._array(column).read_into(lo, hi, out)
-
-    def _array(self, column: Column) -> ShardedArray:
-        if column not in self._arrays:
-            self._arrays[column] = ShardedArray(self.path, records_path(*column))
-        return self._arrays[column]
+        self.fill(buffers.views(hi - lo), lo)
 
 
 class _Buffers:
