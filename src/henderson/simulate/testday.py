@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from henderson.pedigree.inbreeding import inbreeding
+from henderson.simulate.ahead import in_order
 from henderson.simulate.config import SimulationConfig
 from henderson.simulate.mating import FEMALE, SimulatedPedigree, simulate_pedigree
 from henderson.simulate.records import Columns, animal_names, pedigree_rows
@@ -55,7 +57,8 @@ Progress = Callable[[str, int, int], None]
 def simulate_testday(config: TestDayConfig, out: Path, progress: Progress | None = None) -> int:
     """Return the number of test days; `out` then holds pedigree, records, the true breeding values and model.toml.
 
-    Memory: the pedigree (some 40 bytes an animal), 4 bytes for each of 15 breeding values an animal, and a block.
+    Memory: the pedigree (some 40 bytes an animal), 4 bytes for each of 15 breeding values an animal, 8 bytes for each
+    effect of a herd, and a block for every thread.
     Raises `UsageError` if `out` holds something already.
     """
     tell = progress or (lambda stage, done, total: None)
@@ -101,6 +104,21 @@ def _cows(config: TestDayConfig, pedigree: SimulatedPedigree) -> NDArray[np.int3
     return np.sort(eligible[np.argpartition(priority, n)[:n]])
 
 
+@dataclass(frozen=True)
+class _Herds:
+    """The effects of herds, drawn once: curves of herd-years (n, 3, 4), levels of herd-test-days (n,)."""
+
+    curves: NDArray[np.float64]
+    tests: NDArray[np.float64]
+
+    @classmethod
+    def drawn(cls, config: TestDayConfig, n_herds: int) -> _Herds:
+        factor = np.linalg.cholesky(herd_year())
+        z = normals(config.seed, Stream.HERD_YEAR, len(factor), 0, n_herds * YEARS)
+        curves = correlated(factor, z).reshape(-1, PARITIES, len(KNOTS))
+        return cls(curves, TEST_SD * normals(config.seed, Stream.TEST, 1, 0, n_herds * HERD_TESTS)[:, 0])
+
+
 def _records(
     config: TestDayConfig,
     population: SimulationConfig,
@@ -110,39 +128,38 @@ def _records(
 ) -> Iterator[tuple[int, Columns]]:
     """Return an iterator over (cows done, columns of their test days); a cow's numbers depend on its rank alone."""
     names = animal_names(population)
-    pe_factor, hy_factor = np.linalg.cholesky(permanent()), np.linalg.cholesky(herd_year())
+    factor = np.linalg.cholesky(permanent())
+    herds = _Herds.drawn(config, population.n_herds)
     cohort = np.searchsorted(pedigree.cohort_start, cows, side="right") - 1
     noise = np.sqrt(np.array(RESIDUAL))
-    for start in range(0, len(cows), config.block):
+    basis = spline(np.arange(LAST_DAY + 1)).T  # (4, days in milk from 0)
+
+    def block(start: int) -> tuple[int, Columns]:
         stop = min(start + config.block, len(cows))
         cow, herd = cows[start:stop], pedigree.herd[cows[start:stop]].astype(np.int64)
         words = uniforms(config.seed, Stream.TEST_DAY, N_WORDS, start, stop)
         row, parity, number, day, dim = _test_days(words, cohort[start:stop], herd, config.seed)
         z = normals(config.seed, Stream.RESIDUAL, PARITIES * TESTS, start, stop)
-        pe = correlated(pe_factor, normals(config.seed, Stream.PERMANENT, len(pe_factor), start, stop))
-        hy = herd[row] * YEARS + day // YEAR
-        htd = herd[row] * HERD_TESTS + number
-        heat = _heat(herd[row], day)
-        basis = spline(dim)
-        own = u[cow].astype(np.float64) + pe
-        y = np.array(CURVE)[None, :] @ basis.T
-        y = y[0] + PARITY_GAIN * parity + HEAT_MEAN * heat
-        at = parity * 5
-        for k in range(len(KNOTS)):
-            y += basis[:, k] * own[row, at + k]
-        y += heat * own[row, at + 4]
-        different, inverse = np.unique(hy, return_inverse=True)
-        curves = correlated(hy_factor, _by_level(config.seed, Stream.HERD_YEAR, different, len(hy_factor)))[inverse]
-        y += (basis * curves.reshape(-1, PARITIES, len(KNOTS))[np.arange(len(row)), parity]).sum(axis=1)
-        different, inverse = np.unique(htd, return_inverse=True)
-        y += TEST_SD * _by_level(config.seed, Stream.TEST, different, 1)[inverse, 0]
+        own = correlated(factor, normals(config.seed, Stream.PERMANENT, len(factor), start, stop))
+        own += u[cow]
+        herd = herd[row]
+        hy = herd * YEARS + day // YEAR
+        htd = herd * HERD_TESTS + number
+        heat = _heat(herd, day)
+        y = PARITY_GAIN * parity + HEAT_MEAN * heat
+        y += heat * own[row, parity * 5 + 4]
+        for k, weight in enumerate(basis[:, dim]):
+            y += weight * (CURVE[k] + own[row, parity * 5 + k] + herds.curves[hy, parity, k])
+        y += herds.tests[htd]
         y += noise[parity] * z[row, parity * TESTS + _rank_in(row, parity)]
         y = np.round(y, 2)
         columns: dict[str, Any] = {"id": names.column(cow[row])}
         columns |= {"htd": numbers(htd), "hy": numbers(hy), "dim": numbers(dim), "heat": numbers(heat)}
         for p, trait in enumerate(TRAITS):
             columns[trait] = numbers(np.where(parity == p, y, np.nan))
-        yield stop, columns
+        return stop, columns
+
+    yield from in_order(block, range(0, len(cows), config.block), config.threads)
 
 
 def _test_days(
@@ -184,17 +201,6 @@ def _heat(herd: NDArray[np.int64], day: NDArray[np.int64]) -> NDArray[np.int64]:
     region = herd % 7
     season = np.cos(2 * np.pi * (day % YEAR - 200) / YEAR)
     return np.clip(np.round(4.0 * season + region - 1.0), 0, HEAT_MAX).astype(np.int64)
-
-
-def _by_level(seed: int, stream: Stream, levels: NDArray[np.int64], width: int) -> NDArray[np.float64]:
-    """Return the normal numbers of the ascending `levels`, (n, width), drawn in runs of near ones."""
-    out = np.empty((len(levels), width))
-    cuts = np.flatnonzero(np.diff(levels) > 4096) + 1
-    for run in np.split(np.arange(len(levels)), cuts):
-        if len(run):
-            first = int(levels[run[0]])
-            out[run] = normals(seed, stream, width, first, int(levels[run[-1]]) + 1)[levels[run] - first]
-    return out
 
 
 def _truth(population: SimulationConfig, u: NDArray[np.float32]) -> Iterator[Columns]:

@@ -49,7 +49,7 @@ class TestDayConfig:
     scale: float = 0.001
     seed: int = 1
     format: Literal["csv", "parquet"] = "parquet"
-    block: int = 1 << 15
+    block: int = 1 << 14
     threads: int | None = None
 
     def __post_init__(self) -> None:

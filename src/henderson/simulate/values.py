@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from henderson.errors import UsageError
 from henderson.pedigree.inbreeding import inbreeding, mendelian_variance
+from henderson.simulate.ahead import in_order
 from henderson.simulate.config import SimulationConfig
 from henderson.simulate.mating import FEMALE, SimulatedPedigree
 from henderson.simulate.streams import Stream, correlated, normals, uniforms
 
 INTERCEPT = 100.0
+BLOCK = 1 << 14  # animals at a time, whose effects stay in the cache
 DOUBLE = np.dtype(np.float64)
 
 
@@ -75,15 +77,21 @@ def breeding_values(
     factor = np.linalg.cholesky(sigma)
     n_effects = len(factor)
     u = np.empty((len(pedigree), n_effects), dtype)
-    for first, last in pedigree.cohorts():
-        for start in range(first, last, config.block):
-            stop = min(start + config.block, last)
-            m = correlated(factor, normals(config.seed, Stream.MENDELIAN, n_effects, start, stop))
-            m *= np.sqrt(d[start:stop])[:, None]
-            for parent in (pedigree.sire[start:stop], pedigree.dam[start:stop]):
-                known = parent >= 0
-                m[known] += 0.5 * u[parent[known]]
-            u[start:stop] = m
+
+    def draw(span: tuple[int, int]) -> int:
+        start, stop = span
+        m = correlated(factor, normals(config.seed, Stream.MENDELIAN, n_effects, start, stop))
+        m *= np.sqrt(d[start:stop])[:, None]
+        for parent in (pedigree.sire[start:stop], pedigree.dam[start:stop]):
+            known = parent >= 0
+            m[known] += 0.5 * u[parent[known]]
+        u[start:stop] = m
+        return stop
+
+    block = min(config.block, BLOCK)
+    for first, last in pedigree.cohorts():  # parents are of earlier ones
+        spans = [(start, min(start + block, last)) for start in range(first, last, block)]
+        for stop in in_order(draw, spans, config.threads):
             progress(stop)
     return u
 
