@@ -80,11 +80,31 @@ def inverse_of_border(matrix: Floats) -> Floats:
     Directions that rounding has made singular (relative 1e-13 after scaling) are treated as if they had that
     eigenvalue.
     """
+    kept, scale, values, vectors = _spectrum(matrix)
+    half = vectors / np.sqrt(values) * scale[:, None]
+    inverse = np.zeros_like(matrix)
+    inverse[np.ix_(kept, kept)] = half @ half.T
+    return inverse
+
+
+def log_determinant_of_border(matrix: Floats) -> float:
+    """Return the log-determinant over the equations that are not zero: that of `inverse_of_border`, negative."""
+    _, scale, values, _ = _spectrum(matrix)
+    return float(np.log(values).sum() - 2.0 * np.log(scale).sum())
+
+
+def root_of_border(matrix: Floats) -> Floats:
+    """Return L with L L' the inverse of `inverse_of_border` over the equations that are not zero; zero elsewhere."""
+    kept, scale, values, vectors = _spectrum(matrix)
+    root = np.zeros_like(matrix)
+    root[np.ix_(kept, kept)] = (vectors * np.sqrt(values)) @ vectors.T / scale[:, None]
+    return root
+
+
+def _spectrum(matrix: Floats) -> tuple[NDArray[np.int64], Floats, Floats, Floats]:
+    """Return the rows that are not zero, their scale, and the eigenvalues and vectors of what it makes of them."""
     diagonal = np.diag(matrix)
     kept = np.flatnonzero(diagonal > 0.0)
     scale = 1.0 / np.sqrt(diagonal[kept])
     values, vectors = np.linalg.eigh(matrix[np.ix_(kept, kept)] * scale[:, None] * scale)
-    half = vectors / np.sqrt(np.maximum(values, 1e-13 * max(1.0, float(values.max(initial=0.0))))) * scale[:, None]
-    inverse = np.zeros_like(matrix)
-    inverse[np.ix_(kept, kept)] = half @ half.T
-    return inverse
+    return kept, scale, np.maximum(values, 1e-13 * max(1.0, float(values.max(initial=0.0)))), vectors

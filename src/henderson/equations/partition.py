@@ -83,13 +83,18 @@ class Partition:
 
     def n_effects(self) -> list[int]:
         """Return the number of owned levels per group; fixed genetic groups in a relationship matrix do not count."""
+        return [g.n_owned - len(fixed) for g, fixed in zip(self.layout.groups, self.fixed_levels(), strict=True)]
+
+    def fixed_levels(self) -> list[NDArray[np.int64]]:
+        """Return, per group, which owned levels are genetic groups that a relationship matrix takes as fixed."""
         found = []
         for local, related in zip(self.layout.groups, self.relationship, strict=True):
-            fixed = 0
+            fixed = np.zeros(local.n_owned, np.bool_)
             if isinstance(related, LocalPedigree):
-                weighted = 0 if related.loadings is None else len(related.loadings.own)
-                fixed = int((related.precision == 0.0).sum()) - weighted
-            found.append(local.n_owned - fixed)
+                fixed = related.precision == 0.0
+                if related.loadings is not None:
+                    fixed[(related.loadings.own.astype(np.int64) - local.first_owned) // local.width] = False
+            found.append(np.flatnonzero(fixed))
         return found
 
 

@@ -202,8 +202,9 @@ def sign_forms(columns: ColumnOperator, seed: int) -> Forms:
 
 
 def stream_of(group: Group) -> int:
-    """Return the number of the signs of a random group, by its name: the same in models with more or fewer groups."""
-    return crc32(group.name.encode()) + 1  # 0: of the records
+    """Return the number of the signs of a group, by its name: the same in models with more or fewer groups."""
+    fixed = next((p.subfactor for p in group.positions if p is not None), "") if group.covariance is None else ""
+    return crc32(f"{group.name} {fixed}".encode()) + 1  # 0: of the records
 
 
 def residual_factors(operator: Operator) -> Floats:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from henderson.kernels.jit import jit, set_item
+from henderson.kernels.jit import inline, jit, set_item
 
 
 @jit
@@ -77,6 +77,51 @@ def invert_blocks(
                     total += inverse[k, t] * inverse[k, u]
                 packed[i, t * (t + 1) // 2 + u] = total
     return -1
+
+
+@inline
+def _cholesky(width: int, packed: NDArray[np.float64], factor: NDArray[np.float64]) -> None:
+    """Set `factor` to the lower Cholesky factor of a packed block; rows of zeros stay zero."""
+    for t in range(width):
+        for u in range(t + 1):
+            value = packed[t * (t + 1) // 2 + u]
+            for k in range(u):
+                value -= factor[t, k] * factor[u, k]
+            if u < t:
+                factor[t, u] = value / factor[u, u] if factor[u, u] > 0.0 else 0.0
+            else:
+                factor[t, t] = np.sqrt(max(value, 0.0))
+
+
+@jit
+def log_determinant(width: int, packed: NDArray[np.float64]) -> float:
+    """Return the sum of the log-determinants of packed blocks; rows of zeros are left out."""
+    factor = np.empty((width, width))
+    total = 0.0
+    for i in range(packed.shape[0]):
+        _cholesky(width, packed[i], factor)
+        for t in range(width):
+            if factor[t, t] > 0.0:
+                total += 2.0 * np.log(factor[t, t])
+    return total
+
+
+@jit
+def multiply_root(width: int, first: int, packed: NDArray[np.float64], x: NDArray[np.float64]) -> None:
+    """Replace columns x_j by L x_j, L L' being the inverse of every packed block, level by level from `first`.
+
+    x: float64 (n_local, n_columns). L = Q^-T for the Cholesky factor Q of a packed block; rows of zeros become zero.
+    """
+    factor = np.empty((width, width))
+    for i in range(packed.shape[0]):
+        own = first + i * width
+        _cholesky(width, packed[i], factor)
+        for t in range(width - 1, -1, -1):
+            for j in range(x.shape[1]):
+                value = x[own + t, j]
+                for k in range(t + 1, width):
+                    value -= factor[k, t] * x[own + k, j]
+                x[own + t, j] = value / factor[t, t] if factor[t, t] > 0.0 else 0.0
 
 
 @jit

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from henderson.kernels.jit import inline, jit
 from henderson.kernels.pedigree_loadings import Rows
-from henderson.kernels.samples import _sign, _signs
+from henderson.kernels.samples import _place, _sign, _signs
 
 
 @inline
@@ -71,7 +71,7 @@ def loadings_samples(
         root = np.sqrt(rows.precision[i])
         v[:] = 0.0
         for u in range(width):
-            signs = _signs(seed, np.uint64(stream), np.uint64(np.int64(number) * width + u))
+            signs = _signs(seed, np.uint64(stream), _place(number, u))
             for t in range(u, width):
                 for j in range(y.shape[1]):
                     v[t, j] += root * factor[t, u] * _sign(signs, j)
@@ -108,7 +108,7 @@ def loadings_crosses(
         root = np.sqrt(rows.precision[i])
         _mendelian(width, i, rows, x, m)
         for u in range(width):
-            signs = _signs(seed, np.uint64(stream), np.uint64(np.int64(number) * width + u))
+            signs = _signs(seed, np.uint64(stream), _place(number, u))
             for j in range(x.shape[1]):
                 z = root * _sign(signs, j)
                 for t in range(width):

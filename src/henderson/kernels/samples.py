@@ -34,6 +34,12 @@ def _sign(signs: np.uint64, column: int) -> float:
     return 1.0 if (signs >> np.uint64(column)) & np.uint64(1) else -1.0
 
 
+@inline
+def _place(level: int, position: int) -> np.uint64:
+    """Return the number of a position of a level: that of a level's first positions does not depend on the others."""
+    return np.uint64(level) + (np.uint64(position) << np.uint64(32))
+
+
 @jit
 def record_samples(
     seed: np.uint64,
@@ -89,7 +95,7 @@ def level_samples(
     for i in range(levels.size):
         own = np.uint32(first + i * width)
         for u in range(width):
-            signs = _signs(seed, np.uint64(stream), np.uint64(np.int64(levels[i]) * width + u))
+            signs = _signs(seed, np.uint64(stream), _place(levels[i], u))
             for t in range(u, width):
                 for j in range(n_columns):
                     y[own + t, j] += factor[t, u] * _sign(signs, j)
@@ -116,7 +122,7 @@ def pedigree_samples(
         root = np.sqrt(precision[i])
         v[:] = 0.0
         for u in range(width):
-            signs = _signs(seed, np.uint64(stream), np.uint64(np.int64(start + i) * width + u))
+            signs = _signs(seed, np.uint64(stream), _place(start + i, u))
             for t in range(u, width):
                 scale = root * factor[t, u]
                 for j in range(n_columns):
@@ -246,7 +252,7 @@ def level_crosses(
     for i in range(levels.size):
         own = np.uint32(first + i * width)
         for u in range(width):
-            signs = _signs(seed, np.uint64(stream), np.uint64(np.int64(levels[i]) * width + u))
+            signs = _signs(seed, np.uint64(stream), _place(levels[i], u))
             for j in range(x.shape[1]):
                 z = _sign(signs, j)
                 for t in range(width):
@@ -275,7 +281,7 @@ def pedigree_crosses(
             for t in range(width):
                 m[t] = root * (x[own + t, j] - 0.5 * (x[sire[i] + t, j] + x[dam[i] + t, j]))
             for u in range(width):
-                signs = _signs(seed, np.uint64(stream), np.uint64(np.int64(start + i) * width + u))
+                signs = _signs(seed, np.uint64(stream), _place(start + i, u))
                 z = _sign(signs, j)
                 for t in range(width):
                     out[j, t, u] += m[t] * z
@@ -330,9 +336,9 @@ def level_sign_forms(
     """Add Z_j'Z_j to out[j], float64 (n_columns, width, width), Z_j being the signs of these levels."""
     for i in range(levels.size):
         for u in range(width):
-            one = _signs(seed, np.uint64(stream), np.uint64(np.int64(levels[i]) * width + u))
+            one = _signs(seed, np.uint64(stream), _place(levels[i], u))
             for t in range(width):
-                other = _signs(seed, np.uint64(stream), np.uint64(np.int64(levels[i]) * width + t))
+                other = _signs(seed, np.uint64(stream), _place(levels[i], t))
                 for j in range(out.shape[0]):
                     out[j, t, u] += _sign(one ^ ~other, j)
 

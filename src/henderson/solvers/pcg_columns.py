@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from henderson.equations.columns import ColumnOperator
 from henderson.kernels import columns as kernels
 from henderson.partitions.exchange import Vectors
+from henderson.solvers.lanczos import Coefficients
 from henderson.solvers.preconditioner import BlockPreconditioner
 from henderson.solvers.report import StopReason
 
@@ -47,13 +48,14 @@ def pcg_columns(
     max_it: int = 5000,
     x0: Vectors | None = None,
     callback: Callback | None = None,
+    coefficients: Coefficients | None = None,
 ) -> ColumnsReport:
     """Return the solutions of C x_j = b_j with ||b_j - C x_j|| <= `rtol` ||b_j||, by the recurrence. **Collective**.
 
     The columns go through the same products but are separate iterations (Hestenes & Stiefel 1952): one that has
     converged stands still, and when half have, the others are gathered so that the products shrink. One pass over the
     data serves all, so k solves cost far less than k times one. `rhs` is left as it is; `x0` is overwritten and
-    returned. Memory: four vectors a column besides `rhs`.
+    returned; `coefficients` gets those of the iteration, of all columns. Memory: four vectors a column besides `rhs`.
     """
     run = _Columns(operator, preconditioner)
     n_columns = operator.n_columns
@@ -97,6 +99,8 @@ def pcg_columns(
             reason = StopReason.BREAKDOWN if np.all(np.isfinite(curvature[active])) else StopReason.NOT_FINITE
             break
         alpha = np.where(active, rz / np.where(active, curvature, 1.0), 0.0)
+        if coefficients is not None:
+            coefficients.add(columns[active], alpha[active], rz[active])
         rr, rz_next = run.descend(alpha, q, r, q)
         beta = np.where(active, rz_next / np.where(rz != 0, rz, 1.0), 0.0)
         run.advance(alpha, beta, q, p, x)

@@ -8,7 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from henderson.equations.blocks import block_column, widest
-from henderson.equations.border import border_of, inverse_of_border
+from henderson.equations.border import (
+    Border,
+    border_of,
+    inverse_of_border,
+    log_determinant_of_border,
+    root_of_border,
+)
 from henderson.equations.operator import UNROLLED, Operator
 from henderson.errors import HendersonError
 from henderson.kernels import blocks as kernels
@@ -65,6 +71,45 @@ class BlockPreconditioner:
             *(packed for parts in self._packed for packed in parts),
             *self._rows,
         ]
+
+    def log_determinant(self) -> float:
+        """Return log|M| over the equations that are kept. **Collective**."""
+        border = () if self._border is None else self._border.groups
+
+        def part(p: int) -> float:
+            blocks = zip(self._operator.partitions[p].layout.groups, self._packed[p], strict=True)
+            return sum(kernels.log_determinant(g.width, b) for k, (g, b) in enumerate(blocks) if k not in border)
+
+        inverse = self._operator.exchange.sum(self._operator.team.run(part, self._operator.n_partitions))
+        return -inverse if self._border is None else log_determinant_of_border(self._border.matrix) - inverse
+
+    def multiply_root(self, x: Vectors) -> None:
+        """Replace vectors side by side by L x, L L' = M; L moves smoothly with the equations. **Collective**."""
+
+        def part(p: int) -> None:
+            for local, packed in zip(self._operator.partitions[p].layout.groups, self._packed[p], strict=True):
+                kernels.multiply_root(local.width, local.first_owned, packed, x[p])
+
+        border = self._border
+        before = None if border is None else self._of_border(border, x)
+        self._operator.team.run(part, self._operator.n_partitions)
+        if border is not None:
+            root = root_of_border(border.matrix)
+            for p, (elements, rows) in enumerate(zip(border.elements, border.rows, strict=True)):
+                x[p][elements] = root[rows] @ before
+
+    def inverse_diagonal(self) -> Vectors:
+        """Return the diagonal of M^-1, zero where equations are left out."""
+        out = self._operator.zeros()
+        for p, (partition, x) in enumerate(zip(self._operator.partitions, out, strict=True)):
+            for local, packed in zip(partition.layout.groups, self._packed[p], strict=True):
+                diagonal = [t * (t + 3) // 2 for t in range(local.width)]
+                stop = local.first_owned + local.n_owned * local.width
+                x[local.first_owned : stop] = packed[:, diagonal].ravel()
+            if self._border is not None:
+                rows = self._border.rows[p]
+                x[self._border.elements[p]] = self._rows[p][np.arange(len(rows)), rows]
+        return out
 
     def descend(self, alpha: float, q: Vectors, r: Vectors, z: Vectors) -> tuple[float, float]:
         """Set r -= alpha q and z = M^-1 r; return (r'r, r'z). **Collective**."""
@@ -127,18 +172,22 @@ class BlockPreconditioner:
         border = self._border
         if border is None:
             return [np.zeros(())] * self._operator.n_partitions
-        partials = []
-        for p, (elements, rows) in enumerate(zip(border.elements, border.rows, strict=True)):
-            mine = np.zeros((len(border.matrix), *r[p].shape[1:]))
-            mine[rows] = r[p][elements]
-            partials.append(mine)
-        residual = self._operator.exchange.sum_arrays(partials)
+        residual = self._of_border(border, r)
         more = []
         for p, (elements, rows) in enumerate(zip(border.elements, border.rows, strict=True)):
             solution = self._rows[p] @ residual
             more.append(np.sum(residual[rows] * (solution - z[p][elements]), axis=0))
             z[p][elements] = solution
         return more
+
+    def _of_border(self, border: Border, x: Vectors) -> Floats:
+        """Return the elements of the border, of all partitions. **Collective**."""
+        partials = []
+        for p, (elements, rows) in enumerate(zip(border.elements, border.rows, strict=True)):
+            mine = np.zeros((len(border.matrix), *x[p].shape[1:]))
+            mine[rows] = x[p][elements]
+            partials.append(mine)
+        return self._operator.exchange.sum_arrays(partials)
 
 
 def _columns(operator: Operator, kind: Kind) -> list[list[NDArray[np.float64]]]:
