@@ -142,5 +142,6 @@ def _reliability(design: Design, data: ModelData, g: int, variance: Floats) -> F
     group = design.groups[g]
     if group.covariance is None:
         return None
-    prior = gamma_diagonal(group.covariance, data, group.n_levels)[:, None] * np.diag(group.covariance.sigma)
+    gamma = gamma_diagonal(group.covariance, data, group.n_levels)
+    prior = gamma[:, None] * group.covariance.variances(np.arange(group.n_levels))
     return np.asarray(1.0 - variance / prior)

@@ -133,7 +133,7 @@ def reliabilities(design: Design, blocks: Sequence[Blocks], gamma: GammaDiagonal
         if covariance is None:
             found.append(None)
             continue
-        sigma = np.diag(covariance.sigma)[list(chosen.positions)]
+        sigma = covariance.variances(chosen.levels)[:, list(chosen.positions)]
         found.append(np.asarray(1.0 - block.variances / (gamma(covariance, chosen.levels)[:, None] * sigma)))
     return found
 
@@ -141,7 +141,7 @@ def reliabilities(design: Design, blocks: Sequence[Blocks], gamma: GammaDiagonal
 def _kept(design: Design, chosen: Chosen) -> NDArray[np.bool_]:
     kept = design.kept[chosen.group]
     shape = (len(chosen.levels), len(chosen.positions))
-    return np.ones(shape, np.bool_) if kept is None else kept[np.ix_(chosen.levels, chosen.positions)]
+    return np.ones(shape, np.bool_) if kept is None else kept[np.ix_(chosen.levels, np.array(chosen.positions))]
 
 
 def _elements(operator: Operator, chosen: Chosen, p: int) -> NDArray[np.int64]:

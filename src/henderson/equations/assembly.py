@@ -157,23 +157,18 @@ def _gammas(operator: Operator, partition: Partition) -> Iterator[Triplets]:
         inverse = operator.sigma_inverse[g]
         if inverse is None:
             continue
+        own = partition.sigmas[g]
         t, u = (k.ravel() for k in np.indices(inverse.shape))
         step = max(1, CHUNK // (9 * inverse.size))
         for start in range(0, local.n_owned, step):
             rows, columns, values = _gamma(partition, g, start, min(start + step, local.n_owned))
-            yield (
-                (rows[:, None] + t).ravel(),
-                (columns[:, None] + u).ravel(),
-                (values[:, None] * inverse.ravel()).ravel(),
-            )
+            blocks = inverse.ravel() if own is None else own.blocks(rows, columns)
+            yield (rows[:, None] + t).ravel(), (columns[:, None] + u).ravel(), (values[:, None] * blocks).ravel()
         relationship = partition.relationship[g]
         if isinstance(relationship, LocalPedigree) and relationship.loadings is not None:
             for rows, columns, values in _loadings(relationship.loadings, CHUNK // inverse.size):
-                yield (
-                    (rows[:, None] + t).ravel(),
-                    (columns[:, None] + u).ravel(),
-                    (values[:, None] * inverse.ravel()).ravel(),
-                )
+                blocks = inverse.ravel() if own is None else own.blocks(rows, columns)
+                yield (rows[:, None] + t).ravel(), (columns[:, None] + u).ravel(), (values[:, None] * blocks).ravel()
 
 
 def _loadings(loadings: Rows, limit: int) -> Iterator[Triplets]:

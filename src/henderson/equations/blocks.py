@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from henderson.equations.operator import Operator
-from henderson.equations.partition import LocalMatrix, LocalPedigree
+from henderson.equations.partition import LocalMatrix, LocalPedigree, Partition
 from henderson.kernels import records as record_kernels
 from henderson.kernels import relationship as kernels
 from henderson.kernels.pedigree_loadings import loadings_diagonal
 from henderson.partitions.exchange import Vectors
+
+Floats = NDArray[np.float64]
 
 
 def widest(operator: Operator) -> int:
@@ -50,25 +53,28 @@ def block_column(operator: Operator, column: int, out: Vectors) -> None:
             inverse = operator.sigma_inverse[g]
             if inverse is None or column >= local.width:
                 continue
-            sigma_column = np.ascontiguousarray(inverse[:, column])
-            relationship = partition.relationship[g]
-            if isinstance(relationship, LocalPedigree):
-                kernels.pedigree_diagonal(
-                    local.first_owned,
-                    local.width,
-                    relationship.sire,
-                    relationship.dam,
-                    relationship.precision,
-                    sigma_column,
-                    y,
-                )
-                if (m := relationship.loadings) is not None:
-                    rows = (m.own, m.indptr, m.parent, m.weight, m.precision)
-                    loadings_diagonal(local.width, *rows, sigma_column, y)
+            if (own := partition.sigmas[g]) is None:
+                _add_gamma(partition, g, np.ascontiguousarray(inverse[:, column]), y)
             else:
-                known = isinstance(relationship, LocalMatrix)
-                diagonal = relationship.diagonal if known else np.ones(local.n_owned)  # type: ignore[union-attr]
-                kernels.level_diagonal(local.first_owned, local.width, diagonal, sigma_column, y)
+                gamma = np.zeros_like(y)  # its diagonal, at the first element of each level
+                _add_gamma(partition, g, np.ascontiguousarray(inverse[:, 0]), gamma)
+                own.add_diagonal(column, gamma, y)
 
     operator.team.run(add, operator.n_partitions)
     operator.exchange.reverse_add(out)
+
+
+def _add_gamma(partition: Partition, g: int, sigma_column: Floats, y: Floats) -> None:
+    """Add diag(Gamma^-1) of group `g` times a column of Sigma^-1 to `y`."""
+    local, relationship = partition.layout.groups[g], partition.relationship[g]
+    first, width = local.first_owned, local.width
+    if isinstance(relationship, LocalPedigree):
+        own = (relationship.sire, relationship.dam, relationship.precision)
+        kernels.pedigree_diagonal(first, width, *own, sigma_column, y)
+        if (m := relationship.loadings) is not None:
+            rows = (m.own, m.indptr, m.parent, m.weight, m.precision)
+            loadings_diagonal(width, *rows, sigma_column, y)
+    else:
+        known = isinstance(relationship, LocalMatrix)
+        diagonal = relationship.diagonal if known else np.ones(local.n_owned)  # type: ignore[union-attr]
+        kernels.level_diagonal(first, width, diagonal, sigma_column, y)

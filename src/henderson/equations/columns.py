@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from henderson.equations.operator import Operator
-from henderson.equations.partition import LocalMatrix, LocalPedigree
+from henderson.equations.partition import LocalMatrix, LocalPedigree, Partition
 from henderson.kernels import columns as kernels
 from henderson.kernels.pedigree_loadings_columns import loadings_product
 from henderson.partitions.exchange import Vectors
@@ -98,15 +98,25 @@ class ColumnOperator:
             inverse = operator.sigma_inverse[g]
             if inverse is None or not local.n_owned:
                 continue
-            relationship = partition.relationship[g]
-            width, first = local.width, local.first_owned
-            if isinstance(relationship, LocalPedigree):
-                own = (relationship.sire, relationship.dam, relationship.precision)
-                kernels.pedigree_product(width, first, *own, inverse, x, y)
-                if relationship.loadings is not None:
-                    loadings_product(width, relationship.loadings, inverse, x, y)
-            elif isinstance(relationship, LocalMatrix):
-                rows = (relationship.indptr, relationship.columns, relationship.values)
-                kernels.matrix_product(width, first, *rows, inverse, x, y)
+            if (own := partition.sigmas[g]) is None:
+                _gamma(partition, g, inverse, x, y)
             else:
-                kernels.identity_product(width, first, local.n_owned, inverse, x, y)
+                inside = np.zeros_like(y)
+                _gamma(partition, g, inverse, own.standardised(x), inside)
+                own.add_restored(inside, y)
+
+
+def _gamma(partition: Partition, g: int, inverse: Floats, x: Floats, y: Floats) -> None:
+    """Add (Gamma^-1 (x) Sigma^-1) x of random group `g` to `y`."""
+    local, relationship = partition.layout.groups[g], partition.relationship[g]
+    width, first = local.width, local.first_owned
+    if isinstance(relationship, LocalPedigree):
+        own = (relationship.sire, relationship.dam, relationship.precision)
+        kernels.pedigree_product(width, first, *own, inverse, x, y)
+        if relationship.loadings is not None:
+            loadings_product(width, relationship.loadings, inverse, x, y)
+    elif isinstance(relationship, LocalMatrix):
+        rows = (relationship.indptr, relationship.columns, relationship.values)
+        kernels.matrix_product(width, first, *rows, inverse, x, y)
+    else:
+        kernels.identity_product(width, first, local.n_owned, inverse, x, y)

@@ -23,6 +23,7 @@ from henderson.equations.model import (
     observed_patterns,
     shared_patterns,
 )
+from henderson.equations.own_sigmas import level_sigmas, record_sigmas
 from henderson.equations.shared_levels import shared_class_column, unite
 from henderson.errors import ModelError, NotSupportedError, unknown
 from henderson.language.spec import FIXED_CLASSES, FIXED_COVARIATES, ONE, ModelSpec, SubFactor, Term, VarianceSpec
@@ -97,11 +98,11 @@ def build_design(spec: ModelSpec, data: ModelData, communicator: Communicator = 
         if draft.is_on_groups():
             uses = [(use.trait, p, use.term) for m in draft.members for use in m.uses for p in m.positions]
             labels, more = regress_on_groups(uses, len(groups), data, slots, table)
-            covariance = None if draft.variance is None else _covariance(draft.variance)
+            covariance = None if draft.variance is None else _covariance(draft.variance, spec)
             groups.append(Group(draft.name, labels, tuple(_positions(draft, covariance)), covariance))
             terms += more
             continue
-        group, slot_of = _levels(draft, len(groups), data, patterns, slots, communicator)
+        group, slot_of = _levels(draft, len(groups), spec, data, patterns, slots, communicator)
         groups.append(group)
         for member in draft.members:
             for use in member.uses:
@@ -135,9 +136,11 @@ def build_design(spec: ModelSpec, data: ModelData, communicator: Communicator = 
 
 def _residuals(
     spec: ModelSpec, data: ModelData, patterns: Patterns, communicator: Communicator
-) -> tuple[Patterns, tuple[NDArray[np.float64], ...], tuple[str, ...]]:
-    """Return the patterns split by residual class, Sigma of each class, and the levels of the classes."""
+) -> tuple[Patterns, Sequence[NDArray[np.float64]], tuple[str, ...]]:
+    """Return the patterns split by residual class or record's Sigma, Sigma of each, and the levels of the classes."""
     variance, n_traits = spec.residual, len(spec.traits)
+    if variance.blocks is not None:
+        return *record_sigmas(spec, data, patterns, communicator), ("",)
     if variance.by is None:
         return patterns, (sigma_of(variance, n_traits),), ("",)
     column = shared_class_column(data, variance.by, communicator)
@@ -185,7 +188,7 @@ def group_plans(spec: ModelSpec) -> list[GroupPlan]:
             GroupPlan(
                 draft.name,
                 _variables(spec, draft),
-                len(variance.sigma or ()) if variance else sum(len(m.positions) for m in draft.members),
+                spec.n_positions(variance.name) if variance else sum(len(m.positions) for m in draft.members),
                 variance.gamma.kind if variance else "identity",
                 variance.gamma.name if variance else None,
                 sum(_n_coefficients(spec, use.term) for use in uses if use.term.kind != "class"),
@@ -249,6 +252,7 @@ def _slot_key(term: Term) -> SlotKey:
 def _levels(
     draft: _Draft,
     number: int,
+    spec: ModelSpec,
     data: ModelData,
     patterns: Patterns,
     slots: list[Slot],
@@ -259,7 +263,7 @@ def _levels(
     labels: Labels
     covariance = None
     if draft.variance is not None:
-        covariance = _covariance(draft.variance)
+        covariance = _covariance(draft.variance, spec)
     if covariance is not None and covariance.kind != "identity":
         assert covariance.name is not None
         owner = (data.pedigrees if covariance.kind == "pedigree" else data.matrices)[covariance.name]
@@ -271,6 +275,11 @@ def _levels(
     else:
         columns = [_seen(draft, key, data, patterns, communicator) for key in keys]
         labels, codes = unite(columns, communicator, covariance is None)
+    if covariance is not None and draft.variance is not None and draft.variance.own_sigmas:
+        named = [(variable, c) for (variable, _), c in zip(keys, codes, strict=True)]
+        width = len(covariance.sigma)
+        own = level_sigmas(draft.variance, width, data, labels, named, communicator)
+        covariance = replace(covariance, own=own)
     first = len(slots)
     slots += [Slot(number, c) for c in codes]
     group = Group(draft.name, labels, tuple(_positions(draft, covariance)), covariance)
@@ -317,11 +326,13 @@ def _positions(draft: _Draft, covariance: Covariance | None) -> Sequence[Positio
     return positions
 
 
-def _covariance(variance: VarianceSpec) -> Covariance:
+def _covariance(variance: VarianceSpec, spec: ModelSpec) -> Covariance:
     kind = variance.gamma.kind
     if kind in ("H", "G") or variance.type is not None:
         raise NotSupportedError(f"variance {variance.name!r}: {variance.type or kind} cannot be computed yet")
-    return Covariance(sigma_of(variance, len(variance.sigma or ())), kind, variance.gamma.name)
+    n = spec.n_positions(variance.name)
+    own = variance.own_sigmas and variance.sigma is None
+    return Covariance(np.eye(n) if own else sigma_of(variance, n), kind, variance.gamma.name)
 
 
 def with_kept(

@@ -6,7 +6,9 @@ position]``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,12 +32,65 @@ class Position:
 
 
 @dataclass(frozen=True)
+class LevelSigmas:
+    """A Sigma for each level of a random group: its number, and which Sigma that is; of -1 it is `default`.
+
+    number: int32 by level, or what is indexed like it. Numbers are rows of `table`, float64 (n, width**2), or, without
+    it, places in `labels`, whose Sigma `classes` has by text.
+    """
+
+    width: int
+    number: Any
+    table: NDArray[np.float64] | None
+    labels: Labels | None
+    classes: Mapping[str, NDArray[np.float64]]
+    default: NDArray[np.float64] | None
+
+    def distinct(self, levels: NDArray[np.int64]) -> tuple[NDArray[np.uint32], NDArray[np.float64]]:
+        """Return the place of each level's Sigma among the different ones, and these, (n, width, width)."""
+        used, place = np.unique(self.number[levels], return_inverse=True)
+        return place.reshape(-1).astype(np.uint32), self._sigmas(used).reshape(-1, self.width, self.width)
+
+    def lacking(self, levels: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return those of the levels that have no Sigma."""
+        if self.default is not None:
+            return levels[:0]
+        used, place = np.unique(self.number[levels], return_inverse=True)
+        return levels[np.isnan(self._sigmas(used)).any(axis=1)[place.reshape(-1)]]
+
+    def variances(self, levels: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the diagonal of Sigma of each level, (n_levels, width)."""
+        place, sigmas = self.distinct(levels)
+        return np.asarray(np.diagonal(sigmas, axis1=1, axis2=2)[place])
+
+    def _sigmas(self, used: NDArray[np.int32]) -> NDArray[np.float64]:
+        """Return the Sigmas of numbers that ascend, NaN where there is none."""
+        default = np.full(self.width**2, np.nan) if self.default is None else self.default
+        out = np.tile(default, (len(used), 1))
+        own = used >= 0
+        if self.table is not None:
+            out[own] = self.table[used[own].astype(np.int64)]
+        elif self.labels is not None:
+            texts = self.labels.take(used[own]).text()
+            out[own] = np.array([self.classes.get(t, default) for t in texts]).reshape(-1, self.width**2)
+        return out
+
+
+@dataclass(frozen=True)
 class Covariance:
-    """Gamma (x) Sigma of a random group; kind ``identity``, ``pedigree`` or ``matrix``, `name` of the latter two."""
+    """Gamma (x) Sigma of a random group; kind ``identity``, ``pedigree`` or ``matrix``, `name` of the latter two.
+
+    own: levels have a Sigma of their own; `sigma` is then that of the others, or the identity.
+    """
 
     sigma: NDArray[np.float64]
     kind: str = "identity"
     name: str | None = None
+    own: LevelSigmas | None = None
+
+    def variances(self, levels: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the diagonal of Sigma of each level, (n_levels, width) or one row for all."""
+        return np.diag(self.sigma)[None] if self.own is None else self.own.variances(levels)
 
 
 @dataclass(frozen=True)
@@ -107,7 +162,7 @@ class Patterns:
     observed: bool (n_patterns, n_traits); residual: int64 (n_patterns,), number of the residual class.
     """
 
-    codes: NDArray[np.uint16]
+    codes: NDArray[np.uint16]  # uint32 where records have Sigmas of their own and there are more
     observed: NDArray[np.bool_]
     residual: NDArray[np.int64]
 
@@ -128,7 +183,8 @@ class Design:
     kept: per fixed group a bool (n_levels, width), False where the column is empty or was left out; None for random
     groups. dropped: the dependent columns that were left out, as (group, level, position).
     pinned: equations of genetic groups in a relationship matrix that are held at 0, as (group, level, position).
-    residuals: Sigma of every residual class; residual_classes: their levels, one empty text if there are no classes.
+    residuals: Sigma of every residual class, or of records (n, n_traits, n_traits), NaN for traits that are not
+    observed; residual_classes: their levels, one empty text if there are no classes.
     first_record: number of the first record here among those of all processes.
     """
 
@@ -140,7 +196,7 @@ class Design:
     patterns: Patterns
     responses: tuple[NDArray[np.float64], ...]
     weights: NDArray[np.float64] | None
-    residuals: tuple[NDArray[np.float64], ...]
+    residuals: Sequence[NDArray[np.float64]]
     residual_classes: tuple[str, ...] = ("",)
     kept: tuple[NDArray[np.bool_] | None, ...] = ()
     dropped: tuple[tuple[int, int, int], ...] = field(default=())

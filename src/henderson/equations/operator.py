@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from henderson.equations.model import Design, Patterns
+from henderson.equations.own_sigmas import inverse_factors
 from henderson.equations.partition import LocalMatrix, LocalPedigree, Partition, build_partition, cut, level_uses
 from henderson.errors import ModelError
 from henderson.kernels import records as record_kernels
@@ -48,10 +49,12 @@ def residual_inverses(residuals: Sequence[Floats], patterns: Patterns) -> Floats
     observed = patterns.observed
     n_patterns, n_traits = observed.shape
     table = np.zeros((n_patterns, n_traits, n_traits))
-    for k in range(n_patterns):
-        seen = np.flatnonzero(observed[k])
+    sigmas = np.asarray(residuals)
+    for mask in np.unique(observed, axis=0):  # patterns of the same traits at once: there may be one for each record
+        mine, seen = np.flatnonzero((observed == mask).all(axis=1)), np.flatnonzero(mask)
         if len(seen):
-            table[k][np.ix_(seen, seen)] = inverse_of(residuals[patterns.residual[k]][np.ix_(seen, seen)], "res")
+            L = inverse_factors(sigmas[patterns.residual[mine][:, None, None], seen[:, None], seen], "res")
+            table[np.ix_(mine, seen, seen)] = np.swapaxes(L, 1, 2) @ L
     return table.reshape(n_patterns, n_traits * n_traits)
 
 
@@ -82,8 +85,14 @@ class Operator:
         self.exchange = exchange
         self.terms = design.term_table()
         self.residual = residual_inverses(design.residuals, design.patterns)
+        # of levels with Sigmas of their own the identity: that is what they have on the scale of `LocalSigmas`
         self.sigma_inverse = [
-            None if g.covariance is None else inverse_of(g.covariance.sigma, g.name) for g in design.groups
+            None
+            if g.covariance is None
+            else np.eye(g.width)
+            if g.covariance.own is not None
+            else inverse_of(g.covariance.sigma, g.name)
+            for g in design.groups
         ]
         self._bundles = design.bundles() if design.n_traits <= UNROLLED else None
         self._zero_traits = (0.0,) * design.n_traits
@@ -161,8 +170,14 @@ class Operator:
         partition = self.partitions[p]
         self._records(partition, 0, len(partition.records.pattern), x, y)
         for g, local in enumerate(partition.layout.groups):
-            if self.sigma_inverse[g] is not None and local.n_owned:
+            if self.sigma_inverse[g] is None or not local.n_owned:
+                continue
+            if (own := partition.sigmas[g]) is None:
                 self._gamma(partition, g, x, y)
+            else:
+                inside = np.zeros_like(y)
+                self._gamma(partition, g, own.standardised(x), inside)
+                own.add_restored(inside, y)
         if (pins := partition.pins) is not None:
             y[pins.element] += pins.precision * x[pins.element]
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from henderson.equations.model import Design
+from henderson.equations.own_sigmas import LocalSigmas, local_sigmas
 from henderson.kernels.pedigree_loadings import Rows
 from henderson.partitions.cut import cut_evenly, cut_with_home, is_sorted
 from henderson.partitions.layout import GroupUse, Layout, first_use, outside
@@ -72,13 +73,15 @@ class Pins:
 class Partition:
     """One partition. `relationship` has one entry per group: None for fixed and identity ones.
 
-    blank: local elements of equations that are left out of X. pins: None if there are none.
+    sigmas: per group the Sigmas of its levels, None where they have one. blank: local elements of equations that are
+    left out of X. pins: None if there are none.
     """
 
     layout: Layout
     records: LocalRecords
     relationship: tuple[LocalPedigree | LocalMatrix | None, ...]
     blank: Elements
+    sigmas: tuple[LocalSigmas | None, ...]
     pins: Pins | None = None
 
     def n_effects(self) -> list[int]:
@@ -189,7 +192,11 @@ def build_partition(design: Design, data: ModelData, piece: Piece, layout: Layou
         coefficients,
     )
     relationship = tuple(_relationship(design, data, layout, g) for g in range(len(design.groups)))
-    return Partition(layout, records, relationship, _left_out(design, layout), _pins(design, layout))
+    sigmas = tuple(
+        None if (c := group.covariance) is None or c.own is None else local_sigmas(c.own, group.name, local)
+        for group, local in zip(design.groups, layout.groups, strict=True)
+    )
+    return Partition(layout, records, relationship, _left_out(design, layout), sigmas, _pins(design, layout))
 
 
 def _relationship(design: Design, data: ModelData, layout: Layout, g: int) -> LocalPedigree | LocalMatrix | None:

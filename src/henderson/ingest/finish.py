@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from henderson.ingest.levels import read_levels
+from henderson.ingest.own_sigmas import sigma_attributes, write_sigmas
 from henderson.ingest.parts import is_whole, map_part, sync_file, sync_folder, write_part
 from henderson.ingest.pedigree_file import load_pedigree
 from henderson.ingest.plan import Plan
@@ -31,6 +32,7 @@ def groups_of(plan: Plan) -> list[str]:
         *(group_path("levels", c) for c in plan.roles.columns.classes),
         *(group_path("pedigree", p.name) for p, _ in plan.pedigrees),
         *(group_path("matrix", m.name) for m, _ in plan.matrices),
+        *(group_path("sigma", own.variance) for own in plan.roles.own_sigmas),
     ]
 
 
@@ -49,6 +51,7 @@ def write_groups(ingest: Ingest) -> None:
     work += [(_write_levels, ingest, c, k) for k, c in enumerate(plan.roles.columns.classes)]
     todo = [(ingest.wip / "written" / f"{i:04d}", *job) for i, job in enumerate(work)]
     run_tasks("write", _once, todo, min(2, ingest.workers), ingest.progress)
+    write_sigmas(ingest)
 
 
 def seal(ingest: Ingest, layout: RecordLayout, n_records: int) -> None:
@@ -70,12 +73,13 @@ def seal(ingest: Ingest, layout: RecordLayout, n_records: int) -> None:
             "pedigrees": [p.name for p, _ in plan.pedigrees],
             "matrices": [m.name for m, _ in plan.matrices],
             "pedigree_extras": {p.name: _extras(ingest, p.name) for p, _ in plan.pedigrees},
+            "sigmas": sigma_attributes(ingest),
         },
         "layout": layout.as_json(),
         "n_records": n_records,
         "inputs": [
             {"file": s.shown, "bytes": s.size}
-            for s in (*plan.records, *(s for _, s in plan.pedigrees), *(s for _, s in plan.matrices))
+            for s in plan.sources
         ],
         "checksums": store_checksums(store),
     }

@@ -16,7 +16,7 @@ from henderson.errors import InputFileError, Problem
 from henderson.ingest.files import Block, Source, cut, damaged_gzip, expand, is_gzip
 from henderson.ingest.header import record_sources, shown, source_of
 from henderson.ingest.pedigree_rows import read_metafile
-from henderson.ingest.roles import Roles, roles_of
+from henderson.ingest.roles import OwnSigmas, Roles, own_sigmas_of, roles_of
 from henderson.language.spec import MatrixSpec, ModelSpec, PedigreeSpec
 from henderson.store.schema import FORMAT_VERSION
 
@@ -36,6 +36,7 @@ class Plan:
     pedigrees: tuple[tuple[PedigreeSpec, Source], ...]
     matrices: tuple[tuple[MatrixSpec, Source], ...]
     block_bytes: int
+    sigmas: tuple[tuple[OwnSigmas, Source], ...] = ()
 
     def blocks(self, source: Source) -> list[Block]:
         """Return the blocks of a source; larger ones where there would be more than MAX_BLOCKS."""
@@ -44,7 +45,12 @@ class Plan:
     @property
     def bytes(self) -> int:
         """Return the size of all inputs."""
-        return sum(s.size for s in (*self.records, *(s for _, s in self.pedigrees), *(s for _, s in self.matrices)))
+        return sum(s.size for s in self.sources)
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Return all files: of the records, then the others."""
+        return (*self.records, *(s for group in (self.pedigrees, self.matrices, self.sigmas) for _, s in group))
 
     def file(self, relation: str) -> str:
         """Return what messages call the file of a pedigree or matrix."""
@@ -84,17 +90,39 @@ def make_plan(spec: ModelSpec, block_bytes: int) -> Plan:
             sources[part.name] = source_of(path, shown(path, base), headless=isinstance(part, PedigreeSpec))
         except InputFileError as error:
             problems += error.problems
+    sigmas = []
+    for own in own_sigmas_of(spec):
+        try:
+            if own.blocks is not None:
+                sigmas.append((own, _sigma_source(own, base)))
+        except InputFileError as error:
+            problems += error.problems
     if problems:
         raise InputFileError(problems)
     roles = roles_of(spec, records[0].names, records[0].shown)
     return Plan(
-        _fingerprint(spec, roles, [*records, *sources.values()], pedigrees, matrices),
+        _fingerprint(spec, roles, [*records, *sources.values(), *(s for _, s in sigmas)], pedigrees, matrices),
         roles,
         tuple(records),
         tuple((p, sources[p.name]) for p in pedigrees),
         tuple((m, sources[m.name]) for m in matrices),
         block_bytes,
+        tuple(sigmas),
     )
+
+
+def _sigma_source(own: OwnSigmas, base: Path) -> Source:
+    """Return the file of the Sigmas. Raises `InputFileError` if it cannot be read."""
+    assert own.blocks is not None
+    path = base / own.blocks.file
+    name = shown(path, base)
+    if path.suffix == ".coocsv":
+        return source_of(path, name)
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise InputFileError(Problem(f"cannot be read ({error.strerror})", file=name)) from error
+    return Source(str(path), name, "blocks", (), stat.st_size, stat.st_mtime_ns)
 
 
 def _with_metafile(spec: PedigreeSpec, base: Path) -> PedigreeSpec:

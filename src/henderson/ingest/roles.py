@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from henderson.errors import ModelError, Problem, unknown
 from henderson.language.pedigrees import are_fixed
-from henderson.language.spec import ONE, ModelSpec, Term
+from henderson.language.spec import ONE, RESIDUAL, BlocksSpec, ModelSpec, Term
 from henderson.store.schema import RecordColumns
 
 
@@ -29,6 +29,21 @@ class Relation:
 
 
 @dataclass(frozen=True)
+class OwnSigmas:
+    """A variance with a Sigma for each level or record, from the file `blocks`, or for each class of the column `by`.
+
+    columns: the columns of its levels; none of the residual. relation: the pedigree or matrix of its Gamma.
+    """
+
+    variance: str
+    width: int
+    columns: tuple[str, ...]
+    relation: str | None
+    by: str | None
+    blocks: BlocksSpec | None
+
+
+@dataclass(frozen=True)
 class Roles:
     """The columns to read and keep, and the rules they obey. The first relation is the home of the records."""
 
@@ -39,6 +54,7 @@ class Roles:
     locality: tuple[str, ...]  # classes of fixed effects: herd mates lie together
     grouped: tuple[str, ...] = ()  # pedigrees whose matrix Q the terms need
     absorbed: tuple[str, ...] = ()  # pedigrees with fixed groups in A: Q tells whether they can be estimated
+    own_sigmas: tuple[OwnSigmas, ...] = ()  # variances with a Sigma for each level or record
 
     @property
     def text(self) -> tuple[str, ...]:
@@ -89,6 +105,8 @@ def roles_of(spec: ModelSpec, names: tuple[str, ...], file: str) -> Roles:
     if spec.residual.by is not None:
         classes[spec.residual.by] = None
         required.update({Required(trait, spec.residual.by, "residual class"): None for trait in spec.traits})
+    own_sigmas = own_sigmas_of(spec)
+    classes.update({own.by: None for own in own_sigmas if own.by is not None})
     related = {r.column for r in relations}
     plain = tuple(c for c in classes if c not in related)
     columns = RecordColumns(
@@ -106,6 +124,7 @@ def roles_of(spec: ModelSpec, names: tuple[str, ...], file: str) -> Roles:
         tuple(c for c in plain if c in locality),
         tuple(grouped),
         tuple(absorbed),
+        own_sigmas,
     )
     problems = [
         Problem(unknown("column", c, names), file=file)
@@ -121,6 +140,21 @@ def roles_of(spec: ModelSpec, names: tuple[str, ...], file: str) -> Roles:
     if problems:
         raise ModelError(problems)
     return roles
+
+
+def own_sigmas_of(spec: ModelSpec) -> tuple[OwnSigmas, ...]:
+    """Return the variances of a model whose levels or records have a Sigma of their own, residual classes apart."""
+    found = []
+    for v in spec.variances:
+        if v.blocks is None and (v.by is None or v.name == RESIDUAL):
+            continue
+        members = {s.name: len(s.positions) for s in spec.subfactors if s.variance == v.name}
+        terms = [t for e in spec.equations for t in e.terms if t.subfactor in members]
+        columns = tuple(dict.fromkeys(t.level_variable for t in terms if t.level_variable is not None))
+        width = len(spec.traits) if v.name == RESIDUAL else sum(members.values())
+        relation = v.gamma.name if v.gamma.kind != "identity" else None
+        found.append(OwnSigmas(v.name, width, columns, relation, v.by, v.blocks))
+    return tuple(found)
 
 
 def _relation(spec: ModelSpec, term: Term) -> tuple[str, str] | None:

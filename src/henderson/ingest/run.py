@@ -106,6 +106,7 @@ def is_current(store: Path, fingerprint: str) -> bool:
 
 def _make(plan: Plan, wip: Path, workers: int, progress: Progress | None) -> None:
     from henderson.ingest import finish
+    from henderson.ingest.own_sigmas import read_sigma_files
     from henderson.ingest.parts import is_whole
     from henderson.ingest.stages import Ingest
 
@@ -113,6 +114,7 @@ def _make(plan: Plan, wip: Path, workers: int, progress: Progress | None) -> Non
         return
     run = Ingest(plan, wip, workers, progress)
     run.read_relations()
+    read_sigma_files(run)
     reports = run.read_records()
     n_levels = run.merge_levels(reports)
     run.order_individuals(n_levels)

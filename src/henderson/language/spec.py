@@ -212,6 +212,12 @@ class ModelSpec:
         """Return the variance called `name`."""
         return next(v for v in self.variances if v.name == name)
 
+    def n_positions(self, variance: str) -> int:
+        """Return the number of positions of a variance: of the residual the traits."""
+        if variance == RESIDUAL:
+            return len(self.equations)
+        return sum(len(s.positions) for s in self.subfactors if s.variance == variance)
+
     @property
     def residual(self) -> VarianceSpec:
         """Return the residual variance."""

@@ -171,6 +171,20 @@ class Records:
 
 
 @dataclass(frozen=True)
+class StoredSigmas:
+    """Which Sigma the levels of a variance, or the records at hand, have: numbers, -1 for the one all others have.
+
+    table: Sigma of each number, float64 (n, width**2), row by row, NaN for traits not observed; None: numbers
+    are levels of a class column. of_level: by column int32 (n_levels + 1,), the last that of the further level ``0``;
+    of_record: int32 (n_records,). table and of_level may be objects that are indexed like arrays.
+    """
+
+    table: NDArray[np.float64] | None
+    of_level: Mapping[str, NDArray[np.int32]]
+    of_record: NDArray[np.int32] | None = None
+
+
+@dataclass(frozen=True)
 class ModelData:
     """Everything the equations read.
 
@@ -182,3 +196,4 @@ class ModelData:
     levels: Mapping[str, Labels] = field(default_factory=dict)
     pedigrees: Mapping[str, Pedigree] = field(default_factory=dict)
     matrices: Mapping[str, RelationshipMatrix] = field(default_factory=dict)
+    sigmas: Mapping[str, StoredSigmas] = field(default_factory=dict)

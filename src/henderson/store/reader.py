@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from henderson.errors import Problem, StoreError
 from henderson.store.checksums import file_checksum
-from henderson.store.model_data import Labels, Loadings, ModelData, Pedigree, Records, RelationshipMatrix
+from henderson.store.model_data import Labels, Loadings, ModelData, Pedigree, Records, RelationshipMatrix, StoredSigmas
 from henderson.store.record_arrays import RecordArrays
-from henderson.store.schema import FORMAT, FORMAT_VERSION, REMEDY, group_path, wip_of
+from henderson.store.schema import FORMAT, FORMAT_VERSION, REMEDY, group_path, level_path, wip_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,7 +32,7 @@ def may_be_replaced(path: Path) -> bool:
     names = {entry.name for entry in path.iterdir()}
     if not names:
         return True
-    if "zarr.json" not in names or not names <= {"zarr.json", "records", "levels", "pedigree", "matrix"}:
+    if "zarr.json" not in names or not names <= {"zarr.json", "records", "levels", "pedigree", "matrix", "sigma"}:
         return False
     try:
         return bool(json.loads((path / "zarr.json").read_bytes())["attributes"]["format"] == FORMAT)
@@ -146,7 +146,21 @@ def _read(records: Records, model: dict[str, Any], read: Read, lazily: Callable[
         levels={c: Labels(read(group_path("levels", c) + "/id")) for c in model["classes"]},
         pedigrees={name: _pedigree(name, pedigree_extras(model, name), read, lazily) for name in model["pedigrees"]},
         matrices={name: _matrix(name, read) for name in model["matrices"]},
+        sigmas=read_sigmas(model, read, read),
     )
+
+
+def read_sigmas(model: dict[str, Any], array: Callable[[str], Any], of_records: Read) -> dict[str, StoredSigmas]:
+    """Return the Sigmas of levels and records; `array` gives whole arrays, or what is indexed like them."""
+    found = {}
+    for name, about in model.get("sigmas", {}).items():
+        group = group_path("sigma", name)
+        found[name] = StoredSigmas(
+            array(f"{group}/table") if about["table"] else None,
+            {column: array(level_path(group, column)) for column in about["columns"]},
+            None if about["columns"] else of_records(f"{group}/record"),
+        )
+    return found
 
 
 def _pedigree(name: str, extras: tuple[str, ...], read: Read, lazily: Callable[[str], Any]) -> Pedigree:

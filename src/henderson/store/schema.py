@@ -9,6 +9,7 @@
     pedigree/<name>/      id, row, sire, dam, generation, inbreeding, mendelian_variance; if there are any: groups,
                           group_fraction, loading_indptr, loading_parent, loading_weight
     matrix/<name>/        id, diagonal, indptr, indices, data
+    sigma/<variance>/     table, record, level.<column>: see `ingest.own_sigmas`
 
 Names of users are percent-encoded where they hold anything but letters, digits, ``_`` and ``-``. A text id is a row of
 UTF-8 bytes padded with zeros. Chunk and shard sizes depend on the number of rows alone.
@@ -99,6 +100,11 @@ def records_path(role: str, *names: str) -> str:
 def group_path(kind: str, name: str) -> str:
     """Return the path of a group of levels, a pedigree or a matrix."""
     return f"{kind}/{safe(name)}"
+
+
+def level_path(group: str, column: str) -> str:
+    """Return the path of what a group ``sigma/<variance>`` holds of the levels of a column."""
+    return f"{group}/level.{safe(column)}"
 
 
 def labels_schema(path: str, dim: str, labels: Labels) -> ArraySchema:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from henderson.store.model_data import Labels, Loadings, ModelData, Pedigree, RelationshipMatrix
-from henderson.store.reader import LOADINGS, pedigree_extras, store_attributes
+from henderson.store.reader import LOADINGS, pedigree_extras, read_sigmas, store_attributes
 from henderson.store.record_arrays import RecordArrays
 from henderson.store.schema import group_path, records_path
 
@@ -31,6 +31,7 @@ class StoreParts:
         self.columns = self.records.columns
         self.pedigrees: tuple[str, ...] = tuple(attributes["model"]["pedigrees"])
         self.matrices: tuple[str, ...] = tuple(attributes["model"]["matrices"])
+        self._model = attributes["model"]
         self._extras = {name: pedigree_extras(attributes["model"], name) for name in self.pedigrees}
 
     @property
@@ -77,6 +78,7 @@ class StoreParts:
             levels={c: self.labels(group_path("levels", c)) for c in self.columns.classes},
             pedigrees={name: self._pedigree(name, *individuals[name]) for name in self.pedigrees},
             matrices={name: self._matrix(name, *individuals[name]) for name in self.matrices},
+            sigmas=read_sigmas(self._model, self.array, lambda path: self.array(path)[slice(*records)]),
         )
 
     def _pedigree(self, name: str, lo: int, hi: int) -> Pedigree:
