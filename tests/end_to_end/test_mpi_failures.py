@@ -140,16 +140,17 @@ def test_mistakes_of_the_command_line_are_told_once(data: Path, tmp_path: Path) 
     assert done.stderr.count("absent.toml' does not exist") == 1
 
 
-def test_jobs_of_the_other_engine_are_refused(data: Path, tmp_path: Path) -> None:
+def test_methods_of_the_other_engine_are_refused(data: Path, tmp_path: Path) -> None:
     model = tmp_path / "pev.toml"
-    text = (data / "model.toml").read_text().replace('run = ["solve"]', 'run = ["solve", "pev"]')
+    jobs = 'run = ["solve", "pev"]\npev = { method = "direct" }'
+    text = (data / "model.toml").read_text().replace('run = ["solve"]', jobs)
     for name in ("records.csv", "pedigree.csv"):
         shutil.copy(data / name, tmp_path)
     model.write_text(text)
     command = [MPIEXEC, "-n", "2", HENDERSON, "run", model, "--engine", "petsc", "--out", tmp_path / "out"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
     assert done.returncode == 2
-    assert done.stderr.count("the petsc engine cannot do the job pev") == 1
+    assert done.stderr.count("the petsc engine iterates: method 'direct' needs --engine embedded") == 1
 
 
 def start(data: Path, out: str) -> tuple[subprocess.Popen[str], list[int]]:

@@ -41,7 +41,6 @@ def test_an_animal_model_is_supported() -> None:
     [
         ({"jobs": (JobSpec("reml", (("method", "mc-em"),)),)}, "reml"),
         ({"jobs": (JobSpec("solve", (("xtol", 1e-8),)),)}, "xtol"),
-        ({"jobs": (JobSpec("pev", (("levels", ("1",)),)),)}, "levels"),
         ({"variances": (replace(G, sigma=None), RES)}, "without sigma of variance 'g'"),
         (
             {"jobs": (JobSpec("reml"),), "variances": (replace(G, by="line"), RES)},

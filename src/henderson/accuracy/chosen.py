@@ -80,6 +80,25 @@ def choose(
     return tuple(chosen)
 
 
+def labels_of(operator: Operator, chosen: Sequence[Chosen], communicator: Communicator) -> list[list[str]]:
+    """Return the ids of the levels, the same on all processes: owners tell theirs. **Collective**."""
+    mine: list[dict[int, str]] = []
+    for choice in chosen:
+        found: dict[int, str] = {}
+        for partition in operator.partitions:
+            owned = partition.layout.groups[choice.group].owned_levels()
+            place = np.flatnonzero(np.isin(choice.levels, owned))
+            names = operator.design.groups[choice.group].labels.take(choice.levels[place]).text()
+            found |= dict(zip(place.tolist(), names, strict=True))
+        mine.append(found)
+    everyone = communicator.gather_all(mine)
+    labels = []
+    for k, choice in enumerate(chosen):
+        known = {place: name for theirs in everyone for place, name in theirs[k].items()}
+        labels.append([known[place] for place in range(len(choice.levels))])
+    return labels
+
+
 def _positions(design: Design, factors: Sequence[str]) -> dict[int, list[int]]:
     """Return the positions of each group that belong to one of the factors or sub-factors."""
     found: dict[int, list[int]] = {}

@@ -166,4 +166,3 @@ def _rows(x: Floats, batch: NDArray[np.int64], elements: list[NDArray[np.int64]]
             if at >= 0:
                 out[column, i] = x[at, column]
     return out
-

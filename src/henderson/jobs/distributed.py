@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,15 +16,16 @@ from henderson.equations.distributed import Share, take_share
 from henderson.errors import MAX_PRINTED, UsageError
 from henderson.ingest.run import ingest
 from henderson.jobs.checkpoints import checkpoints_of
+from henderson.jobs.distributed_jobs import DistributedJobs, SharedJobDone, refuse_direct
 from henderson.jobs.inputs import input_files
 from henderson.jobs.memory import check_memory_together
 from henderson.jobs.progress import Progress, solve_progress
 from henderson.jobs.run import Outcome, Settings, failed, understand
-from henderson.jobs.sequence import rtol_of
+from henderson.jobs.sequence import RECORD_JOBS, rtol_of, with_solves
 from henderson.jobs.shares import over_ranks, owned_rows
 from henderson.jobs.stopping import Stopping
 from henderson.jobs.together import only_first
-from henderson.jobs.write import job_record, name_dropped, write_page
+from henderson.jobs.write import name_dropped, write_page
 from henderson.language.spec import JobSpec, ModelSpec
 from henderson.results.files import write_json
 from henderson.results.group_files import write_group_files
@@ -35,7 +36,6 @@ from henderson.results.stages import Stages
 from henderson.results.summary import Digest
 from henderson.solvers.checkpoint import Checkpointing
 from henderson.solvers.report import SolveReport
-from henderson.solvers.solutions import Solutions, dropped_columns
 
 if TYPE_CHECKING:
     from henderson.partitions.mpi import MpiCommunicator
@@ -64,9 +64,9 @@ def run_together(
     stopping: Stopping,
     progress: Progress | None = None,
 ) -> Outcome:
-    """Return what the solve job of `file` left, the same on all ranks but for the solutions. **Collective**.
+    """Return what the jobs of `file` left, the same on all ranks but for the solutions. **Collective**.
 
-    Rank 0 understands the model, ingests, and writes record and page; all solve and write the solutions. The outcome
+    Rank 0 understands the model, ingests, and writes record and page; all solve and write the tables. The outcome
     has digests, no solutions. `progress` is called on rank 0.
 
     Raises
@@ -79,32 +79,39 @@ def run_together(
     stages = Stages()
     out, store = settings.folders(file)
     spec, share, limit = _set_up(file, settings, communicator, stages, progress)
-    job = next(j for j in spec.jobs if j.name == "solve")
-    stopping.patient = True
-    with stages.stage("solve"):
+
+    def solve(job: JobSpec) -> SolveReport[NDArray[np.float64]]:
         checkpoints = checkpoints_of(spec, store, out, settings.checkpoint_every, stopping, communicator)
-        options = _options(job, settings, limit)
-        report = _solve(share, options, communicator, checkpoints, progress)
-    design = share.design
-    dropped = dropped_columns(design)
-    without: SolveReport[list[NDArray[np.float64]]] = replace(report, solution=[])  # type: ignore[assignment,arg-type]
-    solutions = Solutions((), dropped, without, design.n_equations, (), design)
-    files: tuple[Path, ...] = ()
+        return _solve(share, _options(job, settings, limit), communicator, checkpoints, progress)
+
+    did: list[SharedJobDone] = []
+    with DistributedJobs(spec, share, store, out, communicator, solve, limit, progress) as jobs:
+        for job in with_solves(spec.jobs, factors=False):
+            stopping.patient = job.name == "solve"
+            with stages.stage(job.name):
+                did.append(jobs.do(job))
+            if not did[-1].converged:
+                break
+    stopping.patient = True
+    done = [(d.job, jobs.solutions) for d in did if d.report is not None]
+    _, solutions = done[-1]
+    report, files = solutions.report, tuple(f for d in did for f in d.files)
     effects: tuple[Digest, ...] = ()
     if report.converged:
-        if dropped and communicator.rank == 0:
+        if solutions.dropped and communicator.rank == 0:
             log.warning("dropped as dependent on other fixed effects: %s", name_dropped(solutions, MAX_PRINTED))
         with stages.stage("write"):
-            rows = owned_rows(share, report.solution, store)
+            assert jobs.report is not None
+            rows = owned_rows(share, jobs.report.solution, store, jobs.accuracies)
             lmt = spec.source is not None and spec.source.suffix.lower() == ".xml"
-            files = write_tables_together(rows, out, communicator, lmt=lmt)
+            files += write_tables_together(rows, out, communicator, lmt=lmt)
             effects = digest_together([r.part for r in rows], communicator)
     summed = over_ranks(stages.done, communicator)
 
     def conclude() -> tuple[tuple[Path, ...], dict[str, Any]]:
         pages: tuple[Path, ...] = ()
         if report.converged:
-            pages = (write_page(spec, [(job, solutions)], effects, summed, out), *write_group_files(spec, store, out))
+            pages = (write_page(spec, done, effects, summed, out), *write_group_files(spec, store, out))
         record = write_run_record(
             out,
             inputs=describe_inputs(input_files(spec)),
@@ -112,13 +119,13 @@ def run_together(
             engine="petsc",
             ranks=communicator.size,
             stages=summed,
-            jobs=[job_record(job, solutions) | _communication(report)],
+            jobs=[d.record for d in did],
         )
         return pages, record
 
     pages, record = only_first(communicator, conclude)
     if not report.converged:
-        raise failed(job, report, out)
+        raise failed(did[-1].job, report, out)
     return Outcome(out, (*files, *pages, out / "run.json"), record, spec, (), effects)
 
 
@@ -133,7 +140,7 @@ def compare_together(
     from henderson.solvers.petsc.compare import compare
 
     spec, share, limit = _set_up(file, settings, communicator, Stages(), progress)
-    job = next(j for j in spec.jobs if j.name == "solve")
+    job = next(j for j in with_solves(spec.jobs, factors=False) if j.name == "solve")
     options = _options(job, settings, limit)
     stopping.patient = True
     rows = compare(share, communicator, options, stop=stopping.flag)
@@ -160,9 +167,11 @@ def _set_up(
 
 def _understand(file: Path, settings: Settings, out: Path) -> ModelSpec:
     spec = settings.applied_to(understand(file, settings.jobs))
-    if others := [job.name for job in spec.jobs if job.name != "solve"]:
+    if others := [job.name for job in spec.jobs if job.name not in ("solve", "pev", *RECORD_JOBS)]:
         remedy = "use --engine embedded for them, or henderson solve to solve only"
         raise UsageError(f"the petsc engine cannot do the job{'s' * (len(others) > 1)} {', '.join(others)}; {remedy}")
+    for job in spec.jobs:
+        refuse_direct(job)
     out.mkdir(parents=True, exist_ok=True)
     return spec
 
@@ -170,8 +179,6 @@ def _understand(file: Path, settings: Settings, out: Path) -> ModelSpec:
 def _options(job: JobSpec, settings: Settings, limit: int) -> PetscOptions:
     from henderson.solvers.petsc.options import PetscOptions
 
-    if job.get("method") not in (None, "pcg"):
-        raise UsageError(f"the petsc engine iterates: method {job.get('method')!r} needs --engine embedded")
     chosen: dict[str, Any] = {k: v for k, v in job.options if k in ("preconditioner", "max_it")}
     return PetscOptions(
         rtol=rtol_of(job),
@@ -207,6 +214,3 @@ def _described(settings: Settings, store: Path) -> dict[str, Any]:
         "checkpoint_every": settings.checkpoint_every,
     }
 
-
-def _communication(report: SolveReport[NDArray[np.float64]]) -> dict[str, Any]:
-    return {} if report.communication is None else {"communication": report.communication.as_record()}

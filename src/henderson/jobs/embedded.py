@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from henderson.accuracy.chosen import labels_of
 from henderson.accuracy.pev import all_levels, chosen_levels
 from henderson.jobs.progress import Progress, of_stage, solve_progress
 from henderson.jobs.reml import run_reml
@@ -108,9 +109,7 @@ class EmbeddedJobs:
     def _solve(self, job: JobSpec, checkpoints: Checkpointing | None) -> Solutions:
         options = solving_options(job, "method", "preconditioner", "max_it")
         callback = solve_progress(self._progress, options["rtol"])
-        found = self._at_hand().solve(
-            memory=self._available(), callback=callback, checkpointing=checkpoints, **options
-        )
+        found = self._at_hand().solve(memory=self._available(), callback=callback, checkpointing=checkpoints, **options)
         return self._keep(found)
 
     def _pev(self, job: JobSpec) -> JobDone:
@@ -130,9 +129,9 @@ class EmbeddedJobs:
             **solving_options(job, "preconditioner", "max_it"),
         )
         self.fitted = pev
-        groups = pev.design.groups
-        labels = [groups[b.chosen.group].labels.take(b.chosen.levels) for b in pev.pev.blocks]
-        path = write_pev(pev.design, pev.pev.blocks, labels, self._out)
+        blocks = pev.pev.blocks
+        labels = labels_of(self._at_hand().operator, [b.chosen for b in blocks], ALONE)
+        path = write_pev(pev.design, blocks, labels, self._out)
         return JobDone(job, job_record(job, pev), pev, (path,))
 
     def _records(self, job: JobSpec) -> JobDone:

@@ -14,20 +14,23 @@ RECORD_JOBS = ("yhat", "residuals")  # they write a file of the records, from so
 DEFAULT_RTOL = 1e-8  # as lmt; the last step has to be small too (solvers.pcg)
 
 
-def with_solves(jobs: Sequence[JobSpec]) -> tuple[JobSpec, ...]:
-    """Return the jobs with a solve before the first that needs solutions and finds none."""
+def with_solves(jobs: Sequence[JobSpec], *, factors: bool = True) -> tuple[JobSpec, ...]:
+    """Return the jobs with a solve before the first that needs solutions and finds none.
+
+    factors: whether the engine can factor the equations, which gives accuracies and solutions at once.
+    """
     done: list[JobSpec] = []
     for job in jobs:
-        if not any(d.name not in RECORD_JOBS for d in done) and needs_solutions(job):
+        if not any(d.name not in RECORD_JOBS for d in done) and needs_solutions(job, factors):
             options = {k: v for k, v in job.options if k in SOLVING}
             done.append(JobSpec("solve", tuple(options.items())))
         done.append(job)
     return tuple(done)
 
 
-def needs_solutions(job: JobSpec) -> bool:
+def needs_solutions(job: JobSpec, factors: bool) -> bool:
     """Return whether a job begins from solutions."""
-    return job.name in RECORD_JOBS or (job.name == "pev" and pev_method(job) == "pcg")
+    return job.name in RECORD_JOBS or (job.name == "pev" and not (factors and pev_method(job) == "direct"))
 
 
 def pev_method(job: JobSpec) -> Literal["pcg", "direct"]:

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from henderson.accuracy.pev_columns import Blocks
 from henderson.equations.distributed import Share
 from henderson.equations.model import Group
 from henderson.partitions.communicator import Communicator
-from henderson.results.parallel_tables import OwnedRows
+from henderson.results.parallel_tables import ACCURACIES, OwnedRows
 from henderson.results.stages import Stage
 from henderson.solvers.solutions import SubfactorSolutions
 from henderson.store.schema import group_path
@@ -36,7 +37,40 @@ def over_ranks(stages: Sequence[Stage], communicator: Communicator) -> list[Rank
     return found
 
 
-def owned_rows(share: Share, x: NDArray[np.float64], store: Path) -> list[OwnedRows]:
+def records_before(share: Share, communicator: Communicator) -> int:
+    """Return how many records the ranks before this one have; they are in the order of the store. **Collective**."""
+    return sum(communicator.gather_all(share.design.n_records)[: communicator.rank])
+
+
+class Accuracies:
+    """The standard errors and reliabilities of the levels that this rank owns, as far as they are known."""
+
+    def __init__(self, share: Share) -> None:
+        self._share = share
+        self._known: dict[tuple[str, int, int], NDArray[np.float64]] = {}
+
+    def add(self, blocks: Sequence[Blocks], reliabilities: Sequence[NDArray[np.float64] | None]) -> None:
+        """Keep those of some levels beside the others."""
+        for block, reliability in zip(blocks, reliabilities, strict=True):
+            chosen, local = block.chosen, self._share.partition.layout.groups[block.chosen.group]
+            owned = local.owned_levels()
+            place = np.minimum(np.searchsorted(chosen.levels, owned), len(chosen.levels) - 1)
+            here = chosen.levels[place] == owned
+            for name, values in (("se", np.sqrt(block.variances)), ("reliability", reliability)):
+                for k, position in enumerate(chosen.positions if values is not None else ()):
+                    every = self._known.setdefault((name, chosen.group, position), np.full(len(owned), np.nan))
+                    every[here] = values[place[here], k]  # type: ignore[index]
+
+    def of(self, group: int, position: int) -> dict[str, NDArray[np.float64]]:
+        """Return `se` and `reliability` of the owned levels, NaN where unknown; nothing if no job has asked for any."""
+        if not self._known:
+            return {}
+        n = len(self._share.partition.layout.groups[group].owned_levels())
+        nothing = np.full(n, np.nan)
+        return {name: self._known.get((name, group, position), nothing) for name in ACCURACIES}
+
+
+def owned_rows(share: Share, x: NDArray[np.float64], store: Path, accuracies: Accuracies) -> list[OwnedRows]:
     """Return the rows that this rank owns, sub-factor by sub-factor; `x` has the owned elements first.
 
     Animals stand in the order of their file, other levels in the order of their labels.
@@ -59,6 +93,7 @@ def owned_rows(share: Share, x: NDArray[np.float64], store: Path) -> list[OwnedR
                 labels,
                 values[:, k],
                 None if kept is None else kept[levels, k],
+                **accuracies.of(g, k),
             )
             n_rows = group.n_levels if kept is None else int(kept[:, k].sum())
             found.append(OwnedRows(owned, keys, group.n_levels, n_rows))

@@ -44,7 +44,7 @@ def _digest(part: SubfactorSolutions, communicator: Communicator) -> Digest:
         math.sqrt(squares / n) if n else math.nan,
         low if n else math.nan,
         -high if n else math.nan,
-        None,
+        _mean_reliability(part, communicator),
     )
     if not is_random(part.factor):
         return Digest(summary)
@@ -55,3 +55,12 @@ def _digest(part: SubfactorSolutions, communicator: Communicator) -> Digest:
         best += theirs
     best.sort(key=lambda t: -t.value)
     return Digest(summary, tuple(best[:BEST]), Histogram(edges, counts))
+
+
+def _mean_reliability(part: SubfactorSolutions, communicator: Communicator) -> float | None:
+    """Return the mean of the reliabilities that are known, None if there are none. **Collective**."""
+    if part.reliability is None:
+        return None
+    known = part.reliability[~np.isnan(part.reliability)]
+    n, total = communicator.sum(np.array([len(known), known.sum()])).tolist()
+    return total / n if n else None

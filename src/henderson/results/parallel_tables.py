@@ -20,17 +20,28 @@ from numpy.typing import NDArray
 from henderson.partitions.communicator import Communicator
 from henderson.results.files import remove
 from henderson.results.parallel_files import SharedFile, replacing_together
-from henderson.results.solution_tables import BLOCK, PARQUET_ABOVE, SCHEMA, batch, csv_options, needs_quotes
+from henderson.results.solution_tables import (
+    BLOCK,
+    PARQUET_ABOVE,
+    SCHEMA,
+    batch,
+    csv_options,
+    needs_quotes,
+    schema_of,
+)
 from henderson.solvers.solutions import SubfactorSolutions
 from henderson.store.model_data import Labels
+
+ACCURACIES = ("se", "reliability")  # the columns that only some sub-factors have
 
 
 @dataclass(frozen=True)
 class OwnedRows:
     """The rows of one sub-factor that this rank owns.
 
-    part: with the levels owned here alone; keys: int64 (n_levels,), where each level stands among those of all ranks,
-    0 <= key < `stop`, evenly spread (equal keys stand in the order of the ranks); n_rows: printed rows of all ranks.
+    part: with the levels owned here alone (accuracies on all ranks or on none); keys: int64 (n_levels,), where each
+    level stands among those of all ranks, 0 <= key < `stop`, evenly spread (equal keys stand in the order of the
+    ranks); n_rows: printed rows of all ranks.
     """
 
     part: SubfactorSolutions
@@ -49,50 +60,55 @@ def write_tables_together(
     range of this rank, about three times as text.
     """
     csv_path, parquet_path = out / "solutions.csv", out / "solutions.parquet"
+    schema = schema_of([each.part for each in rows])
     if sum(each.n_rows for each in rows) > parquet_above:
         path, other = parquet_path, csv_path
-        _write_parquet(rows, path, communicator)
+        _write_parquet(rows, path, communicator, schema)
     else:
         path, other = csv_path, parquet_path
-        _write_csv(rows, path, communicator, header=True)
+        _write_csv(rows, path, communicator, schema, header=True)
     if communicator.rank == 0:
         remove(other)
     if not lmt:
         return (path,)
-    _write_csv(rows, out / "results.csv", communicator, header=False)
+    _write_csv(rows, out / "results.csv", communicator, SCHEMA, header=False)
     return path, out / "results.csv"
 
 
-def _write_csv(rows: Sequence[OwnedRows], path: Path, communicator: Communicator, *, header: bool) -> None:
+def _write_csv(
+    rows: Sequence[OwnedRows], path: Path, communicator: Communicator, schema: pa.Schema, *, header: bool
+) -> None:
     quotes = any(communicator.gather_all(any(needs_quotes(each.part.labels) for each in rows)))
     with replacing_together(path, communicator) as temporary:
         file = SharedFile(temporary, communicator)
         first = communicator.rank == 0 and header
-        file.append(_text([], csv_options(quotes, header=first)))
-        for batches in _routed(rows, communicator):
-            file.append(_text(batches, csv_options(quotes, header=False)))
+        file.append(_text([], csv_options(quotes, header=first), schema))
+        for batches in _routed(rows, communicator, schema):
+            file.append(_text(batches, csv_options(quotes, header=False), schema))
         file.close()
 
 
-def _write_parquet(rows: Sequence[OwnedRows], path: Path, communicator: Communicator) -> None:
+def _write_parquet(rows: Sequence[OwnedRows], path: Path, communicator: Communicator, schema: pa.Schema) -> None:
     with replacing_together(path, communicator, folder=True) as temporary:
         file = temporary / f"part-{communicator.rank:05d}.parquet"
-        with pq.ParquetWriter(file, SCHEMA, compression="zstd", use_dictionary=["factor", "subfactor"]) as parquet:
-            for batches in _routed(rows, communicator):
+        with pq.ParquetWriter(file, schema, compression="zstd", use_dictionary=["factor", "subfactor"]) as parquet:
+            for batches in _routed(rows, communicator, schema):
                 for each in batches:
                     parquet.write_batch(each)
 
 
-def _text(batches: Sequence[pa.RecordBatch], options: pa_csv.WriteOptions) -> memoryview:
+def _text(batches: Sequence[pa.RecordBatch], options: pa_csv.WriteOptions, schema: pa.Schema) -> memoryview:
     """Return the rows as CSV."""
     sink = pa.BufferOutputStream()
-    with pa_csv.CSVWriter(sink, SCHEMA, write_options=options) as csv:
+    with pa_csv.CSVWriter(sink, schema, write_options=options) as csv:
         for each in batches:
             csv.write_batch(each)
     return memoryview(sink.getvalue()).cast("B")
 
 
-def _routed(rows: Sequence[OwnedRows], communicator: Communicator) -> Iterator[list[pa.RecordBatch]]:
+def _routed(
+    rows: Sequence[OwnedRows], communicator: Communicator, schema: pa.Schema
+) -> Iterator[list[pa.RecordBatch]]:
     """Yield, sub-factor by sub-factor, the rows in the range of this rank, in order. **Collective**."""
     total = sum(each.n_rows for each in rows)
     first = 0
@@ -103,7 +119,7 @@ def _routed(rows: Sequence[OwnedRows], communicator: Communicator) -> Iterator[l
             raise AssertionError(f"{sum(counts)} of {each.n_rows} rows of {each.part.subfactor!r} are there")
         first += each.n_rows
         cuts = range(0, len(mine.labels), BLOCK)
-        yield [batch(mine, np.arange(k, min(k + BLOCK, len(mine.labels))), SCHEMA) for k in cuts]
+        yield [batch(mine, np.arange(k, min(k + BLOCK, len(mine.labels))), schema) for k in cuts]
 
 
 def _exchange(rows: OwnedRows, first: int, total: int, communicator: Communicator) -> SubfactorSolutions:
@@ -113,20 +129,24 @@ def _exchange(rows: OwnedRows, first: int, total: int, communicator: Communicato
     if not part.labels.is_integer:
         width = max(communicator.gather_all(labels.shape[1]))
         labels = np.pad(labels, ((0, 0), (0, width - labels.shape[1])))
-    values = part.values
+    columns = {n: v for n in ("values", *ACCURACIES) if (v := getattr(part, n)) is not None}
     if part.kept is not None:
-        keys, labels, values = keys[part.kept], labels[part.kept], values[part.kept]
+        keys, labels = keys[part.kept], labels[part.kept]
+        columns = {n: v[part.kept] for n, v in columns.items()}
     # grows with the key, so that the ranges are contiguous; about even, so that no rank has much more than others
     at = first + np.minimum(keys * (rows.n_rows / max(1, rows.stop)), rows.n_rows)
     to = np.minimum((at * (communicator.size / max(1, total))).astype(np.int64), communicator.size - 1)
-    row = np.dtype([("key", np.int64), ("value", np.float64), ("label", labels.dtype, labels.shape[1:])])
-    packed = np.empty(len(keys), row)
-    packed["key"], packed["value"], packed["label"] = keys, values, labels
+    numbers = [(n, np.float64) for n in columns]
+    packed = np.empty(len(keys), [("key", np.int64), *numbers, ("label", labels.dtype, labels.shape[1:])])
+    packed["key"], packed["label"] = keys, labels
+    for name, values in columns.items():
+        packed[name] = values
     del labels
     received = send_rows(packed, to, communicator)
     received = received[np.argsort(received["key"], kind="stable")]
     names = Labels(np.ascontiguousarray(received["label"]))
-    return SubfactorSolutions(part.factor, part.subfactor, names, np.ascontiguousarray(received["value"]))
+    found = {n: np.ascontiguousarray(received[n]) for n in columns}
+    return SubfactorSolutions(part.factor, part.subfactor, names, **found)
 
 
 def send_rows(rows: NDArray[Any], to: NDArray[np.int64], communicator: Communicator) -> NDArray[Any]:

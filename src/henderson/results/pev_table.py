@@ -9,10 +9,9 @@ from pathlib import Path
 from henderson.accuracy.pev_columns import Blocks
 from henderson.equations.model import Design
 from henderson.results.files import replacing
-from henderson.store.model_data import Labels
 
 
-def write_pev(design: Design, blocks: Sequence[Blocks], labels: Sequence[Labels], out: Path) -> Path:
+def write_pev(design: Design, blocks: Sequence[Blocks], labels: Sequence[Sequence[str]], out: Path) -> Path:
     """Return the path of ``pev.csv``: factor, level, two sub-factors, and their prediction error covariance there.
 
     The block of a level is its lower triangle, row by row; of two different sub-factors it is their covariance.
@@ -25,7 +24,7 @@ def write_pev(design: Design, blocks: Sequence[Blocks], labels: Sequence[Labels]
         for block, names in zip(blocks, labels, strict=True):
             group = design.groups[block.chosen.group]
             positions = [p for k in block.chosen.positions if (p := group.positions[k]) is not None]
-            for level, values in zip(names.text(), block.values.tolist(), strict=True):
+            for level, values in zip(names, block.values.tolist(), strict=True):
                 for i, row in enumerate(positions):
                     for j, column in enumerate(positions[: i + 1]):
                         if values[i][j] == values[i][j]:

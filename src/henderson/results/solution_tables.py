@@ -45,10 +45,7 @@ def write_solutions(
     other format, if an earlier run left one, is removed. Blocks of `BLOCK` levels are in memory at a time.
     """
     rows = sum(p.n_rows for p in parts)
-    with_accuracy = any(p.se is not None for p in parts)
-    schema = SCHEMA
-    if with_accuracy:
-        schema = schema.append(pa.field("se", pa.float64())).append(pa.field("reliability", pa.float64()))
+    schema = schema_of(parts)
     csv_path, parquet_path = out / "solutions.csv", out / "solutions.parquet"
     path, other = (parquet_path, csv_path) if rows > parquet_above else (csv_path, parquet_path)
     with replacing(path) as part:
@@ -62,6 +59,13 @@ def write_solutions(
                     csv.write_batch(batch)
     remove(other)
     return path
+
+
+def schema_of(parts: Sequence[SubfactorSolutions]) -> pa.Schema:
+    """Return the columns of the table of all solutions: with accuracies if there are any."""
+    if all(p.se is None for p in parts):
+        return SCHEMA
+    return SCHEMA.append(pa.field("se", pa.float64())).append(pa.field("reliability", pa.float64()))
 
 
 def write_lmt_results(parts: Sequence[SubfactorSolutions], out: Path, *, orders: Orders | None = None) -> Path:

@@ -153,9 +153,7 @@ class Equations:
             M = self.preconditioner(preconditioner)
             rhs = self.operator.right_hand_side()
         with self.stages.stage("solve"):
-            local = pcg(
-                self.operator, M, rhs, rtol=rtol, max_it=max_it, callback=callback, checkpointing=checkpointing
-            )
+            local = pcg(self.operator, M, rhs, rtol=rtol, max_it=max_it, callback=callback, checkpointing=checkpointing)
         return self.solutions(replace(local, solution=self.operator.to_levels(local.solution)))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +20,9 @@ Floats = NDArray[np.float64]
 class PetscExchange:
     """The exchange of one partition per process: owned elements are the roots of a star forest, ghosts its leaves.
 
-    Owners add contributions in the order of the ranks, so that a product is the same in every run. `seconds` is the
-    time spent here, `reductions` the number of sums over all processes.
+    Owners add contributions in the order of the ranks, so that a product is the same in every run. Vectors may be
+    several side by side, a row of which travels as one. `seconds` is the time spent here, `reductions` the number of
+    sums over all processes.
     """
 
     def __init__(self, halo: Halo, communicator: MpiCommunicator) -> None:
@@ -33,14 +35,16 @@ class PetscExchange:
         remote[:, 0], remote[:, 1] = halo.owner, halo.element
         self._forest.setGraph(halo.n_owned, halo.ghosts.astype(PETSc.IntType), remote)
         self._forest.setUp()
+        self._units: dict[int, Any] = {1: MPI.DOUBLE}
 
     def forward(self, x: Vectors) -> None:
         """Fill the ghosts of `x` from their owners. **Collective**."""
         if self._alone:
             return
         start = time.perf_counter()
-        self._forest.bcastBegin(MPI.DOUBLE, x[0], x[0], MPI.REPLACE)
-        self._forest.bcastEnd(MPI.DOUBLE, x[0], x[0], MPI.REPLACE)
+        unit = self._unit(x[0])
+        self._forest.bcastBegin(unit, x[0], x[0], MPI.REPLACE)
+        self._forest.bcastEnd(unit, x[0], x[0], MPI.REPLACE)
         self.seconds += time.perf_counter() - start
 
     def reverse_add(self, y: Vectors) -> None:
@@ -48,8 +52,9 @@ class PetscExchange:
         if self._alone:
             return
         start = time.perf_counter()
-        self._forest.reduceBegin(MPI.DOUBLE, y[0], y[0], MPI.SUM)
-        self._forest.reduceEnd(MPI.DOUBLE, y[0], y[0], MPI.SUM)
+        unit = self._unit(y[0])
+        self._forest.reduceBegin(unit, y[0], y[0], MPI.SUM)
+        self._forest.reduceEnd(unit, y[0], y[0], MPI.SUM)
         self.seconds += time.perf_counter() - start
 
     def sum(self, partials: Sequence[float]) -> float:
@@ -74,3 +79,14 @@ class PetscExchange:
     def close(self) -> None:
         """Free the star forest. **Collective**."""
         self._forest.destroy()
+        for n, unit in self._units.items():
+            if n > 1:
+                unit.Free()
+        self._units = {1: MPI.DOUBLE}
+
+    def _unit(self, x: Floats) -> Any:
+        """Return what one element is: a number, or a row of vectors side by side."""
+        n = 1 if x.ndim == 1 else x.shape[1]
+        if n not in self._units:
+            self._units[n] = MPI.DOUBLE.Create_contiguous(n).Commit()
+        return self._units[n]

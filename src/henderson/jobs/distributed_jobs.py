@@ -1,0 +1,197 @@
+"""The jobs of a run on several processes: each has its share of the equations, and keeps its solutions between jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from henderson.accuracy.chosen import Chosen, choose, labels_of
+from henderson.accuracy.gamma import of_store
+from henderson.accuracy.pev_columns import PevReport, columns_for, reliabilities, solve_pev
+from henderson.equations.distributed import Share
+from henderson.equations.operator import Operator
+from henderson.errors import ResourceError, UsageError
+from henderson.jobs.progress import Progress, of_stage
+from henderson.jobs.sequence import RECORD_JOBS, factors_of, levels_of, solving_options
+from henderson.jobs.shares import Accuracies, records_before
+from henderson.jobs.together import only_first
+from henderson.jobs.write import job_record, pev_record
+from henderson.language.spec import JobSpec, ModelSpec
+from henderson.results.pev_table import write_pev
+from henderson.results.record_tables import RecordValues, fitted_records, write_records
+from henderson.solvers.preconditioner import BlockPreconditioner, Kind
+from henderson.solvers.report import SolveReport
+from henderson.solvers.solutions import Solutions, dropped_columns
+from henderson.store.slices import StoreParts
+
+if TYPE_CHECKING:
+    from henderson.partitions.mpi import MpiCommunicator
+
+Floats = NDArray[np.float64]
+Solve = Callable[[JobSpec], SolveReport[Floats]]
+
+MOST_SOLVED = 20_000  # equations up to which one solve each is taken for an answer to "all levels"
+
+
+@dataclass(frozen=True)
+class SharedJobDone:
+    """What a job has left: its entry in `run.json`, how its solve ended if it was one, its files."""
+
+    job: JobSpec
+    record: dict[str, Any]
+    report: SolveReport[Floats] | None = None
+    files: tuple[Path, ...] = ()
+
+    @property
+    def converged(self) -> bool:
+        """Return whether the jobs after it can be done."""
+        return self.report is None or self.report.converged
+
+
+class DistributedJobs:
+    """Does one job after the other; a context manager. All methods are **Collective**.
+
+    Parameters
+    ----------
+    spec, share, store, out
+        The model, what this process has of its equations, the store, the folder of the results.
+    communicator
+        The processes.
+    solve
+        Solves the equations as a job says.
+    memory
+        Bytes that this process may take.
+    progress
+        Told on rank 0.
+
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        share: Share,
+        store: Path,
+        out: Path,
+        communicator: MpiCommunicator,
+        solve: Solve,
+        memory: int,
+        progress: Progress | None,
+    ) -> None:
+        self._spec, self._share, self._store, self._out = spec, share, store, out
+        self._communicator, self._solve, self._memory = communicator, solve, memory
+        self._progress = progress if communicator.rank == 0 else None
+        self.report: SolveReport[Floats] | None = None  # of the last solve
+        self.accuracies = Accuracies(share)
+        self._operator: Operator | None = None
+        self._values: RecordValues | None = None
+        self._closing = ExitStack()
+
+    def __enter__(self) -> DistributedJobs:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None:  # else other ranks may be elsewhere
+            self._closing.close()
+
+    @property
+    def solutions(self) -> Solutions:
+        """Return what all ranks know of the last solve; no rank has all solutions."""
+        assert self.report is not None
+        design = self._share.design
+        without: SolveReport[list[Floats]] = replace(self.report, solution=[])  # type: ignore[assignment,arg-type]
+        return Solutions((), dropped_columns(design), without, design.n_equations, (), design)
+
+    def do(self, job: JobSpec) -> SharedJobDone:
+        """Return what a job has left; the caller has to look at `converged`."""
+        if job.name in RECORD_JOBS:
+            return self._records(job)
+        if job.name == "pev":
+            return self._pev(job)
+        self.report, self._values = self._solve(job), None
+        volume = self.report.communication
+        sent = {} if volume is None else {"communication": volume.as_record()}
+        return SharedJobDone(job, job_record(job, self.solutions) | sent, self.report)
+
+    def _at_hand(self) -> Operator:
+        if self._operator is None:
+            from henderson.partitions.threads import Team
+            from henderson.solvers.petsc.exchange import PetscExchange
+
+            exchange = PetscExchange(self._share.halo, self._communicator)
+            self._closing.callback(exchange.close)
+            team = self._closing.enter_context(Team(1))
+            self._operator = Operator(self._share.design, [self._share.partition], exchange, team)
+        return self._operator
+
+    def _pev(self, job: JobSpec) -> SharedJobDone:
+        operator = self._at_hand()
+        chosen = self._chosen(job, operator)
+        options = solving_options(job, "max_it")
+        kind: Kind = job.get("preconditioner", "border")  # type: ignore[assignment]
+        report = solve_pev(
+            operator,
+            BlockPreconditioner(operator, kind),
+            chosen,
+            n_columns=self._n_columns(job, operator),
+            progress=None if self._progress is None else of_stage(self._progress, "pev"),
+            **options,
+        )
+        return self._keep(job, report, operator)
+
+    def _keep(self, job: JobSpec, report: PevReport, operator: Operator) -> SharedJobDone:
+        """Keep the accuracies of what is owned here; write the blocks."""
+        communicator, design = self._communicator, operator.design
+        labels = labels_of(operator, [b.chosen for b in report.blocks], communicator)
+
+        def conclude() -> tuple[Path, list[Floats | None]]:
+            path = write_pev(design, report.blocks, labels, self._out)
+            return path, reliabilities(design, report.blocks, of_store(self._store))
+
+        path, shares = only_first(communicator, conclude)
+        self.accuracies.add(report.blocks, shares)
+        return SharedJobDone(job, pev_record(job, report, design.n_equations), None, (path,))
+
+    def _chosen(self, job: JobSpec, operator: Operator) -> tuple[Chosen, ...]:
+        factors = factors_of(job)
+        levels = only_first(self._communicator, lambda: (levels_of(job, self._spec),))[0]
+        if factors or levels is not None:
+            return choose(operator, factors, levels, self._communicator)
+        design = operator.design
+        if design.n_equations > MOST_SOLVED and job.get("nrhs") is None:
+            raise ResourceError(
+                f"the petsc engine solves the equations once for each of {design.n_equations:,} standard errors; name "
+                "those that are wanted, 'factor' and 'levels' of job pev, or use --engine embedded"
+            )
+        everything = dict.fromkeys(p.factor for g in design.groups for p in g.positions if p is not None)
+        return choose(operator, tuple(everything), None, self._communicator)
+
+    def _n_columns(self, job: JobSpec, operator: Operator) -> int:
+        nrhs = job.get("nrhs")
+        fit = nrhs if isinstance(nrhs, int) else columns_for(operator, self._memory // 2)
+        return int(self._communicator.minimum(np.array([fit]))[0])
+
+    def _records(self, job: JobSpec) -> SharedJobDone:
+        assert self.report is not None  # `sequence.with_solves`
+        operator, communicator = self._at_hand(), self._communicator
+        if self._values is None:
+            first = records_before(self._share, communicator)
+            rows = StoreParts(self._store).array("records/row")[first : first + self._share.design.n_records]
+            self._values = fitted_records(operator, [self.report.solution], rows)
+        only = job.name == "residuals"
+        path = write_records(job.name, self._values, self._spec.traits, self._out, communicator, observed_only=only)
+        return SharedJobDone(job, {"job": job.name, "file": path.name}, None, (path,))
+
+
+def refuse_direct(job: JobSpec) -> None:
+    """Raise `UsageError` for a job that asks for a factor of the equations."""
+    if job.get("method") not in (None, "pcg"):
+        raise UsageError(f"the petsc engine iterates: method {job.get('method')!r} needs --engine embedded")
