@@ -14,6 +14,7 @@ from henderson.partitions.threads import Team
 from henderson.solvers.checkpoint import Checkpointing, State, fingerprint_of, require
 from henderson.solvers.preconditioner import BlockPreconditioner, Preconditioner
 from henderson.solvers.report import SolveReport, StopReason
+from henderson.solvers.trace import Trace
 
 RESTARTS = 5
 SURE = 1e-4  # a residual this far below rtol is enough, whatever the last step was
@@ -45,15 +46,17 @@ def pcg(
     rhs: Vectors,
     *,
     rtol: float = 1e-8,
+    xtol: float | None = None,
     max_it: int = 5000,
     x0: Vectors | None = None,
     callback: Callback | None = None,
     checkpointing: Checkpointing | None = None,
+    trace: Trace | None = None,
 ) -> SolveReport[Vectors]:
     """Return the solution of C x = b with ||b - C x|| / ||b|| <= `rtol`, or the reason why it failed. **Collective**.
 
     Means of the responses make ||b|| large, and the residual of breeding values small beside it; so the last step has
-    to be small too, ||change of x|| <= `rtol` ||x||, unless the residual is far below `rtol`. The residual of the
+    to be small too, ||change of x|| <= `xtol` ||x||, unless the residual is far below `xtol`. The residual of the
     recurrence drifts from the true one, so the latter is computed when the former has converged; if it is still above
     `rtol` the iteration restarts from it. Memory: four vectors besides `rhs`; each iteration reads or writes nine
     vectors, the preconditioner and what the product needs.
@@ -67,7 +70,9 @@ def pcg(
     rhs
         b; left as it is.
     rtol
-        Relative to ||b||, on the norm (not its square).
+        Relative to ||b||, on the norm (not its square); infinite: only the last step counts.
+    xtol
+        Relative to ||x||; None: `rtol`.
     max_it
         Products after which the iteration gives up.
     x0
@@ -76,8 +81,11 @@ def pcg(
         Called as callback(iteration, relative_residual) after each iteration.
     checkpointing
         Where the state is kept from time to time; a solve that was cut off goes on from there, to the same bits.
+    trace
+        Gets every step.
 
     """
+    xtol = rtol if xtol is None else xtol
     run = _Run(operator)
     norm_b = run.norm(rhs)
     x = operator.zeros() if x0 is None else x0
@@ -103,10 +111,11 @@ def pcg(
         iterations = len(norms) - 1
     for _ in range(RESTARTS + 1):
         if saved is None:
-            if true <= rtol:
-                return keeper.end(SolveReport(x, StopReason.CONVERGED, iterations, true, tuple(norms), largest))
             if not math.isfinite(true):
                 return SolveReport(x, StopReason.NOT_FINITE, iterations, true, tuple(norms), largest)
+            if true <= rtol and (iterations or math.isfinite(rtol)):
+                reason = StopReason.CONVERGED if math.isfinite(rtol) else StopReason.SMALL_CHANGE
+                return keeper.end(SolveReport(x, reason, iterations, true, tuple(norms), largest))
             if true > 0.5 * best:
                 break
             best = true
@@ -128,14 +137,17 @@ def pcg(
             norms.append(math.sqrt(rr) / norm_b)
             if callback is not None:
                 callback(iterations, norms[-1])
-            small_step = alpha * math.sqrt(pp) <= rtol * math.sqrt(xx) or norms[-1] <= SURE * rtol
+            small_step = alpha * math.sqrt(pp) <= xtol * math.sqrt(xx) or norms[-1] <= SURE * xtol
+            if trace is not None:
+                change = alpha * math.sqrt(pp / xx) if xx > 0.0 else math.inf
+                trace.add(alpha, rz, rz_next, change, norms[-1])
             if (norms[-1] <= rtol and small_step) or iterations >= max_it or not math.isfinite(rr):
                 break
             pp, xx = run.advance(alpha, rz_next / rz, q, p, x)
             rz = rz_next
         largest = run.step(alpha, p, x)
         true = true_residual()
-        if iterations >= max_it and not true <= rtol:
+        if iterations >= max_it and not (true <= rtol and (small_step or math.isfinite(rtol))):
             reason = StopReason.MAX_ITERATIONS if math.isfinite(true) else StopReason.NOT_FINITE
             return SolveReport(x, reason, iterations, true, tuple(norms), largest)
     reason = StopReason.CONVERGED if true <= rtol else StopReason.STAGNATED

@@ -15,6 +15,7 @@ class StopReason(Enum):
     """Why a solver stopped; the value says what it means and, if it failed, what to do next."""
 
     CONVERGED = "converged: the true residual is below rtol"
+    SMALL_CHANGE = "converged: the last change of the solutions is below xtol"
     DIRECT = "solved directly"
     RHS_ZERO = "the right-hand side is zero, so the solution is"
     MAX_ITERATIONS = "not converged within max_it iterations: raise max_it, or look at the model's smallest variances"
@@ -26,7 +27,7 @@ class StopReason(Enum):
     @property
     def converged(self) -> bool:
         """Return whether the solution may be used."""
-        return self in (StopReason.CONVERGED, StopReason.DIRECT, StopReason.RHS_ZERO)
+        return self in (StopReason.CONVERGED, StopReason.SMALL_CHANGE, StopReason.DIRECT, StopReason.RHS_ZERO)
 
 
 @dataclass(frozen=True)

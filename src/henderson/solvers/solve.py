@@ -21,6 +21,7 @@ from henderson.solvers.pcg import Callback, pcg
 from henderson.solvers.preconditioner import BlockPreconditioner, Kind
 from henderson.solvers.report import SolveReport
 from henderson.solvers.solutions import Floats, Solutions, StageTime, by_subfactor, dropped_columns
+from henderson.solvers.trace import Trace
 from henderson.store.model_data import ModelData
 
 ONE_THREAD = 20_000  # records and individuals up to which a second thread costs more than it saves
@@ -114,12 +115,14 @@ class Equations:
         self,
         *,
         rtol: float = 1e-8,
+        xtol: float | None = None,
         max_it: int = 5000,
         method: Literal["pcg", "direct"] = "pcg",
         preconditioner: Kind = "border",
         memory: int | None = None,
         callback: Callback | None = None,
         checkpointing: Checkpointing | None = None,
+        trace: Trace | None = None,
     ) -> Solutions:
         """Return the solutions of the mixed model equations.
 
@@ -131,6 +134,8 @@ class Equations:
             ``pcg`` (matrix-free, any size) or ``direct`` (a sparse factor).
         rtol
             Bound of ||b - C x|| / ||b||; the direct method does not use it.
+        xtol
+            Bound of ||change of x|| / ||x|| in the last iteration; None: `rtol`.
         max_it
             Products after which the iteration gives up.
         preconditioner
@@ -141,6 +146,8 @@ class Equations:
             Called as callback(iteration, relative_residual).
         checkpointing
             Where ``pcg`` keeps its state from time to time.
+        trace
+            Gets every step of ``pcg``.
 
         """
         if method == "direct":
@@ -153,7 +160,17 @@ class Equations:
             M = self.preconditioner(preconditioner)
             rhs = self.operator.right_hand_side()
         with self.stages.stage("solve"):
-            local = pcg(self.operator, M, rhs, rtol=rtol, max_it=max_it, callback=callback, checkpointing=checkpointing)
+            local = pcg(
+                self.operator,
+                M,
+                rhs,
+                rtol=rtol,
+                xtol=xtol,
+                max_it=max_it,
+                callback=callback,
+                checkpointing=checkpointing,
+                trace=trace,
+            )
         return self.solutions(replace(local, solution=self.operator.to_levels(local.solution)))
 
 
