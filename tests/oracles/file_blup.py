@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +31,7 @@ class Effect:
     polynomials: tuple[tuple[int, Callable[[float], float]], ...] = ()
     centred: bool = False
     where: tuple[str, str] | None = None
+    fractions: dict[str, dict[str, float]] | None = None  # regression on groups: of each id its groups' fractions
 
     @property
     def names(self) -> list[str]:
@@ -38,16 +40,22 @@ class Effect:
 
 @dataclass
 class Recipe:
-    """A model and its files; `random` maps a sub-factor to its variance and positions, from 0."""
+    """A model and its files; `random` maps a sub-factor to its variance and positions, from 0.
+
+    gamma: ("pedigree", file, inbreeding), ("matrix", file, inverse), or ("given", ids, matrix); own: Sigma of a level;
+    residual: Sigma of a record by its number, from 0.
+    """
 
     records: Path
     traits: list[str]
     effects: list[Effect] = field(default_factory=list)
     random: dict[str, tuple[str, tuple[int, ...]]] = field(default_factory=dict)
     sigma: dict[str, np.ndarray] = field(default_factory=dict)
-    gamma: dict[str, tuple[str, Path, bool] | None] = field(default_factory=dict)
+    gamma: dict[str, tuple[str, Any, Any] | None] = field(default_factory=dict)
     missing: float | None = None
     weights: str | None = None
+    own: dict[str, Callable[[str], np.ndarray]] = field(default_factory=dict)
+    residual: Callable[[int], np.ndarray] | None = None
 
 
 @dataclass
@@ -103,10 +111,20 @@ def relationship(path: Path, inbreeding: bool) -> tuple[list[str], np.ndarray]:
     return order, A
 
 
+def related(kind: tuple[str, Any, Any]) -> tuple[list[str], np.ndarray]:
+    """Ids and Gamma."""
+    if kind[0] == "given":
+        return kind[1], kind[2]
+    return (relationship if kind[0] == "pedigree" else user_matrix)(*kind[1:])
+
+
 def user_matrix(path: Path, inverse: bool) -> tuple[list[str], np.ndarray]:
     with open(path, newline="", encoding="utf-8") as handle:
         lines = list(csv.reader(handle))
-    if lines[0] == ["i", "j", "value"]:
+    if lines[0][0].lstrip("#") == "id" and len(lines[0]) == 2:
+        ids = plain([line[0] for line in lines[1:]])
+        K = np.diag([float(line[1]) for line in lines[1:]])
+    elif lines[0] == ["i", "j", "value"]:
         flat = plain([v for line in lines[1:] for v in line[:2]])
         ids = sorted(set(flat))
         K = np.zeros((len(ids), len(ids)))
@@ -128,7 +146,7 @@ def file_blup(m: Recipe) -> FileBlup:
     as_written = set(m.traits)
     for e in m.effects:  # related ids are text where those of the pedigree or matrix are
         kind = m.gamma.get(m.random.get(e.sub, ("", ()))[0])
-        if kind and not is_integer((relationship if kind[0] == "pedigree" else user_matrix)(*kind[1:])[0]):
+        if kind and not is_integer(related(kind)[0]):
             as_written.add(e.nested or e.variable)
     columns = {c: v if c in as_written else plain(v) for c, v in columns.items()}
     columns["1"] = ["1"] * len(lines)
@@ -153,7 +171,7 @@ def file_blup(m: Recipe) -> FileBlup:
         variance, _ = m.random.get(e.sub, (None, ()))
         gamma = m.gamma.get(variance) if variance else None
         on = e.nested if e.covariate else e.variable
-        zero_is_unknown = gamma is not None and (gamma[0] == "pedigree" or "0" not in user_matrix(*gamma[1:])[0])
+        zero_is_unknown = gamma is not None and (gamma[0] == "pedigree" or "0" not in related(gamma)[0])
         levels = {r: level(on, r, zero_is_unknown) for r in range(len(lines))}
         if e.where:
             levels = {r: s if columns[e.where[0]][r] == e.where[1] else None for r, s in levels.items()}
@@ -166,6 +184,12 @@ def file_blup(m: Recipe) -> FileBlup:
         if e.centred:
             groups = {s: [x[r] for _, r in mine if levels[r] == s] for s in {levels[r] for _, r in mine}}
             x = {r: v - float(np.mean(groups[levels[r]])) for r, v in x.items()}
+        if e.fractions is not None:
+            for k, r in mine:
+                for group, value in e.fractions[columns[e.variable][r]].items():
+                    design.setdefault((e.sub, group), np.zeros(len(rows)))[k] += value
+                    seen.get(variance or "", set()).add(group)
+            continue
         functions = [f for _, f in e.polynomials] or [lambda v: v]
         for k, r in mine:
             for name, f in zip(e.names, functions, strict=True):
@@ -176,7 +200,8 @@ def file_blup(m: Recipe) -> FileBlup:
         w = float(columns[m.weights][r]) if m.weights else 1.0
         for j, (s, u) in enumerate(rows):
             if r == s:
-                R[i, j] = m.sigma["res"][m.traits.index(t), m.traits.index(u)] / w
+                sigma = m.sigma["res"] if m.residual is None else m.residual(r)
+                R[i, j] = sigma[m.traits.index(t), m.traits.index(u)] / w
     V = R.copy()
     names = {e.sub: e.names for e in m.effects}
     parts: list[tuple[list[Key], np.ndarray, np.ndarray]] = []
@@ -187,7 +212,7 @@ def file_blup(m: Recipe) -> FileBlup:
         if kind is None:
             ids, gamma = sorted(seen[variance]), np.eye(len(seen[variance]))
         else:
-            ids, gamma = (relationship if kind[0] == "pedigree" else user_matrix)(*kind[1:])
+            ids, gamma = related(kind)
         at = [
             (name, i, p)
             for sub, (v, positions) in m.random.items()
@@ -197,7 +222,9 @@ def file_blup(m: Recipe) -> FileBlup:
         ]
         keys = [(name, ids[i]) for name, i, _ in at]
         levels_at, positions_at = [i for _, i, _ in at], [p for _, _, p in at]
-        G = gamma[np.ix_(levels_at, levels_at)] * sigma[np.ix_(positions_at, positions_at)]
+        L = [np.linalg.cholesky(m.own[variance](i) if variance in m.own else sigma) for i in ids]
+        half = np.array([L[i][p] for i, p in zip(levels_at, positions_at, strict=True)])
+        G = gamma[np.ix_(levels_at, levels_at)] * (half @ half.T)
         Z = np.array([design.get(key, np.zeros(len(rows))) for key in keys]).T
         V += Z @ G @ Z.T
         parts.append((keys, Z, G))

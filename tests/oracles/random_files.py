@@ -28,6 +28,25 @@ def covariance(rng: random.Random, n: int, scale: float = 1.0) -> np.ndarray:
     return np.round(scale * (half @ half.T / n + np.eye(n)), 6)
 
 
+def term(e: Effect, m: Recipe, integer: bool = False) -> str:
+    """The term of an effect, as equations say it."""
+    inside = ["t(i)"] if integer else []
+    if e.polynomials:
+        inside.append(f"p({','.join(str(i) for i, _ in e.polynomials)})")
+    if e.nested:
+        inside.append(f"n({e.nested})")
+    if e.covariate and not e.centred and e.sub not in m.random:
+        inside.append("c(n)")
+    tree = f"({';'.join(inside)})" if inside else ""
+    left = f"{e.variable}(t(co{tree}))" if e.covariate else e.variable
+    if e.fractions is not None:
+        left = f"{e.variable}(t(gg(ped)))"
+    if e.sub not in m.random:
+        return f"{left}*{e.sub}"
+    variance, positions = m.random[e.sub]
+    return f"{left}*{e.sub}(v({variance}({','.join(str(p + 1) for p in positions)})))"
+
+
 class Written:
     """The files of one random model; `numeric` ones can be run as lmt's XML too."""
 
@@ -265,22 +284,8 @@ class Written:
         self.pairs = ""
 
     def _term(self, e: Effect) -> str:
-        inside = []
-        if e.covariate:
-            if not self.real_age and e.variable == "age" and self.rng.random() < 0.5:
-                inside.append("t(i)")
-            if e.polynomials:
-                inside.append(f"p({','.join(str(i) for i, _ in e.polynomials)})")
-            if e.nested:
-                inside.append(f"n({e.nested})")
-            if not e.centred and e.sub not in self.m.random:
-                inside.append("c(n)")
-        tree = f"({';'.join(inside)})" if inside else ""
-        left = f"{e.variable}(t(co{tree}))" if e.covariate else e.variable
-        if e.sub not in self.m.random:
-            return f"{left}*{e.sub}"
-        variance, positions = self.m.random[e.sub]
-        return f"{left}*{e.sub}(v({variance}({','.join(str(p + 1) for p in positions)})))"
+        integer = e.covariate and not self.real_age and e.variable == "age" and self.rng.random() < 0.5
+        return term(e, self.m, integer)
 
     def _formula(self) -> None:
         rng, m = self.rng, self.m

@@ -18,6 +18,7 @@ from henderson.equations.model import (
     Group,
     Patterns,
     Position,
+    Residuals,
     Slot,
     by_class,
     observed_patterns,
@@ -136,7 +137,7 @@ def build_design(spec: ModelSpec, data: ModelData, communicator: Communicator = 
 
 def _residuals(
     spec: ModelSpec, data: ModelData, patterns: Patterns, communicator: Communicator
-) -> tuple[Patterns, Sequence[NDArray[np.float64]], tuple[str, ...]]:
+) -> tuple[Patterns, Residuals, tuple[str, ...]]:
     """Return the patterns split by residual class or record's Sigma, Sigma of each, and the levels of the classes."""
     variance, n_traits = spec.residual, len(spec.traits)
     if variance.blocks is not None:

@@ -6,7 +6,7 @@ position]``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from henderson.errors import ModelError
 from henderson.partitions.communicator import ALONE, Communicator
 from henderson.store.model_data import Labels
+
+Residuals = tuple[NDArray[np.float64], ...] | NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ class LevelSigmas:
         if self.default is not None:
             return levels[:0]
         used, place = np.unique(self.number[levels], return_inverse=True)
-        return levels[np.isnan(self._sigmas(used)).any(axis=1)[place.reshape(-1)]]
+        none = np.asarray(np.isnan(self._sigmas(used)).any(axis=1))
+        return levels[none[place.reshape(-1)]]
 
     def variances(self, levels: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the diagonal of Sigma of each level, (n_levels, width)."""
@@ -196,7 +199,7 @@ class Design:
     patterns: Patterns
     responses: tuple[NDArray[np.float64], ...]
     weights: NDArray[np.float64] | None
-    residuals: Sequence[NDArray[np.float64]]
+    residuals: Residuals
     residual_classes: tuple[str, ...] = ("",)
     kept: tuple[NDArray[np.bool_] | None, ...] = ()
     dropped: tuple[tuple[int, int, int], ...] = field(default=())

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from henderson.equations.model import Design, Patterns
+from henderson.equations.model import Design, Patterns, Residuals
 from henderson.equations.own_sigmas import inverse_factors
 from henderson.equations.partition import LocalMatrix, LocalPedigree, Partition, build_partition, cut, level_uses
 from henderson.errors import ModelError
@@ -44,7 +44,7 @@ def inverse_of(sigma: Floats, name: str) -> Floats:
     return np.asarray(factor.T @ factor, np.float64)
 
 
-def residual_inverses(residuals: Sequence[Floats], patterns: Patterns) -> Floats:
+def residual_inverses(residuals: Residuals, patterns: Patterns) -> Floats:
     """Return one R^-1 per pattern of observed traits, zero where missing: float64 (n_patterns, n_traits**2)."""
     observed = patterns.observed
     n_patterns, n_traits = observed.shape

@@ -50,6 +50,7 @@ def level_sigmas(
     else:
         found = LevelSigmas(width, {}, stored.table, None, {}, default)
     name = variance.gamma.name
+    number: Any
     if variance.gamma.kind == "identity":
         number, checked = _of_classes(stored, len(labels), data, slots)
     else:
@@ -84,10 +85,10 @@ def _of_classes(
         of_level = stored.of_level[variable]
         numbers.append(of_level[np.where(own == ZERO, len(of_level) - 1, own).astype(np.int64)])
         levels.append(used.astype(np.int64))
-    used, place = np.unique(np.concatenate(levels), return_inverse=True)
-    number = np.full(len(used), -1, np.int32)
+    known, place = np.unique(np.concatenate(levels), return_inverse=True)
+    number = np.full(len(known), -1, np.int32)
     np.maximum.at(number, place.reshape(-1), np.concatenate(numbers))
-    return KnownRows(n_levels, used, number), used
+    return KnownRows(n_levels, known, number), known
 
 
 def _codes_of(data: ModelData, variable: str) -> Codes:
@@ -110,7 +111,7 @@ class LocalSigmas:
     factors: Floats
 
     @property
-    def _where(self) -> tuple[Any, ...]:
+    def _where(self) -> tuple[int, int, int, int, NDArray[np.uint32], Floats]:
         return self.width, self.first_owned, self.n_owned, self.first_ghost, self.index, self.factors
 
     def standardised(self, x: Floats) -> Floats:
@@ -188,7 +189,8 @@ def record_sigmas(
     joint = number.reshape(-1) * len(patterns.observed) + patterns.codes
     pairs, codes = np.unique(joint, return_inverse=True)
     residual, of = pairs // len(patterns.observed), pairs % len(patterns.observed)
-    bad = (patterns.observed[of] & ~there[residual]).any(axis=1)[codes.reshape(-1)] & seen
+    lacking = np.asarray((patterns.observed[of] & ~there[residual]).any(axis=1))
+    bad = lacking[codes.reshape(-1)] & seen
     rows = [int(r) for part in communicator.gather_all(np.sort(data.records.row[bad])[:MAX_PRINTED]) for r in part]
     if rows:
         file = variance.blocks.file if variance.blocks is not None else None
@@ -200,5 +202,5 @@ def record_sigmas(
             ]
         )
     dtype = np.uint16 if len(pairs) <= 1 << 16 else np.uint32
-    split = Patterns(codes.reshape(-1).astype(dtype), patterns.observed[of], residual.astype(np.int64))  # type: ignore[arg-type]
+    split = Patterns(codes.reshape(-1).astype(dtype), patterns.observed[of], residual.astype(np.int64))
     return split, cast(Floats, sigmas)

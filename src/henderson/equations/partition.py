@@ -193,7 +193,9 @@ def build_partition(design: Design, data: ModelData, piece: Piece, layout: Layou
     )
     relationship = tuple(_relationship(design, data, layout, g) for g in range(len(design.groups)))
     sigmas = tuple(
-        None if (c := group.covariance) is None or c.own is None else local_sigmas(c.own, group.name, local)
+        None
+        if (covariance := group.covariance) is None or covariance.own is None
+        else local_sigmas(covariance.own, group.name, local)
         for group, local in zip(design.groups, layout.groups, strict=True)
     )
     return Partition(layout, records, relationship, _left_out(design, layout), sigmas, _pins(design, layout))
