@@ -40,7 +40,6 @@ def test_an_animal_model_is_supported() -> None:
     ("change", "word"),
     [
         ({"jobs": (JobSpec("reml", (("method", "mc-em"),)),)}, "reml"),
-        ({"jobs": (JobSpec("solve", (("xtol", 1e-8),)),)}, "xtol"),
         ({"variances": (replace(G, sigma=None), RES)}, "without sigma of variance 'g'"),
         (
             {"jobs": (JobSpec("reml"),), "variances": (replace(G, by="line"), RES)},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import math
 import os
 from dataclasses import asdict
 from pathlib import Path
@@ -21,7 +22,7 @@ from henderson.jobs.inputs import input_files
 from henderson.jobs.memory import check_memory_together
 from henderson.jobs.progress import Progress, solve_progress
 from henderson.jobs.run import Outcome, Settings, failed, understand
-from henderson.jobs.sequence import RECORD_JOBS, rtol_of, with_solves
+from henderson.jobs.sequence import RECORD_JOBS, options_of, tolerances, with_solves
 from henderson.jobs.shares import over_ranks, owned_rows
 from henderson.jobs.stopping import Stopping
 from henderson.jobs.together import only_first
@@ -158,7 +159,8 @@ def _set_up(
         spec = only_first(communicator, lambda: _understand(file, settings, out))
     with stages.stage("ingest"):
         workers = settings.threads or os.cpu_count() or 1
-        only_first(communicator, lambda: ingest(spec, store, workers=workers, progress=progress))
+        limit = settings.memory
+        only_first(communicator, lambda: ingest(spec, store, workers=workers, memory=limit, progress=progress))
     with stages.stage("memory"):
         limit = check_memory_together(spec, store, communicator, communicator.on_this_node(), settings.memory)
     with stages.stage("read store"):
@@ -179,9 +181,8 @@ def _understand(file: Path, settings: Settings, out: Path) -> ModelSpec:
 def _options(job: JobSpec, settings: Settings, limit: int) -> PetscOptions:
     from henderson.solvers.petsc.options import PetscOptions
 
-    chosen: dict[str, Any] = {k: v for k, v in job.options if k in ("preconditioner", "max_it")}
+    chosen = tolerances(job) | options_of(job, "preconditioner", "max_it")
     return PetscOptions(
-        rtol=rtol_of(job),
         operator=settings.operator,  # type: ignore[arg-type]
         arguments=settings.petsc,
         file=settings.petsc_file,
@@ -199,7 +200,8 @@ def _solve(
 ) -> SolveReport[NDArray[np.float64]]:
     from henderson.solvers.petsc.solve import solve_share
 
-    callback = solve_progress(progress, options.rtol) if communicator.rank == 0 else None
+    rtol = options.xtol if options.xtol is not None and math.isinf(options.rtol) else options.rtol
+    callback = solve_progress(progress, rtol) if communicator.rank == 0 else None
     return solve_share(share, communicator, options, checkpointing=checkpoints, callback=callback)
 
 

@@ -19,7 +19,7 @@ from henderson.equations.distributed import Share
 from henderson.equations.operator import Operator
 from henderson.errors import ResourceError, UsageError
 from henderson.jobs.progress import Progress, of_stage
-from henderson.jobs.sequence import RECORD_JOBS, factors_of, levels_of, solving_options
+from henderson.jobs.sequence import RECORD_JOBS, factors_of, levels_of, options_of, rtol_of
 from henderson.jobs.shares import Accuracies, records_before
 from henderson.jobs.together import only_first
 from henderson.jobs.write import job_record, pev_record
@@ -135,7 +135,6 @@ class DistributedJobs:
     def _pev(self, job: JobSpec) -> SharedJobDone:
         operator = self._at_hand()
         chosen = self._chosen(job, operator)
-        options = solving_options(job, "max_it")
         kind: Kind = job.get("preconditioner", "border")  # type: ignore[assignment]
         report = solve_pev(
             operator,
@@ -143,7 +142,8 @@ class DistributedJobs:
             chosen,
             n_columns=self._n_columns(job, operator),
             progress=None if self._progress is None else of_stage(self._progress, "pev"),
-            **options,
+            rtol=rtol_of(job),
+            **options_of(job, "max_it"),
         )
         return self._keep(job, report, operator)
 

@@ -12,7 +12,7 @@ from henderson.accuracy.chosen import labels_of
 from henderson.accuracy.pev import all_levels, chosen_levels
 from henderson.jobs.progress import Progress, of_stage, solve_progress
 from henderson.jobs.reml import run_reml
-from henderson.jobs.sequence import RECORD_JOBS, factors_of, levels_of, pev_method, solving_options
+from henderson.jobs.sequence import RECORD_JOBS, factors_of, levels_of, options_of, pev_method, rtol_of, tolerances
 from henderson.jobs.write import job_record
 from henderson.language.spec import JobSpec, ModelSpec
 from henderson.partitions.communicator import ALONE
@@ -107,8 +107,8 @@ class EmbeddedJobs:
         return JobDone(job, job_record(job, found), found)
 
     def _solve(self, job: JobSpec, checkpoints: Checkpointing | None) -> Solutions:
-        options = solving_options(job, "method", "preconditioner", "max_it")
-        callback = solve_progress(self._progress, options["rtol"])
+        options = tolerances(job) | options_of(job, "method", "preconditioner", "max_it")
+        callback = solve_progress(self._progress, rtol_of(job))
         found = self._at_hand().solve(memory=self._available(), callback=callback, checkpointing=checkpoints, **options)
         return self._keep(found)
 
@@ -126,7 +126,8 @@ class EmbeddedJobs:
             n_columns=int(nrhs) if isinstance(nrhs, int) else None,
             memory=self._available() // 2,
             progress=None if self._progress is None else of_stage(self._progress, "pev"),
-            **solving_options(job, "preconditioner", "max_it"),
+            rtol=rtol_of(job),
+            **options_of(job, "preconditioner", "max_it"),
         )
         self.fitted = pev
         blocks = pev.pev.blocks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -40,14 +41,22 @@ def pev_method(job: JobSpec) -> Literal["pcg", "direct"]:
 
 
 def rtol_of(job: JobSpec) -> float:
-    """Return the relative tolerance of a job: its `rtol`, or the default."""
-    value = job.get("rtol")
-    return float(value) if isinstance(value, int | float) else DEFAULT_RTOL
+    """Return the tolerance by which the progress of a job is measured: `rtol`, else `xtol`, else the default."""
+    values = [job.get(key) for key in ("rtol", "xtol")]
+    return next((float(v) for v in values if isinstance(v, int | float)), DEFAULT_RTOL)
 
 
-def solving_options(job: JobSpec, *names: str) -> dict[str, Any]:
-    """Return those of the options `names` that a job has, its tolerance in any case."""
-    return {"rtol": rtol_of(job)} | {k: v for k, v in job.options if k in names}
+def tolerances(job: JobSpec) -> dict[str, float]:
+    """Return `rtol` and, if the job has it, `xtol`; with `xtol` alone only the last change of the solutions counts."""
+    xtol = job.get("xtol")
+    if not isinstance(xtol, int | float):
+        return {"rtol": rtol_of(job)}
+    return {"rtol": math.inf if job.get("rtol") is None else rtol_of(job), "xtol": float(xtol)}
+
+
+def options_of(job: JobSpec, *names: str) -> dict[str, Any]:
+    """Return those of the options `names` that a job has."""
+    return {k: v for k, v in job.options if k in names}
 
 
 def factors_of(job: JobSpec) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from henderson.errors import Problem
-from henderson.language.spec import RESIDUAL, JobSpec, ModelSpec, VarianceSpec
+from henderson.language.spec import RESIDUAL, ModelSpec, VarianceSpec
 
 COMPUTABLE_JOBS = ("solve", "pev", "reml", "yhat", "residuals")
 
@@ -35,13 +35,6 @@ def _jobs(spec: ModelSpec) -> Iterator[str]:
             for v in own:
                 what = "records" if v.name == RESIDUAL else "levels"
                 yield f"job 'reml' of a model whose variance {v.name!r} has a Sigma of its own for {what} is"
-        else:
-            yield from _job_options(job)
-
-
-def _job_options(job: JobSpec) -> Iterator[str]:
-    if job.get("xtol") is not None:
-        yield f"job {job.name!r}: stopping by the change of the solutions (xtol, lmt's convtype CD) is"
 
 
 def _held(variance: VarianceSpec) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -13,6 +14,7 @@ from henderson.solvers.petsc.library import PETSc
 from henderson.solvers.preconditioner import BlockPreconditioner
 
 Floats = NDArray[np.float64]
+Watch = Callable[[PETSc.Vec, PETSc.Vec], None]  # called with what was given and what came of it
 
 POWER_STEPS = 10  # towards the largest eigenvalue
 
@@ -32,6 +34,7 @@ class Product:
         self.direction: PETSc.Vec | None = None
         self.seconds = 0.0
         self.products = 0
+        self.watch: Watch | None = None
 
     def mult(self, matrix: PETSc.Mat, x: PETSc.Vec, y: PETSc.Vec) -> None:
         """Set y = C x. **Collective**."""
@@ -44,6 +47,8 @@ class Product:
             self._x[0][: self._n] = x.getArray(readonly=True)
             self._operator.apply(self._x, self._y)
             y.setArray(self._y[0][: self._n])
+        if self.watch is not None:
+            self.watch(x, y)
         self.seconds += time.perf_counter() - start
 
     def norm(self, matrix: PETSc.Mat, kind: PETSc.NormType) -> float:
@@ -96,6 +101,7 @@ class Preconditioning:
         self._solve = solve
         self._next: tuple[Floats, Floats, Operator] | None = None
         self.residual: PETSc.Vec | None = None
+        self.watch: Watch | None = None
         self.seconds = 0.0
 
     def go_on(self, operator: Operator, p: Floats, Cp: Floats) -> None:
@@ -113,4 +119,6 @@ class Preconditioning:
             # beta = -z'C p / p'C p (Hestenes & Stiefel 1952): the new direction is conjugate to p
             zCp, pCp = operator.exchange.sum_arrays([np.array([values @ Cp, p @ Cp])])
             values -= zCp / pCp * p
+        if self.watch is not None:
+            self.watch(r, z)
         self.seconds += time.perf_counter() - start

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from henderson.partitions.exchange import Exchange
 from henderson.solvers.pcg import SURE, Callback
 from henderson.solvers.petsc.library import PETSc
+from henderson.solvers.trace import WatchedTrace
 
 Floats = NDArray[np.float64]
 Keep = Callable[[int, Floats], bool]
@@ -21,7 +22,7 @@ Reason = PETSc.KSP.ConvergedReason
 
 
 class ConvergenceTest:
-    """The residual below rtol ||b|| and the last step below rtol ||x||, or a residual far below.
+    """The residual below rtol ||b|| and the last step below xtol ||x||, or a residual far below.
 
     PETSc solves C d = r for the rest r of the right-hand side that `base` leaves; the solution is base + d.
 
@@ -31,7 +32,7 @@ class ConvergenceTest:
         For sums over the processes.
     norm_b
         ||b||.
-    rtol, max_it
+    rtol, xtol, max_it
         As in `solvers.pcg`.
     n_global
         Equations of all processes.
@@ -48,12 +49,14 @@ class ConvergenceTest:
         exchange: Exchange,
         norm_b: float,
         rtol: float,
+        xtol: float,
         max_it: int,
         n_global: int,
         callback: Callback | None,
         keep: Keep,
     ) -> None:
         self._exchange, self._norm_b, self._rtol, self._max_it = exchange, norm_b, rtol, max_it
+        self._xtol = xtol
         self._always = n_global <= SMALL
         self._callback, self._keep = callback, keep
         self._before: Floats | None = None
@@ -61,6 +64,9 @@ class ConvergenceTest:
         self.history: list[float] = []
         self.largest = 0.0
         self.interrupted = False
+        self.small_step = False
+        self.trace: WatchedTrace | None = None
+        self.change = math.nan  # ||change|| / ||x|| of the last step that was looked at
         self._first = 0
 
     @property
@@ -85,14 +91,19 @@ class ConvergenceTest:
         if not math.isfinite(norm):
             return int(Reason.DIVERGED_NANORINF)
         d = ksp.getSolution().getArray(readonly=True)
-        if its and relative <= self._rtol and self._step_is_small(d, relative):
-            return int(Reason.CONVERGED_RTOL)
+        if its:
+            near = relative <= self._rtol
+            self.small_step = (near or self.trace is not None) and self._step_is_small(d, relative)
+            if self.trace is not None:
+                self.trace.tested(self.change, relative)
+            if near and self.small_step:
+                return int(Reason.CONVERGED_RTOL)
         if self.iterations >= self._max_it:
             return int(Reason.DIVERGED_MAX_IT)
         if its and self._keep(self.iterations, d):
             self.interrupted = True
             return int(Reason.CONVERGED_ITS)
-        if self._always or relative <= NEAR * self._rtol:
+        if self._always or self.trace is not None or relative <= NEAR * self._rtol:
             if self._before is None:
                 self._before = np.empty_like(d)
             self._before[:] = d
@@ -100,9 +111,10 @@ class ConvergenceTest:
 
     def _step_is_small(self, d: Floats, relative: float) -> bool:
         if self._before is None:
-            return relative <= SURE * self._rtol
+            return relative <= SURE * self._xtol
         change = d - self._before
         self.largest = float(np.abs(change).max(initial=0.0))
         x = self._before if self._base is None else self._before + self._base
         step, size = self._exchange.sum_arrays([np.array([change @ change, x @ x])])
-        return math.sqrt(step) <= self._rtol * math.sqrt(size) or relative <= SURE * self._rtol
+        self.change = math.sqrt(step / size) if size > 0.0 else math.inf
+        return self.change <= self._xtol or relative <= SURE * self._xtol

@@ -34,12 +34,13 @@ KNOWN = (
 class PetscOptions:
     """How to solve.
 
-    rtol, max_it: as in `solvers.pcg`; preconditioner: the project's own, unless `arguments` name one of PETSc's;
+    rtol, xtol, max_it: as in `solvers.pcg`; preconditioner: the project's own, unless `arguments` name one of PETSc's;
     operator: products by the kernels, or by an assembled matrix; arguments: PETSc options under the prefix
     ``henderson_``; file: more of them, one a line; memory_limit: bytes on a rank that assembly may take, None for any.
     """
 
     rtol: float = 1e-8
+    xtol: float | None = None
     max_it: int = 5000
     preconditioner: Kind = "border"
     operator: Literal["matrix-free", "assembled"] = "matrix-free"
