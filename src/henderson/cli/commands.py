@@ -59,13 +59,14 @@ def run_ingest(
     cluster: str | None,
     site: str | None,
     workers: int | None,
+    memory: float | None = None,
     **options: Any,
 ) -> None:
     """Ingest the data of a parameter file into its store, by threads or by the workers of a cluster."""
     from henderson.cli.slurm import workers_of
     from henderson.jobs.run import Settings, ingest_only
 
-    settings = Settings(**options)
+    settings = Settings(memory=None if memory is None else int(memory * 2**30), **options)
     there = workers_of(cluster, site, workers, settings.folders(file)[1].parent / "workers")
     _only_embedded(options["engine"])
     with progress_bars(quiet=quiet) as progress:

@@ -13,7 +13,7 @@ import click
 
 import henderson
 from henderson.cli.messages import end
-from henderson.cli.solver_options import solver_options
+from henderson.cli.solver_options import POSITIVE, solver_options
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -90,6 +90,7 @@ def reml(file: Path, **options: Any) -> None:
 @click.option("--cluster", type=click.Choice(["local", "slurm"]), help="Worker processes here, or jobs of SLURM.")
 @click.option("--site", help="With --cluster slurm: name of a site profile, or its file.")
 @click.option("--workers", type=click.IntRange(min=1), help="Worker processes [all cores] or jobs [1].")
+@click.option("--memory", type=POSITIVE, metavar="GIB", help="Take at most, by fewer threads at a time.")
 def ingest(file: Path, **options: Any) -> None:
     """Read, check, recode and order pedigree and records into the store."""
     from henderson.cli.commands import run_ingest

@@ -48,6 +48,14 @@ def n_row_groups(source: Source) -> int:
         return int(file.metadata.num_row_groups)
 
 
+def largest_row_group(source: Source) -> int:
+    """Return the number of rows of the largest row group."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(source.path) as file:
+        return int(max(file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)))
+
+
 def n_rows(source: Source) -> int:
     """Return the number of rows, from the metadata."""
     import pyarrow.parquet as pq

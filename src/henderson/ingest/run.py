@@ -19,6 +19,7 @@ from pathlib import Path
 
 from henderson.errors import HendersonError, InputFileError, Problem, StoreError
 from henderson.ingest.cluster import Cluster
+from henderson.ingest.memory import workers_within
 from henderson.ingest.plan import Plan, make_plan
 from henderson.language.spec import ModelSpec
 from henderson.store.reader import may_be_replaced, store_attributes
@@ -35,19 +36,21 @@ def ingest(
     *,
     workers: int | None = None,
     block_bytes: int = BLOCK_BYTES,
+    memory: int | None = None,
     progress: Progress | None = None,
     cluster: Cluster | None = None,
 ) -> None:
     """Read, check, recode, order and write the files of a model as the store at `store`.
 
-    Returns at once if the store is complete and of the same inputs. Its content depends on neither `workers` (default:
-    the cores) nor `block_bytes`. At most `workers` blocks are in memory, about ten times `block_bytes` each, besides
-    the table of the animals (about 40 bytes an animal with ids of up to 16 bytes). `progress` is told (stage, done,
-    total). With a `cluster` its workers run the tasks, and the same store comes of it.
+    Returns at once if the store is complete and of the same inputs. Its content does not depend on `workers` (default:
+    the cores), `block_bytes` or `memory`. At most `workers` blocks are in memory, about ten times `block_bytes` each,
+    besides the tables of the animals; fewer where they would take more than `memory` bytes together: see
+    `ingest.memory`. `progress` is told (stage, done, total). With a `cluster` its workers run the tasks, and the same
+    store comes of it.
 
     Raises `InputFileError` for what is wrong in the files, `ModelError` for columns they do not have, `StoreError` if
-    another process is making the same store, or if `store` is a folder of something else, `ResourceError` if the
-    workers of the cluster are lost.
+    another process is making the same store, or if `store` is a folder of something else, `ResourceError` if one worker
+    would take more than `memory`, or if the workers of the cluster are lost.
     """
     from henderson.ingest.tasks import on_cluster
 
@@ -57,13 +60,16 @@ def ingest(
     if is_current(store, plan.fingerprint) and not wip.exists():
         return
     _refuse_other_folders(store, wip)
+    workers = workers or len(os.sched_getaffinity(0))
+    if memory is not None and cluster is None:
+        workers = workers_within(plan, workers, memory)
     wip.mkdir(parents=True, exist_ok=True)
     with _lean_memory(), _locked(wip):
         if not is_current(store, plan.fingerprint):
             plan = _resumed(plan, wip)
             try:
                 with on_cluster(cluster):
-                    _make(plan, wip, workers or len(os.sched_getaffinity(0)), progress)
+                    _make(plan, wip, workers, progress)
             except InputFileError:
                 shutil.rmtree(wip)  # files that are mended are other inputs: nothing here can be used again
                 raise

@@ -117,7 +117,8 @@ def ingest_only(
     spec = understand(file)
     _, store = settings.folders(file)
     store.parent.mkdir(parents=True, exist_ok=True)
-    ingest(spec, store, workers=settings.threads or os.cpu_count() or 1, progress=progress, cluster=cluster)
+    workers = settings.threads or os.cpu_count() or 1
+    ingest(spec, store, workers=workers, memory=settings.memory, progress=progress, cluster=cluster)
     return store
 
 
@@ -137,7 +138,8 @@ def run(
     out, store = settings.folders(file)
     out.mkdir(parents=True, exist_ok=True)
     with stages.stage("ingest"):
-        ingest(spec, store, workers=settings.threads or os.cpu_count() or 1, progress=progress)
+        workers = settings.threads or os.cpu_count() or 1
+        ingest(spec, store, workers=workers, memory=settings.memory, progress=progress)
     with stages.stage("read store"):
         data = open_store(store)
     check_memory(spec, data, settings.memory)

@@ -9,7 +9,8 @@ from pathlib import Path
 from henderson.equations.memory import Counts, counts_of_store, estimate_per_rank
 from henderson.errors import InputFileError, ResourceError, StoreError
 from henderson.ingest.files import Source
-from henderson.ingest.header import SAMPLE_BYTES, open_plain, record_sources, source_of
+from henderson.ingest.header import record_sources, source_of
+from henderson.ingest.sample import sample_of
 from henderson.jobs.sites import Site
 from henderson.language.spec import ModelSpec
 
@@ -94,17 +95,9 @@ class _Sample:
 
 def _sample(source: Source) -> _Sample:
     """Return the rows of a file, reckoned from its first mebibyte, and how many values each column has there."""
+    sample = sample_of(source)
     if source.format == "parquet":
-        from henderson.ingest.parquet import n_rows
-
-        rows = n_rows(source)
-        return _Sample(rows, rows, dict.fromkeys(source.names, rows))
-    with open_plain(Path(source.path)) as handle:
-        handle.read(source.start)
-        lines = handle.read(SAMPLE_BYTES).split(b"\n")
-    whole = [line for line in lines[:-1] if line.strip()] or lines[-1:]
-    length = sum(len(line) + 1 for line in whole) / len(whole)
-    unpacked = 5 if source.path.endswith(".gz") else 1  # as text of this kind packs
-    rows = max(len(whole), int(unpacked * (source.size - source.start) / length))
-    columns = zip(*(line.split(b",") for line in whole), strict=False)
-    return _Sample(rows, len(whole), {n: len(set(c)) for n, c in zip(source.names, columns, strict=False)})
+        return _Sample(sample.n_rows, sample.n_rows, dict.fromkeys(source.names, sample.n_rows))
+    columns = zip(*(line.split(b",") for line in sample.lines), strict=False)
+    distinct = {n: len(set(c)) for n, c in zip(source.names, columns, strict=False)}
+    return _Sample(sample.n_rows, len(sample.lines), distinct)
