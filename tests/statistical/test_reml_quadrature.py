@@ -17,7 +17,8 @@ from henderson.language.spec import ModelSpec
 from henderson.partitions.threads import Team
 from henderson.reml.likelihood import Likelihood, Point
 from henderson.reml.monte_carlo import SampledLikelihood
-from henderson.reml.quadrature import Sampled, log_determinant, sampled_log_likelihood, traces_of_log, without_fixed
+from henderson.reml.quadrature import log_determinant, sampled_log_likelihood, traces_of_log, without_fixed
+from henderson.reml.sampled_value import Sampled
 from henderson.reml.setup import set_up
 from henderson.solvers.lanczos import Coefficients
 from henderson.solvers.pcg_columns import pcg_columns
@@ -109,7 +110,7 @@ def test_no_probe_is_needed_where_the_logarithm_is_a_line() -> None:
     """Two eigenvalues: a line goes through both, and the estimate is exact whatever the weights (8 in all, trace 8)."""
     rules = [(np.array([0.5, 2.0]), np.array([w, 8.0 - w])) for w in (5.0, 6.0, 16.0 / 3.0)]
     slope = np.log(4.0) / 1.5
-    np.testing.assert_allclose(traces_of_log(rules), 8.0 * (np.log(2.0) - slope), atol=1e-12)
+    np.testing.assert_allclose(traces_of_log(rules)[0], 8.0 * (np.log(2.0) - slope), atol=1e-12)
 
 
 def exact_and_sampled(
@@ -168,7 +169,7 @@ def test_differences_know_their_error(change: str) -> None:
     share = 0.7 if change == "without maternal" else 0.1  # its pedigree has noise of its own
     assert difference.mc_se < share * one.mc_se
     with pytest.raises(ValueError, match="not pairs"):
-        one.minus(Sampled(two.samples[:-1]))
+        one.minus(Sampled(two.samples[:-1], two.controls[:, :-1]))
 
 
 def _with(spec: ModelSpec, name: str, sigma: np.ndarray) -> ModelSpec:
@@ -184,6 +185,23 @@ def test_the_same_for_any_number_of_partitions() -> None:
             operator = build_operator(full_rank(build_design(spec, data)), data, team, partitions)
             found.append(log_determinant(operator, BlockPreconditioner(operator), 40, 1, rtol=1e-6).samples)
     np.testing.assert_allclose(found[0], found[1], rtol=1e-8)
+
+
+def test_control_variates() -> None:
+    """A perfect one leaves no error; one that does not vary, or is there twice, changes nothing."""
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=20)
+    perfect = Sampled(3.0 + 2.0 * x, x[None])
+    assert perfect.value == pytest.approx(3.0, rel=1e-12)
+    assert perfect.mc_se < 1e-12
+    y = rng.normal(size=20)
+    plain, once = Sampled(y, np.zeros((1, 20))), Sampled(y, x[None])
+    assert plain.value == pytest.approx(y.mean())
+    assert plain.mc_se == pytest.approx(y.std(ddof=1) / np.sqrt(20))
+    twice = Sampled(y, np.stack([x, 2.0 * x, np.zeros(20)]))
+    assert (twice.value, twice.mc_se) == pytest.approx((once.value, once.mc_se))
+    assert Sampled(y[:1], x[None, :1]).mc_se == np.inf
+    assert str(plain) == f"{plain.value:.4f} +- {plain.mc_se:.2g}"
 
 
 def test_user_matrix_is_refused() -> None:

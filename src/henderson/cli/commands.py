@@ -179,7 +179,7 @@ def _one_copy() -> None:
 
 def _print_outcome(outcome: Outcome) -> None:
     from henderson.results.summary import digest_effects
-    from henderson.results.variances import COLUMNS, variance_rows
+    from henderson.results.variances import COLUMNS, loglik_text, variance_rows
 
     console = Console(highlight=False, file=sys.stdout)
     for fit in outcome.fits:
@@ -188,7 +188,8 @@ def _print_outcome(outcome: Outcome) -> None:
             components.add_row(*row[: len(components.columns)])
         console.print(components)
         if not math.isnan(fit.loglik):
-            console.print(f"log-likelihood {fit.loglik:.4f} ({fit.method}); with its constant {fit.loglik_full:.4f}\n")
+            full = f"with its constant {fit.loglik_full:.4f}"
+            console.print(f"log-likelihood {loglik_text(fit)} ({fit.method}); {full}\n")
     digests = outcome.effects or digest_effects(outcome.parts)
     effects = [d.summary for d in digests]
     with_accuracy = any(e.mean_reliability is not None for e in effects)

@@ -60,6 +60,11 @@ class Fit:
         return self.result.loglik
 
     @property
+    def loglik_mc_se(self) -> float | None:
+        """Return the Monte Carlo error of the log-likelihood, None if it was not sampled."""
+        return self.result.loglik_mc_se
+
+    @property
     def loglik_full(self) -> float:
         """Return the log-likelihood with the 2 pi constant, as lme4 prints it."""
         return self.result.loglik_full

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from henderson.reml.checkpoint import label_of_sampled, read_rounds, write_round
 from henderson.reml.inference import function_value, infer
 from henderson.reml.monte_carlo import BATCH, SampledLikelihood, UnsolvedError
 from henderson.reml.optimise import Callback
+from henderson.reml.quadrature import sampled_log_likelihood
 from henderson.reml.result import RemlFit, RemlOptions, Round, Rounds
 from henderson.reml.sampled import SampledClimb, Unstarted, climb_sampled
 from henderson.reml.sampled_setup import SampledProblem, sampled_problem
@@ -91,14 +93,16 @@ def fit_operator(
     noise: Callable[..., Floats] = lambda directions: likelihood.gradient_noise(point, directions)  # noqa: E731
     inference = infer(spec, likelihood, problem.keys, problem.structures, found.phis, point, noise)
     design = with_covariances(operator.design, point.sigmas)
+    sampled = sampled_log_likelihood(likelihood, point)
+    constant = -0.5 * (problem.n_observations - problem.n_fixed) * math.log(2.0 * math.pi)
     return SharedFit(
         RemlFit(
             spec=estimates(spec, problem.keys, point.sigmas),
             parameters=inference.parameters,
             covariance=inference.covariance,
             sigma=inference.sigma,
-            loglik=float("nan"),
-            loglik_full=float("nan"),
+            loglik=sampled.value,
+            loglik_full=sampled.value + constant,
             n_parameters=sum(p.constraint in ("free", "boundary") for p in inference.parameters),
             rounds=max(0, len(found.history) - 1),
             stop_reason=found.stop,
@@ -114,6 +118,7 @@ def fit_operator(
             method="REML",
             algorithm=options.method,
             mc_covariance=inference.mc_covariance,
+            sampled=sampled,
         ),
         point.x,
     )

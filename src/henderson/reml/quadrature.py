@@ -12,9 +12,8 @@ cost. Their variance is some ten times larger: they do not go with the equations
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +21,12 @@ from numpy.typing import NDArray
 from henderson.equations.columns import ColumnOperator
 from henderson.equations.operator import Operator
 from henderson.equations.partition import LocalMatrix, LocalPedigree, Partition
-from henderson.equations.samples import quadratic_forms, stream_of
+from henderson.equations.samples import stream_of
 from henderson.errors import HendersonError, NotSupportedError
 from henderson.kernels import samples as kernels
 from henderson.partitions.exchange import Vectors
 from henderson.reml.monte_carlo import BATCH, SampledLikelihood, SampledPoint
+from henderson.reml.sampled_value import Sampled
 from henderson.solvers.lanczos import Coefficients
 from henderson.solvers.pcg_columns import pcg_columns
 from henderson.solvers.preconditioner import BlockPreconditioner
@@ -34,46 +34,14 @@ from henderson.solvers.preconditioner import BlockPreconditioner
 Floats = NDArray[np.float64]
 
 RTOL = 1e-4  # of the residual: the quadrature converges with its square
-RECORDS = 1 << 16  # at a time
-
-
-@dataclass(frozen=True)
-class Sampled:
-    """A number known by samples of it; its value is their mean.
-
-    lost: degrees of freedom that a regression on control variates took. With the same seed the samples of two models,
-    or of two sets of variances, are alike: `minus` tells the error of a difference.
-    """
-
-    samples: Floats
-    lost: int = 0
-
-    @property
-    def value(self) -> float:
-        """Return the mean."""
-        return float(self.samples.mean())
-
-    @property
-    def mc_se(self) -> float:
-        """Return the Monte Carlo standard error of the mean."""
-        n, freedom = len(self.samples), len(self.samples) - 1 - self.lost
-        if freedom < 2:
-            return math.inf
-        wider = (n - 2) / (freedom - 1) if self.lost else 1.0  # for the coefficients, on average
-        return math.sqrt(float(np.sum((self.samples - self.value) ** 2)) / freedom / n * wider)
-
-    def minus(self, other: Sampled) -> Sampled:
-        """Return the difference, pair by pair; both need the same number of samples."""
-        if len(self.samples) != len(other.samples):
-            raise ValueError(f"{len(self.samples)} and {len(other.samples)} samples are not pairs")
-        return Sampled(self.samples - other.samples, max(self.lost, other.lost))
+PROBES = 64  # the same for all models, so that they can be compared
 
 
 def sampled_log_likelihood(
     likelihood: SampledLikelihood,
     point: SampledPoint,
     *,
-    n_samples: int | None = None,
+    n_samples: int = PROBES,
     reml: bool = True,
     rtol: float = RTOL,
 ) -> Sampled:
@@ -86,7 +54,7 @@ def sampled_log_likelihood(
     point
         Where; its solutions of the records must be those of all effects, for ML too.
     n_samples
-        Probes; None: as many as the likelihood has samples.
+        Probes.
     reml
         False: of maximum likelihood, log|C| over the random effects alone.
     rtol
@@ -99,14 +67,13 @@ def sampled_log_likelihood(
 
     """
     operator = point.operator
-    known = log_covariances(operator) + quadratic(point)
+    known = log_covariances(operator) + point.quadratic
     M = point.preconditioner
     if not reml:
         operator = without_fixed(operator)
         M = BlockPreconditioner(operator)
-    n = likelihood.n_samples if n_samples is None else n_samples
-    found = log_determinant(operator, M, n, likelihood.seed, rtol=rtol)
-    return Sampled(-0.5 * (known + found.samples))
+    found = log_determinant(operator, M, n_samples, likelihood.seed, rtol=rtol)
+    return found.moved(-0.5, -0.5 * known)
 
 
 def log_determinant(
@@ -116,17 +83,15 @@ def log_determinant(
 
     Cost: `n_samples` solves, and as many of the equations without records; `BATCH` side by side.
     """
-    held = operator.exchange.sum_arrays([_held(p) for p in operator.partitions])
-    samples = traces_of_log(quadratures(operator, preconditioner, n_samples, seed, rtol))
+    held = operator.exchange.sum_arrays([_held(p) for p in operator.partitions])[0]
+    samples, line = traces_of_log(quadratures(operator, preconditioner, n_samples, seed, rtol))
+    controls = [line]
     if any(group.covariance is not None and group.covariance.kind == "pedigree" for group in operator.design.groups):
         prior = without_records(operator)
         M = BlockPreconditioner(prior)
         known = -log_covariances(prior) - M.log_determinant()
-        control = traces_of_log(quadratures(prior, M, n_samples, seed, rtol)) - known
-        found = regressed(samples, control)
-    else:
-        found = Sampled(samples)
-    return Sampled(preconditioner.log_determinant() - held + found.samples, found.lost)
+        controls.append(traces_of_log(quadratures(prior, M, n_samples, seed, rtol))[0] - known)
+    return Sampled(samples + preconditioner.log_determinant() - held, np.array(controls))
 
 
 def quadratures(
@@ -163,8 +128,8 @@ def signs(columns: ColumnOperator, seed: int) -> Vectors:
     return out
 
 
-def traces_of_log(rules: Sequence[tuple[Floats, Floats]]) -> Floats:
-    """Return one estimate of tr log A per probe, from nodes and weights; tr A = tr I, the sum of the weights.
+def traces_of_log(rules: Sequence[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
+    """Return one estimate of tr log A per probe, and z'A z - n, from nodes and weights; tr A = tr I is their sum, n.
 
     log(x) = a x + b + distance: a and b are those of least squares over all nodes, the traces of x and 1 are known.
     """
@@ -173,19 +138,10 @@ def traces_of_log(rules: Sequence[tuple[Floats, Floats]]) -> Floats:
     root = np.sqrt(weights)
     line = np.stack([nodes, np.ones_like(nodes)], axis=1)
     line_of_log = np.linalg.lstsq(line * root[:, None], np.log(nodes) * root, rcond=None)[0]
-    distance = weights * (np.log(nodes) - line @ line_of_log)
-    ends = np.cumsum([len(x) for x, _ in rules])
-    each = np.array([part.sum() for part in np.split(distance, ends[:-1])])
-    return np.asarray(each + n * line_of_log.sum())
-
-
-def regressed(samples: Floats, control: Floats) -> Sampled:
-    """Return samples less their regression on a control variate whose expected value is 0 (Lavenberg & Welch 1981)."""
-    centred = control - control.mean()
-    square = float(centred @ centred)
-    if len(samples) < 4 or square == 0.0:
-        return Sampled(samples)
-    return Sampled(samples - (centred @ samples / square) * control, 1)
+    each = np.stack([weights * (np.log(nodes) - line @ line_of_log), weights * nodes])
+    starts = np.cumsum([0, *(len(x) for x, _ in rules[:-1])])
+    distance, linear = np.add.reduceat(each, starts, axis=1)
+    return np.asarray(distance + n * line_of_log.sum()), np.asarray(linear - n)
 
 
 def _held(partition: Partition) -> Floats:
@@ -234,29 +190,6 @@ def _log_gamma(partition: Partition, g: int, name: str) -> float:
         own = relationship.loadings.precision
         total -= float(np.log(own[own > 0.0]).sum())
     return total
-
-
-def quadratic(point: SampledPoint) -> float:
-    """Return y'P y, from the residuals and solutions of `point`. **Collective**."""
-    operator = point.operator
-    n_traits = operator.design.n_traits
-    R = operator.residual.reshape(-1, n_traits, n_traits)
-    parts = []
-    for partition, e in zip(operator.partitions, point.e, strict=True):
-        r = partition.records
-        total = 0.0
-        for first in range(0, len(e), RECORDS):
-            some = slice(first, first + RECORDS)
-            squares = np.einsum("ij,ijk,ik->i", e[some], R[r.pattern[some]], e[some])
-            total += float(squares.sum() if r.weights is None else squares @ r.weights[some])
-        parts.append(total)
-    forms = quadratic_forms(ColumnOperator(operator, 1), [v[:, None] for v in point.x])
-    penalties = (
-        float(np.sum(form[0] * inverse))
-        for form, inverse in zip(forms.random, operator.sigma_inverse, strict=True)
-        if form is not None and inverse is not None
-    )
-    return operator.exchange.sum(parts) + sum(penalties)
 
 
 def without_fixed(operator: Operator) -> Operator:

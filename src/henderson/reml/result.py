@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from henderson.equations.model import Design
 from henderson.errors import NotSupportedError
 from henderson.language.spec import ModelSpec
+from henderson.reml.sampled_value import Sampled
 from henderson.solvers.solutions import Dropped, SubfactorSolutions
 from henderson.store.model_data import ModelData
 
@@ -214,7 +215,7 @@ class RemlFit:
     sigma: estimate by variance name; residual by class: key (``res``, class label). covariance: (n, n) sampling
     covariance of `parameters`, zero rows for those without a standard error. solutions: at the estimates, with se if
     the fit is exact. rank: of X; n_observations: observed responses. algorithm: what was used; ordering: of its factor.
-    Sampled fits have mc_covariance, that of the Monte Carlo errors of `parameters`, and log-likelihoods that are NaN.
+    Sampled fits have mc_covariance, that of the Monte Carlo errors of `parameters`, and samples of `loglik`.
     held, inverse: the data, and what applies C^-1; None where several processes have them in parts.
     """
 
@@ -240,8 +241,14 @@ class RemlFit:
     algorithm: Method
     ordering: Ordering | None = None
     mc_covariance: Floats | None = None
+    sampled: Sampled | None = None
     held: ModelData | None = field(default=None, repr=False, compare=False)
     inverse: Callable[[Floats], Floats] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def loglik_mc_se(self) -> float | None:
+        """Return the Monte Carlo error of the log-likelihood, None if it was not sampled."""
+        return None if self.sampled is None else self.sampled.mc_se
 
     @property
     def data(self) -> ModelData:

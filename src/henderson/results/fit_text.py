@@ -9,6 +9,7 @@ from html import escape
 from henderson.language.spec import FIXED_CLASSES, FIXED_COVARIATES
 from henderson.reml.result import RemlFit
 from henderson.results.component_table import LEGEND, components, position_names
+from henderson.results.variances import loglik_text
 from henderson.results.wald import WaldTest
 
 MOST_FIXED = 20
@@ -40,7 +41,7 @@ def sections(fit: RemlFit, criteria: Criteria, tests: Sequence[WaldTest]) -> tup
         f"{fit.n_observations:,} observations, {fit.rank:,} fixed effect{'s' * (fit.rank != 1)}"
         + (f" ({len(fit.dropped):,} more left out as dependent)" if fit.dropped else ""),
         f"{fit.rounds} rounds; {fit.stop_reason.value}",
-        f"logLik {fit.loglik:.4f}   with constants {fit.loglik_full:.4f}   AIC {criteria.aic:.2f}   "
+        f"logLik {loglik_text(fit)}   with constants {fit.loglik_full:.4f}   AIC {criteria.aic:.2f}   "
         f"BIC {criteria.bic:.2f}",
     ]
     tables = [_components(fit), *_correlations(fit), *_functions(fit), _levels(fit), *_fixed(fit), *_wald(tests)]

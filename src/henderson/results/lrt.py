@@ -16,6 +16,7 @@ from scipy.stats import chi2
 from henderson.errors import UsageError
 from henderson.language.spec import RESIDUAL, ModelSpec, Term, VarianceSpec
 from henderson.reml.result import RemlFit
+from henderson.results.variances import loglik_text
 
 Mixture = dict[int, float]
 CORRELATION_ONE = 0.999
@@ -25,7 +26,8 @@ CORRELATION_ONE = 0.999
 class LrtResult:
     """A likelihood ratio test: `mixture` has the weight of each chi-squared by its degrees of freedom.
 
-    bound: the weights are not known, and p_value is the largest that any would give.
+    bound: the weights are not known, and p_value is the largest that any would give. mc_se: the Monte Carlo error of
+    the statistic, None if no log-likelihood was sampled.
     """
 
     statistic: float
@@ -35,6 +37,7 @@ class LrtResult:
     bound: bool
     larger: str
     smaller: str
+    mc_se: float | None = None
 
     def __str__(self) -> str:
         parts = " + ".join(f"{w:.4g} chi2({df})".removeprefix("1 ") for df, w in sorted(self.mixture.items()))
@@ -47,6 +50,9 @@ class LrtResult:
             f"  reference: {parts}{', an upper bound' if self.bound else ''}",
             f"  p {sign} {self.p_value:.4g}",
         ]
+        if self.mc_se is not None:
+            low, high = (mixture_tail(max(self.statistic + k * self.mc_se, 0.0), self.mixture) for k in (2.0, -2.0))
+            lines.append(f"  Monte Carlo error {self.mc_se:.3g}; two of them away p is {low:.4g} and {high:.4g}")
         return "\n".join(lines)
 
     __repr__ = __str__
@@ -77,7 +83,8 @@ def likelihood_ratio(one: RemlFit, other: RemlFit, mixture: Mapping[int, float] 
         found, bound = boundary_mixture(large.spec, small.spec, n_parameters)
         mixture = {df + extra: weight for df, weight in found.items()}
     statistic = 2.0 * (large.loglik - small.loglik)
-    if statistic < -1e-4 * max(1.0, abs(small.loglik)) ** 0.5:
+    mc_se = _monte_carlo_error(large, small)
+    if statistic < -1e-4 * max(1.0, abs(small.loglik)) ** 0.5 - 4.0 * (mc_se or 0.0):
         raise UsageError(
             f"the fit with more parameters has the lower log-likelihood ({large.loglik:.4f} < {small.loglik:.4f}): the "
             "models are not nested, or one of them has not reached its maximum"
@@ -91,12 +98,23 @@ def likelihood_ratio(one: RemlFit, other: RemlFit, mixture: Mapping[int, float] 
         bound,
         _describe(large),
         _describe(small),
+        mc_se,
     )
 
 
 def free_parameters(fit: RemlFit) -> int:
     """Return the number of variance parameters that the model leaves free, those at the boundary among them."""
     return sum(p.constraint in ("free", "boundary") for p in fit.parameters)
+
+
+def _monte_carlo_error(large: RemlFit, small: RemlFit) -> float | None:
+    """Return the Monte Carlo error of the statistic; samples of both that came from the same numbers go in pairs."""
+    errors = [fit.sampled for fit in (large, small) if fit.sampled is not None]
+    if not errors:
+        return None
+    if len(errors) == 2 and len(errors[0].samples) == len(errors[1].samples):
+        return 2.0 * errors[0].minus(errors[1]).mc_se
+    return 2.0 * float(np.sqrt(sum(e.mc_se**2 for e in errors)))
 
 
 def mixture_tail(statistic: float, mixture: Mapping[int, float]) -> float:
@@ -288,4 +306,4 @@ def _describe(fit: RemlFit) -> str:
         structure = f" {variance.structure}({size})" if size > 1 else ""
         by = f" by {variance.by}" if variance.by else ""
         names.append(f"{variance.name}{structure}{by}")
-    return f"{', '.join(names)}; logLik {fit.loglik:.4f}, {free_parameters(fit)} variance parameters"
+    return f"{', '.join(names)}; logLik {loglik_text(fit)}, {free_parameters(fit)} variance parameters"

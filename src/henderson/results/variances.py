@@ -34,6 +34,7 @@ def variances_content(fit: RemlFit) -> Json:
         "variances": variances,
         "loglik": finite(fit.loglik),
         "loglik_full": finite(fit.loglik_full),
+        **({} if fit.loglik_mc_se is None else {"loglik_mc_se": finite(fit.loglik_mc_se)}),
         "method": fit.method,
         "algorithm": fit.algorithm,
         "stop_reason": fit.stop_reason.value,
@@ -102,6 +103,11 @@ def _estimate(e: SigmaEstimate) -> Json:
 
 def _matrix(values: NDArray[np.float64]) -> list[list[float | None]]:
     return [[finite(v) for v in row] for row in values.tolist()]
+
+
+def loglik_text(fit: RemlFit) -> str:
+    """Return the log-likelihood, with its Monte Carlo error if it was sampled."""
+    return f"{fit.loglik:.4f}" if fit.sampled is None else str(fit.sampled)
 
 
 def finite(value: float) -> float | None:
