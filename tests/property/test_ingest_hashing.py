@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from henderson.ingest.id_table import as_integers, build_table, labels_of
 from henderson.ingest.numbering import number_labels
+from henderson.ingest.parse import text_of, words_of_integers
 from henderson.kernels.hashing import EMPTY, LITERAL_ZERO, NOT_FOUND
 
 COMPILING = settings(deadline=None)  # the first call compiles
@@ -50,6 +51,14 @@ def test_integer_ids_are_found_by_value(ids: list[int], others: list[str]) -> No
         return LITERAL_ZERO if value == 0 else ids.index(value) if value in ids else NOT_FOUND
 
     assert table.find(words(keys))[0].tolist() == [expected(k) for k in keys]
+
+
+@COMPILING
+@given(st.lists(st.tuples(st.integers(-(2**63), 2**63 - 1) | st.integers(-120, 120), st.booleans())))
+def test_integers_become_the_words_of_their_text(values: list[tuple[int, bool]]) -> None:
+    numbers, missing = np.array([v for v, _ in values], np.int64), np.array([m for _, m in values], np.bool_)
+    assert text_of(words_of_integers(numbers)) == [str(v) for v, _ in values]
+    assert text_of(words_of_integers(numbers, missing)) == ["" if m else str(v) for v, m in values]
 
 
 @COMPILING

@@ -77,10 +77,7 @@ def seal(ingest: Ingest, layout: RecordLayout, n_records: int) -> None:
         },
         "layout": layout.as_json(),
         "n_records": n_records,
-        "inputs": [
-            {"file": s.shown, "bytes": s.size}
-            for s in plan.sources
-        ],
+        "inputs": [{"file": s.shown, "bytes": s.size} for s in plan.sources],
         "checksums": store_checksums(store),
     }
     zarr_io.seal(store, [], attributes)

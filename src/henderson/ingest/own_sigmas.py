@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from henderson.errors import MAX_PRINTED, Problem
 from henderson.ingest.id_table import as_integers, words_of_labels
 from henderson.ingest.numbering import number_labels
-from henderson.ingest.parse import Words, stack_words, text_of
+from henderson.ingest.parse import Words, stack_words, text_of, words_of_integers
 from henderson.ingest.parts import is_whole, map_part, write_part
-from henderson.ingest.sigma_blocks import read_blocks, record_numbers, words_of_integers
+from henderson.ingest.sigma_blocks import read_blocks, record_numbers
 from henderson.ingest.tasks import raise_problems
 from henderson.language.spec import RESIDUAL
 from henderson.store import zarr_io

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from henderson.errors import InputFileError, Problem
 from henderson.ingest.files import Source
 
@@ -70,6 +73,19 @@ def batches(source: Source, group: int, columns: list[str]) -> Iterator[Any]:
 
     with pq.ParquetFile(source.path) as file:
         yield from file.iter_batches(batch_size=_BATCH_ROWS, row_groups=[group], columns=columns, use_threads=False)
+
+
+def as_integer(array: Any) -> tuple[NDArray[np.int64], NDArray[np.bool_] | None] | None:
+    """Return a column of integers as (values, where they are missing or None if nowhere), None if it is no such."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.types as types
+
+    if not types.is_integer(array.type) or types.is_uint64(array.type):
+        return None
+    values = pc.fill_null(pc.cast(array, pa.int64()), 0)
+    missing = np.asarray(array.is_null()) if array.null_count else None
+    return np.asarray(np.from_dlpack(values), np.int64), missing
 
 
 def as_text(array: Any) -> Any:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from henderson.errors import MAX_PRINTED, Problem
 from henderson.ingest.files import Block
 from henderson.ingest.lines import MAX_LABEL_BYTES, MISSING, LineError, decode, is_comment, number, split
-from henderson.kernels.ids_pack import data_lines, first_odd_quotes, longest, pack_words
+from henderson.kernels.ids_pack import data_lines, first_odd_quotes, longest, pack_integers, pack_words
 
 Words = NDArray[np.uint64]
 Reals = NDArray[np.float64]
@@ -89,6 +89,14 @@ def words_of(array: Any) -> Words:
         raise _IrregularError
     words = np.empty((len(array), max(1, -(-width // 8))), np.uint64)
     pack_words(offsets, data, words)
+    return words
+
+
+def words_of_integers(values: NDArray[np.int64], missing: NDArray[np.bool_] | None = None) -> Words:
+    """Return integers as the words of their text, zeros where `missing`."""
+    longest_text = max((len(str(int(v))) for v in (values.min(initial=0), values.max(initial=0))), default=1)
+    words = np.empty((len(values), -(-longest_text // 8)), np.uint64)
+    pack_integers(values, np.zeros(0, np.bool_) if missing is None else missing, words)
     return words
 
 
@@ -250,7 +258,7 @@ def _read_line(
 def _parse_parquet(block: Block, text: list[str], reals: list[str]) -> Parsed:
     import pyarrow as pa
 
-    from henderson.ingest.parquet import as_real, as_text, batches
+    from henderson.ingest.parquet import as_integer, as_real, as_text, batches
 
     words: dict[str, list[Words]] = {c: [] for c in text}
     numbers: dict[str, list[Reals]] = {c: [] for c in reals}
@@ -259,7 +267,9 @@ def _parse_parquet(block: Block, text: list[str], reals: list[str]) -> Parsed:
     for batch in batches(block.source, block.start, list(dict.fromkeys([*text, *reals]))):
         for c in text:
             try:
-                words[c].append(words_of(as_text(batch.column(c))))
+                integer = as_integer(batch.column(c))
+                found = words_of(as_text(batch.column(c))) if integer is None else words_of_integers(*integer)
+                words[c].append(found)
             except (_IrregularError, pa.ArrowException) as error:
                 problems.append(Problem(f"column {c!r} cannot be read as text ({error})", file=block.source.shown))
         for c in reals:

@@ -28,7 +28,7 @@ from henderson.errors import MAX_PRINTED, Problem
 from henderson.ingest.files import Block, Source
 from henderson.ingest.id_table import as_integers
 from henderson.ingest.numbering import number_labels
-from henderson.ingest.parse import Words, line_numbers, parse_block, stack_words, text_of, words_of
+from henderson.ingest.parse import Words, line_numbers, parse_block, stack_words, text_of, words_of, words_of_integers
 from henderson.ingest.tasks import raise_problems, shift
 from henderson.language.spec import BlocksSpec
 
@@ -145,14 +145,6 @@ def _read_binary(source: Source, blocks: list[Block], width: int) -> tuple[Words
     numbers = np.fromfile(source.path, "<i8", n, offset=16).astype(np.int64)
     matrices = np.fromfile(source.path, "<f8", offset=16 + 8 * n).astype(np.float64)
     return words_of_integers(numbers), np.arange(n), matrices.reshape(n, width, width)
-
-
-def words_of_integers(numbers: Ints) -> Words:
-    """Return integers as the words of their text."""
-    text = numbers.astype(np.bytes_)
-    octets = np.zeros((len(text), -(-text.dtype.itemsize // 8) * 8), np.uint8)
-    octets[:, : text.dtype.itemsize] = text.view(np.uint8).reshape(len(text), -1)
-    return octets.view(np.uint64)
 
 
 def _read_named(source: Source, blocks: list[Block], width: int) -> tuple[Words, Ints, Floats]:

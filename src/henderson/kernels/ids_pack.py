@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from henderson.kernels.jit import jit
 
 _SPACE, _TAB, _NEWLINE, _RETURN, _QUOTE, _HASH = 32, 9, 10, 13, 34, 35
+_MINUS, _ZERO, _TEN = 45, np.uint64(48), np.uint64(10)
 _N_UPPER, _A_UPPER, _N_LOWER, _A_LOWER = 78, 65, 110, 97
 
 
@@ -56,6 +57,35 @@ def pack_words(offsets: NDArray[np.int32], data: NDArray[np.uint8], words: NDArr
                 w |= np.uint64(data[j]) << shift
                 shift += np.uint64(8)
             words[i, c] = w
+
+
+@jit
+def pack_integers(values: NDArray[np.int64], missing: NDArray[np.bool_], words: NDArray[np.uint64]) -> None:
+    """Write integers as text into `words` (n, k), wide enough for the longest; those missing become zeros.
+
+    `missing` (n,) may be empty: then none is.
+    """
+    for i in range(words.shape[0]):
+        for c in range(words.shape[1]):
+            words[i, c] = 0
+        if missing.shape[0] > 0 and missing[i]:
+            continue
+        negative = values[i] < 0
+        rest = np.uint64(0) - np.uint64(values[i]) if negative else np.uint64(values[i])
+        at = 1 if negative else 0
+        upper = rest
+        while upper >= _TEN:
+            upper //= _TEN
+            at += 1
+        if negative:
+            words[i, 0] = np.uint64(_MINUS)
+        while True:  # the last digit first
+            digit = rest % _TEN
+            rest //= _TEN
+            words[i, at // 8] |= (digit + _ZERO) << np.uint64(8 * (at % 8))
+            if rest == 0:
+                break
+            at -= 1
 
 
 @jit
