@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,8 +23,22 @@ if os.environ.get("CI"):
 def shared_data() -> Path:
     """The folder of real cases beside the checkout; without it these tests fail in CI and are skipped elsewhere."""
     if not SHARED_DATA.is_dir():
-        message = f"the real cases are not there: {SHARED_DATA}"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
+        lacking(f"the real cases are not there: {SHARED_DATA}")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def mpiexec() -> str:
+    """The command that starts ranks; without it or petsc4py these tests fail in CI and are skipped elsewhere."""
+    command = shutil.which("mpiexec", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    modules = [name for name in ("mpi4py", "petsc4py") if importlib.util.find_spec(name) is None]
+    if modules or command is None:
+        lacking(f"these tests need {', '.join(modules) or 'mpiexec'}: pip install .[mpi]")
+    return str(command)
+
+
+def lacking(reason: str) -> None:
+    """Fail in CI, skip elsewhere."""
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 import os
 import shutil
@@ -21,15 +20,7 @@ HENDERSON, MPIEXEC = BIN / "henderson", shutil.which("mpiexec", path=f"{BIN}:{os
 HERE = Path(__file__).parent
 SECONDS = 120  # for one command on a busy machine
 
-pytestmark = pytest.mark.timeout(300)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def mpi() -> None:
-    lacking = [name for name in ("mpi4py", "petsc4py") if importlib.util.find_spec(name) is None]
-    if lacking or MPIEXEC is None:
-        reason = f"these tests need {', '.join(lacking) or 'mpiexec'}: pip install .[mpi]"
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("mpiexec")]
 
 
 @pytest.fixture(scope="module")

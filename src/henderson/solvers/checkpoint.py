@@ -22,7 +22,7 @@ from henderson.partitions.communicator import Communicator
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 LOOK_EVERY = 0.5  # seconds between two looks at clock and flag
 MOST = 20  # iterations between them
 MARKER = "checkpoint.json"

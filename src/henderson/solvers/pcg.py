@@ -12,6 +12,7 @@ from henderson.kernels import vectors as kernels
 from henderson.partitions.exchange import Exchange, Vectors
 from henderson.partitions.threads import Team
 from henderson.solvers.checkpoint import Checkpointing, State, fingerprint_of, require
+from henderson.solvers.conjugation import Conjugation
 from henderson.solvers.preconditioner import BlockPreconditioner, Preconditioner
 from henderson.solvers.report import SolveReport, StopReason
 from henderson.solvers.trace import Trace
@@ -58,8 +59,8 @@ def pcg(
     Means of the responses make ||b|| large, and the residual of breeding values small beside it; so the last step has
     to be small too, ||change of x|| <= `xtol` ||x||, unless the residual is far below `xtol`. The residual of the
     recurrence drifts from the true one, so the latter is computed when the former has converged; if it is still above
-    `rtol` the iteration restarts from it. Memory: four vectors besides `rhs`; each iteration reads or writes nine
-    vectors, the preconditioner and what the product needs.
+    `rtol` the iteration restarts from it. Memory: four vectors besides `rhs`, and the directions of small problems
+    (`solvers.conjugation`); each iteration reads or writes nine vectors, the preconditioner and what the product needs.
 
     Parameters
     ----------
@@ -104,7 +105,8 @@ def pcg(
     largest = 0.0
     iterations = 0
     best = math.inf
-    keeper = _Keeper(run, preconditioner, rhs, rtol, checkpointing)
+    conjugation = Conjugation.of(operator.exchange, operator.n_owned)
+    keeper = _Keeper(run, preconditioner, rhs, rtol, checkpointing, conjugation)
     if (saved := keeper.load({"x": x, "r": r, "p": p})) is not None:
         rz, pp, xx, best = (saved.numbers[name] for name in ("rz", "pp", "xx", "best"))
         norms = list(saved.history)
@@ -120,6 +122,8 @@ def pcg(
                 break
             best = true
             _, rz = preconditioner.descend(0.0, q, r, q)
+            if conjugation is not None:
+                conjugation.forget()
             pp, xx = run.advance(0.0, 0.0, q, p, x)  # p = M^-1 r
         saved = None
         while True:
@@ -132,6 +136,8 @@ def pcg(
                 reason = StopReason.BREAKDOWN if math.isfinite(curvature) else StopReason.NOT_FINITE
                 return SolveReport(x, reason, iterations, true_residual(), tuple(norms), largest)
             alpha = rz / curvature
+            if conjugation is not None:
+                conjugation.remember(p, q)
             rr, rz_next = preconditioner.descend(alpha, q, r, q)
             iterations += 1
             norms.append(math.sqrt(rr) / norm_b)
@@ -143,6 +149,8 @@ def pcg(
                 trace.add(alpha, rz, rz_next, change, norms[-1])
             if (norms[-1] <= rtol and small_step) or iterations >= max_it or not math.isfinite(rr):
                 break
+            if conjugation is not None:
+                rz_next = conjugation.correct(r, q)
             pp, xx = run.advance(alpha, rz_next / rz, q, p, x)
             rz = rz_next
         largest = run.step(alpha, p, x)
@@ -164,8 +172,9 @@ class _Keeper:
         rhs: Vectors,
         rtol: float,
         checkpointing: Checkpointing | None,
+        conjugation: Conjugation | None,
     ) -> None:
-        self._run, self._checkpointing = run, checkpointing
+        self._run, self._checkpointing, self._conjugation = run, checkpointing, conjugation
         if checkpointing is not None:
             blocks = preconditioner.arrays() if isinstance(preconditioner, BlockPreconditioner) else []
             of = [*run.owned(rhs), *blocks]
@@ -178,6 +187,8 @@ class _Keeper:
         for name, parts in vectors.items():
             for part, values in zip(self._run.owned(parts), state.arrays[name], strict=True):
                 part[:] = values
+        if self._conjugation is not None:
+            self._conjugation.restore(state.arrays)
         return state
 
     def stops(
@@ -188,8 +199,10 @@ class _Keeper:
             return False
         decision = self._checkpointing.decide(iteration)
         if decision.save:
-            state = State({name: self._run.owned(parts) for name, parts in vectors.items()}, numbers, norms)
-            saved = self._checkpointing.save(state, self._fingerprint)
+            arrays = {name: self._run.owned(parts) for name, parts in vectors.items()}
+            if self._conjugation is not None:
+                arrays |= self._conjugation.arrays()
+            saved = self._checkpointing.save(State(arrays, numbers, norms), self._fingerprint)
             if decision.stop:
                 require(saved, self._checkpointing.folder)
         return decision.stop

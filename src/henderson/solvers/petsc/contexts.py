@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from henderson.equations.operator import Operator
+from henderson.solvers.conjugation import Conjugation
 from henderson.solvers.petsc.library import PETSc
 from henderson.solvers.preconditioner import BlockPreconditioner
 
@@ -22,8 +23,8 @@ POWER_STEPS = 10  # towards the largest eigenvalue
 class Product:
     """The context of the shell matrix: y = C x by the kernels, or by an assembled matrix.
 
-    `direction` is the vector of the last product; of conjugate gradients it is the search direction. `seconds` and
-    `products` count.
+    `direction` is the vector of the last product; of conjugate gradients it is the search direction, which
+    `conjugation`, if any, remembers. `seconds` and `products` count.
     """
 
     def __init__(self, operator: Operator, n_owned: int, assembled: PETSc.Mat | None = None) -> None:
@@ -32,6 +33,7 @@ class Product:
         self._assembled = assembled
         self._x, self._y = operator.zeros(), operator.zeros()
         self.direction: PETSc.Vec | None = None
+        self.conjugation: Conjugation | None = None
         self.seconds = 0.0
         self.products = 0
         self.watch: Watch | None = None
@@ -47,6 +49,8 @@ class Product:
             self._x[0][: self._n] = x.getArray(readonly=True)
             self._operator.apply(self._x, self._y)
             y.setArray(self._y[0][: self._n])
+        if self.conjugation is not None:
+            self.conjugation.remember([x.getArray(readonly=True)], [y.getArray(readonly=True)])
         if self.watch is not None:
             self.watch(x, y)
         self.seconds += time.perf_counter() - start
@@ -93,7 +97,8 @@ class Blocks:
 class Preconditioning:
     """The context of the shell preconditioner: the project's own, or one of PETSc's.
 
-    `residual` is the vector of the last application. To continue a solve from a checkpoint, `go_on` makes the first
+    `residual` is the vector of the last application. Every application leaves what it returns conjugate to the earlier
+    directions of `conjugation`, if any. Without it, to continue a solve from a checkpoint, `go_on` makes the first
     application return the next direction, M^-1 r + beta p, instead of M^-1 r.
     """
 
@@ -102,6 +107,7 @@ class Preconditioning:
         self._next: tuple[Floats, Floats, Operator] | None = None
         self.residual: PETSc.Vec | None = None
         self.watch: Watch | None = None
+        self.conjugation: Conjugation | None = None
         self.seconds = 0.0
 
     def go_on(self, operator: Operator, p: Floats, Cp: Floats) -> None:
@@ -113,7 +119,9 @@ class Preconditioning:
         start = time.perf_counter()
         self.residual = r
         self._solve(r, z)
-        if self._next is not None:
+        if self.conjugation is not None:
+            self.conjugation.correct([r.getArray(readonly=True)], [z.getArray()])
+        elif self._next is not None:
             (p, Cp, operator), self._next = self._next, None
             values = z.getArray()
             # beta = -z'C p / p'C p (Hestenes & Stiefel 1952): the new direction is conjugate to p

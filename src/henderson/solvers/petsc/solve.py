@@ -21,6 +21,7 @@ from henderson.errors import HendersonError, InterruptedRunError, ResourceError,
 from henderson.partitions.mpi import MpiCommunicator
 from henderson.partitions.threads import Team
 from henderson.solvers.checkpoint import Checkpointing, State, fingerprint_of, require
+from henderson.solvers.conjugation import Conjugation
 from henderson.solvers.pcg import RESTARTS, Callback
 from henderson.solvers.petsc.contexts import Blocks, Preconditioning, Product, Solve
 from henderson.solvers.petsc.convergence import ConvergenceTest
@@ -247,6 +248,8 @@ class _Solve:
         self._rhs = engine.operator.right_hand_side()[0][: self._n]
         self._x = engine.operator.zeros()[0]
         self._base: Floats | None = None
+        self._conjugation = Conjugation.of(engine.exchange, [self._n]) if engine.resumable else None
+        engine.product.conjugation = engine.preconditioning.conjugation = self._conjugation
         self._by_residual = math.isfinite(engine.rtol)
         self._end = StopReason.CONVERGED if self._by_residual else StopReason.SMALL_CHANGE
         self._norm_b = math.sqrt(engine.exchange.sum([float(self._rhs @ self._rhs)]))
@@ -283,10 +286,12 @@ class _Solve:
             if true > 0.5 * best and saved is None:
                 break
             self._best = best if saved is not None else true
-            best, saved = self._best, None
+            best, resumed, saved = self._best, saved is not None, None
             if self._base is None and self._test.iterations:
                 self._base = self._x[: self._n].copy()
             self._test.start(self._base)
+            if self._conjugation is not None and not resumed:
+                self._conjugation.forget()
             reason = self._cycle(residual)
             if self._test.interrupted:
                 return self._report(StopReason.INTERRUPTED, self._test.history[-1])
@@ -339,6 +344,9 @@ class _Solve:
         if "p" not in saved.arrays:
             return self._rhs - self._engine.product.times(x)
         (residual,), (p,) = saved.arrays["r"], saved.arrays["p"]
+        if self._conjugation is not None:
+            self._conjugation.restore(saved.arrays)
+            return residual
         self._engine.preconditioning.go_on(self._engine.operator, p, self._engine.product.times(p).copy())
         return residual
 
@@ -352,6 +360,8 @@ class _Solve:
             r, p = self._engine.preconditioning.residual, self._engine.product.direction
             if self._engine.resumable and r is not None and p is not None:
                 arrays |= {"r": [r.getArray(readonly=True)], "p": [p.getArray(readonly=True)]}
+            if self._conjugation is not None:
+                arrays |= self._conjugation.arrays()
             state = State(arrays, {"best": self._best}, self._test.history)
             saved = self._checkpointing.save(state, self._fingerprint)
             if decision.stop:
