@@ -12,7 +12,7 @@ import henderson
 from henderson.errors import InputFileError
 from henderson.ingest.header import read_schema
 from henderson.language.load import load_model
-from oracles.pedigree_files import KINDS, SIGMA, Kind, dense, make_kind, make_records, write_model
+from oracles.pedigree_files import KINDS, SIGMA, Kind, dense, make_kind, make_records, write_model, write_xml
 
 
 def table(out: Path) -> dict[tuple[str, str], dict[str, str]]:
@@ -136,51 +136,7 @@ def _two_factors(kind: Kind, records: object) -> tuple[np.ndarray, np.ndarray]:
 def test_xml_says_the_same(name: str, tmp_path: Path) -> None:
     kind = make_kind(name, 2)
     path = write_model(tmp_path, kind, make_records(kind, 2))
-    switches = "\n".join(f"      {line}" for line in kind.xml.split("\n")) if kind.xml else ""
-    xml = f"""<root>
-  <data>
-    datafile: records.csv
-  </data>
-  <pedigrees>
-    pedigrees: ped
-    <ped>
-      file: ped.csv
-{switches}
-    </ped>
-  </pedigrees>
-  <models>
-    <eqn attributes="strings">
-      y1 = herd*h1 + id*u1(v(g(1)))
-      y2 = herd*h2 + id*u2(v(g(2)))
-    </eqn>
-  </models>
-  <vars>
-    <res>
-      <sigma>
-        <matrix attributes="array">
-          6,-1
-          -1,5
-        </matrix>
-      </sigma>
-    </res>
-    vars: g
-    <g>
-      <sigma>
-        <matrix attributes="array">
-          4,1
-          1,2
-        </matrix>
-      </sigma>
-      <gamma>
-        <A>
-          pedigree: ped
-        </A>
-      </gamma>
-    </g>
-  </vars>
-</root>
-"""
-    (tmp_path / "model.xml").write_text(xml)
+    write_xml(tmp_path, kind)
     toml, other = (load_model(p, read_schema) for p in (path, tmp_path / "model.xml"))
     assert toml.pedigrees == other.pedigrees
     assert toml.equations == other.equations
@@ -216,35 +172,3 @@ def test_run_json_names_all_files(tmp_path: Path) -> None:
     assert {Path(f["path"]).name for f in result.record["inputs"]} == {
         "model.toml", "records.csv", "ped.csv", "gamma.csv",
     }  # fmt: skip
-
-
-def test_several_pedigrees_in_one_model(tmp_path: Path) -> None:
-    kinds = [make_kind(name, 7) for name in ("uncertain metafounders", "mgd", "selfing")]
-    rng = np.random.default_rng(7)
-    picks = [rng.integers(kind.first, len(kind.labels), 90) for kind in kinds]
-    y = np.round(rng.normal(10.0, 3.0, 90), 3)
-    lines = ["one,two,three,y"]
-    variances, sections, terms = [], [], ["1*m"]
-    for name, kind in zip(("one", "two", "three"), kinds, strict=True):
-        (tmp_path / f"{name}.csv").write_text("\n".join(kind.lines) + "\n")
-        for file, text in kind.files.items():
-            (tmp_path / file).write_text(text)
-        sections.append(f'[pedigree.{name}]\nfile = "{name}.csv"\n{kind.switches}\n')
-        variances.append(f'[variance.v{name}]\nsigma = [[2.0]]\ngamma = {{ A = {{ pedigree = "{name}" }} }}\n')
-        terms.append(f"{name}*u{name}(v(v{name}(1)))")
-    columns = [[kind.labels[i] for i in pick] for kind, pick in zip(kinds, picks, strict=True)]
-    lines += [",".join([*row, repr(v)]) for *row, v in zip(*columns, y.tolist(), strict=True)]
-    (tmp_path / "records.csv").write_text("\n".join(lines) + "\n")
-    text = '[data]\nrecords = "records.csv"\n' + "".join(sections)
-    text += f'[model]\nequations = "y = {" + ".join(terms)}"\n' + "".join(variances)
-    text += "[variance.res]\nsigma = [[5.0]]\n[jobs]\nsolve = { rtol = 1e-12 }\n"
-    (tmp_path / "model.toml").write_text(text)
-    henderson.solve(tmp_path / "model.toml", out=tmp_path / "out")
-    rows = table(tmp_path / "out")
-    Z = [np.eye(len(kind.labels))[pick] for kind, pick in zip(kinds, picks, strict=True)]
-    V = 5.0 * np.eye(90) + sum(2.0 * z @ kind.A @ z.T for z, kind in zip(Z, kinds, strict=True))
-    inverse = np.linalg.inv(V)
-    e = inverse @ (y - inverse.sum(axis=0) @ y / inverse.sum())
-    for name, kind, z in zip(("one", "two", "three"), kinds, Z, strict=True):
-        found = [float(rows[f"u{name}", label]["value"]) for label in kind.labels]
-        np.testing.assert_allclose(found, 2.0 * kind.A @ z.T @ e, atol=1e-8)

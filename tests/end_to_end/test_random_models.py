@@ -8,36 +8,14 @@ import numpy as np
 import pytest
 
 import henderson
-from oracles.file_blup import Effect, FileBlup, Recipe, file_blup
+from oracles.file_blup import Effect, FileBlup, Recipe, check_solutions, file_blup
 from oracles.random_files import Written
 
 SEEDS = range(12)
 
 
 def compare(result: henderson.Result, oracle: FileBlup, accuracy: bool) -> None:
-    table = result.solutions
-    keys = list(zip(table.subfactor.astype(str), table.level.fillna("").astype(str), strict=True))
-    assert len(set(keys)) == len(keys)
-    value = dict(zip(keys, table.value, strict=True))
-    fixed = [k for k in keys if k not in oracle.random]
-    assert set(oracle.random) <= set(keys)
-    assert set(fixed) <= set(oracle.X)
-    assert len(fixed) == oracle.rank
-    found = np.array([value[k] for k in oracle.random])
-    wanted = np.array(list(oracle.random.values()))
-    np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-6)
-    X = np.array([oracle.X[k] for k in fixed]).T.reshape(len(oracle.rows), len(fixed))
-    np.testing.assert_allclose(X @ [value[k] for k in fixed], oracle.fitted, rtol=1e-6, atol=1e-6)
-    if not accuracy:
-        return
-    se = dict(zip(keys, table.se, strict=True))
-    reliability = dict(zip(keys, table.reliability, strict=True))
-    pev = np.array(list(oracle.pev.values()))
-    prior = np.array(list(oracle.prior.values()))
-    np.testing.assert_allclose(np.square([se[k] for k in oracle.pev]), pev, rtol=1e-6, atol=1e-6)
-    np.testing.assert_allclose([reliability[k] for k in oracle.pev], 1 - pev / prior, rtol=1e-6, atol=1e-6)
-    variances = np.diag(np.linalg.inv(X.T @ oracle.V_inverse @ X))
-    np.testing.assert_allclose([se[k] for k in fixed], np.sqrt(variances), rtol=1e-5, atol=1e-8)
+    check_solutions(result.solutions, oracle, accuracy)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

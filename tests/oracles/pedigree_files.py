@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -222,3 +223,67 @@ solve = {{ rtol = 1e-12 }}
     path = folder / "model.toml"
     path.write_text(text)
     return path
+
+
+def write_xml(folder: Path, kind: Kind) -> Path:
+    """Write the model of `write_model` as lmt's XML, beside its files."""
+    switches = "\n".join(f"      {line}" for line in kind.xml.split("\n")) if kind.xml else ""
+    xml = f"""<root>
+  <data>
+    datafile: records.csv
+  </data>
+  <pedigrees>
+    pedigrees: ped
+    <ped>
+      file: ped.csv
+{switches}
+    </ped>
+  </pedigrees>
+  <models>
+    <eqn attributes="strings">
+      y1 = herd*h1 + id*u1(v(g(1)))
+      y2 = herd*h2 + id*u2(v(g(2)))
+    </eqn>
+  </models>
+  <vars>
+    <res>
+      <sigma>
+        <matrix attributes="array">
+          6,-1
+          -1,5
+        </matrix>
+      </sigma>
+    </res>
+    vars: g
+    <g>
+      <sigma>
+        <matrix attributes="array">
+          4,1
+          1,2
+        </matrix>
+      </sigma>
+      <gamma>
+        <A>
+          pedigree: ped
+        </A>
+      </gamma>
+    </g>
+  </vars>
+</root>
+"""
+    path = folder / "model.xml"
+    path.write_text(xml)
+    return path
+
+
+def check_breeding_values(table: Any, kind: Kind, records: Records) -> None:
+    """Assert that a table of solutions has the breeding values; with fixed groups in A their differences."""
+    value = dict(zip(zip(table.subfactor, table.level, strict=True), table.value, strict=True))
+    found = np.array([[value[f"u{t}", label] for t in (1, 2)] for label in kind.labels])
+    if kind.Q is None or "group_variance" in kind.switches:
+        np.testing.assert_allclose(found, dense(kind, records).u, atol=1e-7)
+        return
+    m = kind.Q.shape[1]
+    blup = dense(kind, records, [kind.Q[:, k] for k in range(m)])
+    total = blup.u + kind.Q @ blup.beta[8:].reshape(m, 2)  # up to a constant, which the herds hold too
+    np.testing.assert_allclose(found[m:] - found[m], total[m:] - total[m], atol=1e-7)
