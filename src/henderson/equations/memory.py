@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from henderson.equations.design import GroupPlan, group_plans
 from henderson.equations.rank import CHUNK
-from henderson.language.spec import ModelSpec
+from henderson.language.spec import RESIDUAL, ModelSpec
 from henderson.store.model_data import ModelData
 from henderson.store.schema import group_path
 from henderson.store.slices import StoreParts
@@ -23,13 +23,17 @@ GHOSTS = 0.25  # elements of other processes that one reads, relative to those i
 
 @dataclass(frozen=True)
 class Counts:
-    """The sizes that decide: records; levels by class column; individuals by pedigree or matrix; entries by matrix."""
+    """The sizes that decide: records; levels by class column; individuals by pedigree or matrix; entries by matrix.
+
+    n_sigmas: different Sigmas in the file of a variance.
+    """
 
     n_records: int
     n_levels: Mapping[str, int]
     n_individuals: Mapping[str, int]
     n_entries: Mapping[str, int]
     weights: bool = False
+    n_sigmas: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ def counts_of(data: ModelData) -> Counts:
         individuals,
         {name: int(m.inverse.nnz) for name, m in data.matrices.items()},
         data.records.weights is not None,
+        {name: len(s.table) for name, s in data.sigmas.items() if s.table is not None},
     )
 
 
@@ -73,6 +78,7 @@ def counts_of_store(path: Path) -> Counts:
         individuals,
         {name: parts.length(group_path("matrix", name), "data") for name in parts.matrices},
         parts.columns.weights is not None,
+        {name: parts.length(group_path("sigma", name), "table") for name in parts.sigma_tables},
     )
 
 
@@ -101,6 +107,12 @@ def estimate(spec: ModelSpec, counts: Counts) -> tuple[MemoryItem, ...]:
         if plan.kind != "identity"
     )
     blocks = sum(k * plan.width * (plan.width + 1) // 2 * 8 for k, plan in zip(levels, plans, strict=True))
+    own = 0
+    for v in (v for v in spec.variances if v.own_sigmas and (v.name != RESIDUAL or v.blocks is not None)):
+        size = 8 * spec.n_positions(v.name) ** 2  # bytes of a Sigma; as it is stored, and its inverse or factor
+        plan = next((p for p in plans if p.name == v.name), None)
+        n_indices = n if plan is None else _n_levels(plan, counts)
+        own += 2 * size * counts.n_sigmas.get(v.name, len(v.classes)) + (12 if plan is None else 8) * n_indices
     fixed_terms = sum(plan.n_fixed_terms for plan in plans)
     rank = min(n, CHUNK) * fixed_terms * 4 * TRIPLET if fixed_terms > len(spec.traits) else 0
     return (
@@ -109,6 +121,7 @@ def estimate(spec: ModelSpec, counts: Counts) -> tuple[MemoryItem, ...]:
         MemoryItem("level codes of records", n * (8 * n_slots + 2)),
         MemoryItem("coefficients of covariates", n * 16 * n_coefficients),
         MemoryItem("relationships", relationship),
+        *([MemoryItem("Sigmas of levels and records", own)] if own else []),
         MemoryItem(RANK_OF_X, rank),
         MemoryItem("preconditioner", blocks),
         MemoryItem(f"{N_VECTORS} vectors", N_VECTORS * 8 * equations),

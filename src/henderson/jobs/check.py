@@ -174,7 +174,7 @@ def _factors(spec: ModelSpec, counts: Counts | None) -> Iterator[FactorRow]:
     for variance in spec.variances:
         if variance.name == RESIDUAL:
             n = None if counts is None else counts.n_records
-            relationship = "independent" + (f", by {variance.by}" if variance.by else "")
+            relationship = "independent" + _own(variance)
             size = len(spec.traits)
             yield FactorRow(RESIDUAL, relationship, "records", n, False, size, _sigma(variance, size))
             continue
@@ -188,7 +188,22 @@ def _factors(spec: ModelSpec, counts: Counts | None) -> Iterator[FactorRow]:
             relationship = f"{gamma.kind} {gamma.name}" if gamma.name else gamma.kind
             levels = counts.n_individuals.get(gamma.name or "") if counts is not None else None
             at_most = False
-        yield FactorRow(variance.name, relationship, _levels_of(terms), levels, at_most, size, _sigma(variance, size))
+        yield FactorRow(
+            variance.name,
+            relationship + _own(variance),
+            _levels_of(terms),
+            levels,
+            at_most,
+            size,
+            _sigma(variance, size),
+        )
+
+
+def _own(variance: VarianceSpec) -> str:
+    """Return which Sigma of their own levels have."""
+    if variance.blocks is not None:
+        return f", Sigmas from {variance.blocks.file}"
+    return f", by {variance.by}" if variance.by else ""
 
 
 def _levels_of(terms: list[Term]) -> str:
@@ -229,7 +244,7 @@ def _count(spec: ModelSpec, terms: list[Term], counts: Counts | None) -> tuple[i
 
 def _sigma(variance: VarianceSpec, size: int) -> str:
     parts = [f"{variance.structure} {size} x {size}"]
-    if variance.sigma is None:
+    if variance.sigma is None and variance.blocks is None:
         parts.append("not given")
     if variance.fix is not None and any(map(any, variance.fix)):
         parts.append("held" if all(map(all, variance.fix)) else "partly held")

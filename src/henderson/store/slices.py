@@ -35,6 +35,11 @@ class StoreParts:
         self._extras = {name: pedigree_extras(attributes["model"], name) for name in self.pedigrees}
 
     @property
+    def sigma_tables(self) -> tuple[str, ...]:
+        """Return the variances with a file of Sigmas."""
+        return tuple(name for name, about in self._model.get("sigmas", {}).items() if about["table"])
+
+    @property
     def n_records(self) -> int:
         """Return the number of records."""
         return self.records.n_records
