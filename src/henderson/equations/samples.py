@@ -18,7 +18,7 @@ from scipy.linalg import cholesky
 from henderson.equations.columns import ColumnOperator
 from henderson.equations.model import Group
 from henderson.equations.operator import Operator
-from henderson.equations.partition import LocalMatrix, LocalPedigree, Partition
+from henderson.equations.partition import LocalMatrix, LocalPedigree
 from henderson.errors import NotSupportedError
 from henderson.kernels import pedigree_loadings_columns as loadings
 from henderson.kernels import samples as kernels
@@ -66,32 +66,24 @@ def sample_right_hand_sides(columns: ColumnOperator, seed: int) -> Vectors:
             if inverse is None or not local.n_owned:
                 continue
             factor = cholesky(inverse, lower=True)
-            if (own := partition.sigmas[g]) is None:
-                _add_samples(word, partition, g, design.groups[g], factor, out[p])
+            relationship = partition.relationship[g]
+            stream, width, first = stream_of(design.groups[g]), local.width, local.first_owned
+            if partition.sigmas[g] is not None:
+                raise NotSupportedError(f"sampling levels with Sigmas of their own, of {design.groups[g].name!r}")
+            if isinstance(relationship, LocalPedigree):
+                own = (relationship.sire, relationship.dam, relationship.precision)
+                kernels.pedigree_samples(word, stream, width, first, local.start, *own, factor, out[p])
+                if (m := relationship.loadings) is not None:
+                    loadings.loadings_samples(word, stream, width, first, local.start, m, factor, out[p])
+            elif isinstance(relationship, LocalMatrix):
+                raise NotSupportedError(f"sampling the user matrix of {design.groups[g].name!r}")
             else:
-                inside = np.zeros_like(out[p])
-                _add_samples(word, partition, g, design.groups[g], factor, inside)
-                own.add_restored(inside, out[p])
+                kernels.level_samples(word, stream, width, first, local.owned_levels(), factor, out[p])
 
     operator.team.run(add, operator.n_partitions)
     operator.exchange.reverse_add(out)
     columns.blank(out)
     return out
-
-
-def _add_samples(word: np.uint64, partition: Partition, g: int, group: Group, factor: Floats, y: Floats) -> None:
-    """Add (Gamma^-1/2 (x) F) z of group `g` to `y`, F F' = Sigma^-1."""
-    local, relationship = partition.layout.groups[g], partition.relationship[g]
-    stream, width, first = stream_of(group), local.width, local.first_owned
-    if isinstance(relationship, LocalPedigree):
-        own = (relationship.sire, relationship.dam, relationship.precision)
-        kernels.pedigree_samples(word, stream, width, first, local.start, *own, factor, y)
-        if (m := relationship.loadings) is not None:
-            loadings.loadings_samples(word, stream, width, first, local.start, m, factor, y)
-    elif isinstance(relationship, LocalMatrix):
-        raise NotSupportedError(f"sampling the user matrix of {group.name!r}")
-    else:
-        kernels.level_samples(word, stream, width, first, local.owned_levels(), factor, y)
 
 
 def quadratic_forms(columns: ColumnOperator, x: Vectors) -> Forms:
