@@ -91,12 +91,11 @@ class BlockPreconditioner:
                 kernels.multiply_root(local.width, local.first_owned, packed, x[p])
 
         border = self._border
-        before = None if border is None else self._of_border(border, x)
+        of_border = np.zeros(0) if border is None else root_of_border(border.matrix) @ self._of_border(border, x)
         self._operator.team.run(part, self._operator.n_partitions)
         if border is not None:
-            root = root_of_border(border.matrix)
-            for p, (elements, rows) in enumerate(zip(border.elements, border.rows, strict=True)):
-                x[p][elements] = root[rows] @ before
+            for mine, elements, rows in zip(x, border.elements, border.rows, strict=True):
+                mine[elements] = of_border[rows]
 
     def inverse_diagonal(self) -> Vectors:
         """Return the diagonal of M^-1, zero where equations are left out."""
