@@ -18,7 +18,6 @@ import pytest
 import xarray as xr
 
 from henderson.errors import InputFileError, StoreError
-from henderson.ingest import shuffle
 from henderson.ingest.header import read_schema
 from henderson.ingest.run import ingest
 from henderson.language.load import load_model
@@ -102,7 +101,6 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shards of 128 records, so that a small file has many, and some animals have more records than one holds."""
     for name, value in (("CHUNK_ROWS", 32), ("SHARD_ROWS", 128), ("MIN_ROWS", 32)):
         monkeypatch.setattr(schema, name, value)
-    monkeypatch.setattr(shuffle, "SHARD_ROWS", 128)
 
 
 def numbers(column: pd.Series[str]) -> pd.Series[float]:
@@ -204,14 +202,12 @@ def test_xarray_opens_every_group(folder: Path, tmp_path: Path) -> None:
 
 INGEST = """
 import os
-from henderson.ingest import shuffle
 from henderson.ingest.header import read_schema
 from henderson.ingest.run import ingest
 from henderson.language.load import load_model
 from henderson.store import schema
 for name, value in shards.items():
     setattr(schema, name, value)
-shuffle.SHARD_ROWS = schema.SHARD_ROWS
 seen = open(log, "a", buffering=1)
 def told(stage, done, total):
     seen.write(f"{stage} {done}\\n")

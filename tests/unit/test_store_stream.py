@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import collections
 import shutil
 import threading
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +126,25 @@ def test_a_stream_that_is_closed_stops_its_threads(store: Path) -> None:
     assert threading.active_count() > before
     stream.close()
     assert threading.active_count() == before
+
+
+def test_memory_is_that_of_a_few_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schema, "CHUNK_ROWS", 1 << 12)
+    monkeypatch.setattr(schema, "SHARD_ROWS", 1 << 14)
+    simulate_testday(TestDayConfig(scale=0.001), tmp_path / "data")
+    ingest(load_model(tmp_path / "data" / "model.toml", read_schema), tmp_path / "s.zarr")
+    reader = RecordReader(tmp_path / "s.zarr")
+    columns = reader.available()
+    row = sum(reader.dtype(c).itemsize for c in columns)
+    for ahead in (0, 2):
+        collections.deque(reader.stream(columns, chunk=1 << 12, whole=True, ahead=ahead), 0)
+        tracemalloc.start()
+        collections.deque(reader.stream(columns, chunk=1 << 12, whole=True, ahead=ahead), 0)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        buffers = (ahead + 2) * (2 << 12) * row  # half of each is the margin before a chunk of so few rows
+        assert buffers / 2 < peak < 1.25 * buffers + (1 << 18)
+        assert peak < reader.n_records * row / 2
 
 
 def test_damage_is_met_where_it_is(store: Path, tmp_path: Path) -> None:

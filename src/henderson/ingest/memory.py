@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from henderson.errors import ResourceError
 from henderson.ingest.plan import Plan
 from henderson.ingest.sample import sample_of
-from henderson.store.schema import SHARD_ROWS
+from henderson.store.schema import shard_rows
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ def needs(plan: Plan) -> Needs:
     row = 2 * (width * len(plan.roles.text) + WORD * n_reals) + 2 * WORD * len(c.responses) + 12 * n_codes + 5 * WORD
     blocks = [s.block_rows(plan.block_bytes) * row + (0 if s.group_rows else TEXT * plan.block_bytes) for s in samples]
     in_shard = (2 + len(c.responses) + len(c.covariates) + (c.weights is not None)) * WORD + 4 * n_codes + 4 * WORD
-    return Needs(INTERPRETER + largest, max(*blocks, min(n_records, SHARD_ROWS) * in_shard))
+    return Needs(INTERPRETER + largest, max(*blocks, min(n_records, shard_rows(n_records)) * in_shard))
 
 
 def workers_within(plan: Plan, workers: int, limit: int) -> int:

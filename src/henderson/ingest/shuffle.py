@@ -29,7 +29,7 @@ from henderson.kernels.ids_shuffle import (
     stable_order,
 )
 from henderson.store import zarr_io
-from henderson.store.schema import SHARD_ROWS, rows_rounded
+from henderson.store.schema import shard_rows
 
 _SPARSE = 8  # homes spread over more than this many times the records of a shard are sorted by comparison
 
@@ -57,7 +57,7 @@ class SortTask:
     @property
     def shard_rows(self) -> int:
         """Return the rows of a shard."""
-        return min(SHARD_ROWS, rows_rounded(self.n_records))
+        return shard_rows(self.n_records)
 
     @property
     def n_shards(self) -> int:

@@ -55,7 +55,7 @@ class ArraySchema:
     @property
     def shards(self) -> tuple[int, ...]:
         """Return the shape of a shard: whole chunks."""
-        return (min(SHARD_ROWS, rows_rounded(self.shape[0])), *self.shape[1:])
+        return (shard_rows(self.shape[0]), *self.shape[1:])
 
     @property
     def n_shards(self) -> int:
@@ -80,6 +80,11 @@ class RecordColumns:
     weights: str | None = None
     classes: tuple[str, ...] = ()
     related: tuple[tuple[str, str], ...] = ()
+
+
+def shard_rows(n: int) -> int:
+    """Return the rows of a shard of an array of `n` rows."""
+    return min(SHARD_ROWS, rows_rounded(n))
 
 
 def rows_rounded(n: int) -> int:
