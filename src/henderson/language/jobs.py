@@ -110,6 +110,7 @@ ALIASES: dict[str, tuple[str, dict[str, Option]]] = {
     "mcemreml": ("reml", {"method": "mc-em"}),
 }
 NAMES = (*OPTIONS, *ALIASES)
+WITH_SOLVER = ("solve", "pev", "pevsolve", "reml", "airemlc", "aireml", "mcemreml")
 
 
 def make_job(name: str, options: Mapping[str, object], fault: Callable[[str | None, str], None]) -> JobSpec | None:
@@ -132,6 +133,26 @@ def make_job(name: str, options: Mapping[str, object], fault: Callable[[str | No
         except ValueError as e:
             fault(key, f"option {key!r} of job {name!r}: {e}")
     return JobSpec(canonical, tuple(sorted(values.items())))
+
+
+def make_solver(options: Mapping[str, object], fault: Callable[[str | None, str], None]) -> dict[str, Option]:
+    """Return the options of a solver, checked; `fault` is called with an option and what is wrong with it."""
+    values: dict[str, Option] = {}
+    for key, value in options.items():
+        if key not in _SOLVING:
+            fault(key, unknown("option of a solver:", key, list(_SOLVING)))
+            continue
+        try:
+            values[key] = _SOLVING[key](value)
+        except ValueError as e:
+            fault(key, f"option {key!r}: {e}")
+    return values
+
+
+def through_solver(job: str, solver: Mapping[str, Option]) -> dict[str, Option]:
+    """Return the options of a solver as options of the job (in its name or an alias) that uses it."""
+    prefix = "solver_" if ALIASES.get(job, (job, {}))[0] == "reml" else ""
+    return {prefix + key: value for key, value in solver.items()}
 
 
 def rtol_of_log(threshold: float) -> float:

@@ -11,12 +11,12 @@ from typing import TypeVar
 from henderson.errors import ModelError, Problem, unknown
 from henderson.language.draft import Draft, DraftVariance
 from henderson.language.equations import parse_equations
-from henderson.language.jobs import NAMES, make_job
 from henderson.language.pedigrees import pedigree_faults
 from henderson.language.sigma_files import block_fault, read_mask, read_square, scaled
 from henderson.language.source import Problems, Source
-from henderson.language.spec import BlocksSpec, DataSpec, GammaSpec, JobSpec, MatrixSpec, PedigreeSpec
+from henderson.language.spec import BlocksSpec, DataSpec, GammaSpec, MatrixSpec, PedigreeSpec
 from henderson.language.syntax import Misfit
+from henderson.language.toml_jobs import read_jobs
 from henderson.language.toml_places import Places, find_places
 from henderson.language.values import Table, read_equal, say
 from henderson.language.variances import STRUCTURES
@@ -43,7 +43,7 @@ def read_toml(path: Path, problems: Problems) -> Draft:
 def read_tables(values: Mapping[str, object], path: Path, problems: Problems, places: Places | None = None) -> Draft:
     """Return the draft of the content of a TOML file; `path` is the file, or one that could be in its place."""
     root = Table(values, (), places or Places(), problems)
-    root.check_keys(("data", "pedigree", "matrix", "model", "variance", "jobs", "functions"), "table")
+    root.check_keys(("data", "pedigree", "matrix", "model", "variance", "solvers", "jobs", "functions"), "table")
     draft = Draft(path)
     _read_data(root, draft)
     for name, table in root.tables("pedigree"):
@@ -56,7 +56,7 @@ def read_tables(values: Mapping[str, object], path: Path, problems: Problems, pl
     _read_model(root, draft)
     for name, table in root.tables("variance"):
         _read_variance(name, table, draft)
-    _read_jobs(root, draft)
+    read_jobs(root, draft)
     if (functions := root.table("functions")) is not None:
         for name in functions.values:
             if (function := functions.text(name)) is not None:
@@ -248,32 +248,3 @@ def _read_gamma(table: Table) -> GammaSpec | None:
     inner.check_keys(("pedigree",))
     pedigree = inner.needed_text("pedigree")
     return GammaSpec("pedigree", pedigree) if pedigree else None
-
-
-def _read_jobs(root: Table, draft: Draft) -> None:
-    if (table := root.table("jobs")) is None:
-        return
-    run = table.texts("run") if "run" in table.values else ("solve",)
-    if run is None:
-        return
-    options = {}
-    for key in table.values:
-        if key == "run":
-            continue
-        if key not in NAMES:
-            table.fault(unknown("key", key, ("run", *NAMES)), key)
-        elif key not in run:
-            table.fault(f"options of job {key!r}, which is not in run = [{', '.join(map(repr, run))}]", key)
-        elif (inner := table.table(key)) is not None:
-            options[key] = inner.values
-    jobs: list[JobSpec | None] = []
-    for n, name in enumerate(run):
-
-        def fault(option: str | None, message: str, n: int = n, name: str = name) -> None:
-            keys = (name, option) if option else ("run", str(n))
-            table.fault(message, *keys)
-
-        if name in run[:n]:
-            table.fault(f"job {name!r} is listed twice", "run", str(n))
-        jobs.append(make_job(name, options.get(name, {}), fault))
-    draft.jobs = tuple(job for job in jobs if job is not None)

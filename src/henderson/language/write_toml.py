@@ -190,12 +190,18 @@ def _gamma(gamma: GammaSpec) -> list[str]:
 def _jobs(jobs: Sequence[JobSpec]) -> list[str]:
     if tuple(jobs) == (JobSpec("solve"),):
         return []
-    lines = ["[jobs]", f"run = {value(tuple(job.name for job in jobs))}"]
-    for job in jobs:
-        if job.options:
-            options = ", ".join(f"{key(name)} = {value(option)}" for name, option in job.options)
-            lines.append(f"{key(job.name)} = {{ {options} }}")
-    return lines
+    lines, solvers = ["[jobs]", f"run = {value(tuple(dict.fromkeys(job.name for job in jobs)))}"], []
+    for name in dict.fromkeys(job.name for job in jobs):
+        same = [job for job in jobs if job.name == name]
+        if len(same) > 1:  # a solve by several solvers, one after the other
+            names = [f"{name}_{number}" for number in range(1, len(same) + 1)]
+            for solver, job in zip(names, same, strict=True):
+                solvers += ["", f"[solvers.{solver}]", *(f"{key(k)} = {value(option)}" for k, option in job.options)]
+            lines.append(f"{key(name)} = {{ solver = {value(tuple(names))} }}")
+        elif same[0].options:
+            options = ", ".join(f"{key(k)} = {value(option)}" for k, option in same[0].options)
+            lines.append(f"{key(name)} = {{ {options} }}")
+    return [*lines, *solvers]
 
 
 def _functions(spec: ModelSpec) -> list[str]:

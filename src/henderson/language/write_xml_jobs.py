@@ -20,7 +20,7 @@ _REML = {
 }
 _SWITCHES = {"write_ai": "writeai", "residuals": "residuals", "solutions": "solutions"}
 _NAMES = {"pev": "pevsolve", "reml": "airemlc"}
-_KNOWN = ("solve", "pev", "reml", "yhat", "sample", "pevsample")
+_KNOWN = ("solve", "pev", "reml", "yhat", "residuals", "sample", "pevsample")
 _PEV = ("factor", "levels", "levelfile", "nrhs")
 _BAD_IN_WORD = re.compile(r"[,#<>&\s]")
 _SAMPLER = ("samples", "burnin", "chains", "switch")
@@ -35,11 +35,17 @@ def write_jobs(jobs: Sequence[JobSpec]) -> tuple[list[str], list[str], list[str]
         return [], [], []
     writer = _Writer()
     names, elements = [], []
-    for job in jobs:
-        if job.name not in _KNOWN:
-            writer.lost.append(f"lmt has no job {job.name!r}")
+    for name in dict.fromkeys(job.name for job in jobs):
+        same = [job for job in jobs if job.name == name]
+        if name not in _KNOWN:
+            writer.lost.append(f"lmt has no job {name!r}")
             continue
-        name, lines = writer.job(job)
+        if name == "residuals":
+            writer.notes.append("job 'residuals' is not lmt's: there it is a switch of airemlc")
+        if len(same) > 1:
+            lines = [f"solver: {','.join(writer.solver_of(job, number) for number, job in enumerate(same, 1))}"]
+        else:
+            name, lines = writer.job(same[0])
         names.append(name)
         elements += [f"<{name}>", *(f"  {line}" for line in lines), f"</{name}>"] if lines else []
     body = ["<jobs>", *(f"  {line}" for line in (f"jobs: {','.join(names)}", *elements)), "</jobs>"]
@@ -72,9 +78,7 @@ class _Writer:
         for key, option in options.items():
             words = [v for v in (option if isinstance(option, tuple) else (option,)) if isinstance(v, str)]
             if bad := [w for w in words if _BAD_IN_WORD.search(w)]:
-                self.lost.append(
-                    f"job {job.name!r}: {key!r} has {bad[0]!r}; lmt's lists hold no blanks, no , # < &"
-                )
+                self.lost.append(f"job {job.name!r}: {key!r} has {bad[0]!r}; lmt's lists hold no blanks, no , # < &")
         if job.name == "pev":
             lines += [f"{k}: {_word(options.pop(k))}" for k in _PEV if k in options]
         elif job.name == "reml":
@@ -92,6 +96,15 @@ class _Writer:
         for option in options:
             self.notes.append(f"job {job.name!r}: option {option!r} is left out, lmt has none like it")
         return name, lines
+
+    def solver_of(self, job: JobSpec, number: int) -> str:
+        """Return the name of the solver of one of several solves."""
+        options = dict(job.options)
+        tool = f"solver_{job.name}_{number}"
+        if not self._solver(f"{job.name}_{number}", options, ""):
+            self.solvers[tool] = ("pcgiod", [])
+        self.notes += [f"job {job.name!r}: option {o!r} is left out, lmt has none like it" for o in options]
+        return tool
 
     def _reml_name(self, options: dict[str, Option]) -> str:
         method = options.pop("method", "ai")

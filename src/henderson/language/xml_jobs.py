@@ -6,7 +6,7 @@ from typing import Any
 
 from henderson.errors import unknown
 from henderson.language.draft import Draft
-from henderson.language.jobs import make_job, rtol_of_log
+from henderson.language.jobs import WITH_SOLVER, make_job, rtol_of_log, through_solver
 from henderson.language.source import Problems
 from henderson.language.xml_keys import Keys, nominated
 from henderson.language.xml_tree import Element
@@ -27,11 +27,11 @@ _JOB_KEYS: dict[str, dict[str, str]] = {
     },
     "mcemreml": {"rounds": "max_rounds"},
     "yhat": {},
+    "residuals": {},  # not in lmt
 }
 _JOB_KEYS["aireml"] = _JOB_KEYS["airemlc"]
 _LISTS = ("factor", "levels")
 _COUNTS = ("nrhs", "rounds", "samples", "burnin", "chains")
-_WITH_SOLVER = ("solve", "pevsolve", "mcemreml", "airemlc", "aireml")
 _WITH_SAMPLER = ("sample", "pevsample", "mcemreml")
 _REML_SWITCHES = {"writeai": "write_ai", "residuals": "residuals", "solutions": "solutions"}
 
@@ -61,16 +61,18 @@ def read_jobs(root: Element, draft: Draft, problems: Problems) -> None:
         inner = element.child(name)
         options: dict[str, Any] = {}
         keys = None
-        if name == "solve" and threshold is not None:
-            options["rtol"] = rtol_of_log(threshold)
+        through: list[dict[str, Any]] = [{}]
         if inner is not None:
-            keys = _read_job(name, inner, solvers, samplers, options, problems)
+            keys, through = _read_job(name, inner, solvers, samplers, options, problems)
 
         def fault(option: str | None, message: str, name: str = name, keys: Keys = keys or top) -> None:
             lmt = {v: k for k, v in _JOB_KEYS.get(name, {}).items()}.get(option or "", option)
             keys.fault(message, lmt)
 
-        jobs.append(make_job(name, options, fault))
+        for solver in through:
+            if name == "solve" and threshold is not None and not {"rtol", "xtol"} & set(solver):
+                solver["rtol"] = rtol_of_log(threshold)
+            jobs.append(make_job(name, options | solver, fault))
     draft.jobs = tuple(job for job in jobs if job is not None)
 
 
@@ -81,9 +83,10 @@ def _read_job(
     samplers: dict[str, dict[str, Any]],
     options: dict[str, Any],
     problems: Problems,
-) -> Keys:
+) -> tuple[Keys, list[dict[str, Any]]]:
+    """Return the keys of a job, and what each of the solvers that it names adds to its `options`."""
     known = [*_JOB_KEYS[name]]
-    known += ["solver"] if name in _WITH_SOLVER else []
+    known += ["solver"] if name in WITH_SOLVER else []
     known += ["sampler"] if name in _WITH_SAMPLER else []
     known += ["switch"] if name in ("airemlc", "aireml") else []
     known += ["conv"] if name == "mcemreml" else []
@@ -95,14 +98,17 @@ def _read_job(
         options.update({_REML_SWITCHES[s]: True for s in keys.switches(*_REML_SWITCHES)})
     if (threshold := keys.number("conv") if "conv" in known else None) is not None:
         options["rtol"] = rtol_of_log(threshold)
-    prefix = "solver_" if name in ("mcemreml", "airemlc", "aireml") else ""
-    for kind, tools, start in (("solver", solvers, prefix), ("sampler", samplers, "")):
-        for tool in keys.texts(kind) if kind in known else ():
-            if tool not in tools:
-                keys.fault(unknown(kind, tool, list(tools)), kind)
-            else:
-                options.update({start + k: v for k, v in tools[tool].items()})
-    return keys
+    for tool in keys.texts("sampler") if "sampler" in known else ():
+        if tool not in samplers:
+            keys.fault(unknown("sampler", tool, list(samplers)), "sampler")
+        options.update(samplers.get(tool, {}))
+    named = keys.texts("solver") if "solver" in known else ()
+    for tool in named:
+        if tool not in solvers:
+            keys.fault(unknown("solver", tool, list(solvers)), "solver")
+    if len(named) > 1 and name != "solve":
+        keys.fault(f"job {name!r} takes one solver, not {len(named)}", "solver")
+    return keys, [through_solver(name, solvers.get(tool, {})) for tool in named] or [{}]
 
 
 def _value(keys: Keys, key: str) -> object:
