@@ -21,6 +21,7 @@ from henderson.jobs.distributed_jobs import DistributedJobs, SharedJobDone, refu
 from henderson.jobs.inputs import input_files
 from henderson.jobs.memory import check_memory_together
 from henderson.jobs.progress import Progress, solve_progress
+from henderson.jobs.reml import FittedSolutions, reml_failure
 from henderson.jobs.run import Outcome, Settings, failed, understand
 from henderson.jobs.sequence import RECORD_JOBS, options_of, tolerances, with_solves
 from henderson.jobs.shares import over_ranks, owned_rows
@@ -28,6 +29,7 @@ from henderson.jobs.stopping import Stopping
 from henderson.jobs.together import only_first
 from henderson.jobs.write import name_dropped, write_page
 from henderson.language.spec import JobSpec, ModelSpec
+from henderson.reml.setup import with_values
 from henderson.results.files import write_json
 from henderson.results.group_files import write_group_files
 from henderson.results.parallel_summary import digest_together
@@ -81,7 +83,7 @@ def run_together(
     out, store = settings.folders(file)
     spec, share, limit = _set_up(file, settings, communicator, stages, progress)
 
-    def solve(job: JobSpec) -> SolveReport[NDArray[np.float64]]:
+    def solve(job: JobSpec, spec: ModelSpec, share: Share) -> SolveReport[NDArray[np.float64]]:
         checkpoints = checkpoints_of(spec, store, out, settings.checkpoint_every, stopping, communicator)
         return _solve(share, _options(job, settings, limit), communicator, checkpoints, progress)
 
@@ -94,7 +96,7 @@ def run_together(
             if not did[-1].converged:
                 break
     stopping.patient = True
-    done = [(d.job, jobs.solutions) for d in did if d.report is not None]
+    done = [(d.job, d.solutions) for d in did if d.solutions is not None]
     _, solutions = done[-1]
     report, files = solutions.report, tuple(f for d in did for f in d.files)
     effects: tuple[Digest, ...] = ()
@@ -126,8 +128,11 @@ def run_together(
 
     pages, record = only_first(communicator, conclude)
     if not report.converged:
+        if isinstance(solutions, FittedSolutions):
+            raise reml_failure(solutions, out)
         raise failed(did[-1].job, report, out)
-    return Outcome(out, (*files, *pages, out / "run.json"), record, spec, (), effects)
+    fits = tuple(s.fit for _, s in done if isinstance(s, FittedSolutions))
+    return Outcome(out, (*files, *pages, out / "run.json"), record, jobs.spec, (), effects, fits)
 
 
 def compare_together(
@@ -164,12 +169,13 @@ def _set_up(
     with stages.stage("memory"):
         limit = check_memory_together(spec, store, communicator, communicator.on_this_node(), settings.memory)
     with stages.stage("read store"):
-        return spec, take_share(spec, store, communicator), limit
+        known = with_values(spec) if spec.jobs[0].name == "reml" else spec
+        return spec, take_share(known, store, communicator), limit
 
 
 def _understand(file: Path, settings: Settings, out: Path) -> ModelSpec:
     spec = settings.applied_to(understand(file, settings.jobs))
-    if others := [job.name for job in spec.jobs if job.name not in ("solve", "pev", *RECORD_JOBS)]:
+    if others := [job.name for job in spec.jobs if job.name not in ("solve", "pev", "reml", *RECORD_JOBS)]:
         remedy = "use --engine embedded for them, or henderson solve to solve only"
         raise UsageError(f"the petsc engine cannot do the job{'s' * (len(others) > 1)} {', '.join(others)}; {remedy}")
     for job in spec.jobs:
@@ -215,4 +221,3 @@ def _described(settings: Settings, store: Path) -> dict[str, Any]:
         "petsc_file": settings.petsc_file,
         "checkpoint_every": settings.checkpoint_every,
     }
-

@@ -19,6 +19,7 @@ from henderson.equations.distributed import Share
 from henderson.equations.operator import Operator
 from henderson.errors import ResourceError, UsageError
 from henderson.jobs.progress import Progress, of_stage
+from henderson.jobs.reml import run_reml_together, solutions_of
 from henderson.jobs.sequence import RECORD_JOBS, factors_of, levels_of, options_of, rtol_of
 from henderson.jobs.shares import Accuracies, records_before
 from henderson.jobs.together import only_first
@@ -26,6 +27,7 @@ from henderson.jobs.write import job_record, pev_record
 from henderson.language.spec import JobSpec, ModelSpec
 from henderson.results.pev_table import write_pev
 from henderson.results.record_tables import RecordValues, fitted_records, write_records
+from henderson.results.variances import write_variances
 from henderson.solvers.preconditioner import BlockPreconditioner, Kind
 from henderson.solvers.report import SolveReport
 from henderson.solvers.solutions import Solutions, dropped_columns
@@ -35,28 +37,30 @@ if TYPE_CHECKING:
     from henderson.partitions.mpi import MpiCommunicator
 
 Floats = NDArray[np.float64]
-Solve = Callable[[JobSpec], SolveReport[Floats]]
+Solve = Callable[[JobSpec, ModelSpec, Share], SolveReport[Floats]]
 
 MOST_SOLVED = 20_000  # equations up to which one solve each is taken for an answer to "all levels"
 
 
 @dataclass(frozen=True)
 class SharedJobDone:
-    """What a job has left: its entry in `run.json`, how its solve ended if it was one, its files."""
+    """What a job has left: its entry in `run.json`, what all ranks know of its solutions if it has any, its files."""
 
     job: JobSpec
     record: dict[str, Any]
-    report: SolveReport[Floats] | None = None
+    solutions: Solutions | None = None
     files: tuple[Path, ...] = ()
 
     @property
     def converged(self) -> bool:
         """Return whether the jobs after it can be done."""
-        return self.report is None or self.report.converged
+        return self.solutions is None or self.solutions.report.converged
 
 
 class DistributedJobs:
     """Does one job after the other; a context manager. All methods are **Collective**.
+
+    `spec` is the model with the variances as they are now; `report` has the solutions of this process.
 
     Parameters
     ----------
@@ -65,7 +69,7 @@ class DistributedJobs:
     communicator
         The processes.
     solve
-        Solves the equations as a job says.
+        Solves the equations of a model as a job says.
     memory
         Bytes that this process may take.
     progress
@@ -84,10 +88,10 @@ class DistributedJobs:
         memory: int,
         progress: Progress | None,
     ) -> None:
-        self._spec, self._share, self._store, self._out = spec, share, store, out
+        self.spec, self._share, self._store, self._out = spec, share, store, out
         self._communicator, self._solve, self._memory = communicator, solve, memory
         self._progress = progress if communicator.rank == 0 else None
-        self.report: SolveReport[Floats] | None = None  # of the last solve
+        self.report: SolveReport[Floats] | None = None  # of the last solve, or fit
         self.accuracies = Accuracies(share)
         self._operator: Operator | None = None
         self._values: RecordValues | None = None
@@ -102,24 +106,35 @@ class DistributedJobs:
         if kind is None:  # else other ranks may be elsewhere
             self._closing.close()
 
-    @property
-    def solutions(self) -> Solutions:
-        """Return what all ranks know of the last solve; no rank has all solutions."""
-        assert self.report is not None
-        design = self._share.design
-        without: SolveReport[list[Floats]] = replace(self.report, solution=[])  # type: ignore[assignment,arg-type]
-        return Solutions((), dropped_columns(design), without, design.n_equations, (), design)
-
     def do(self, job: JobSpec) -> SharedJobDone:
         """Return what a job has left; the caller has to look at `converged`."""
         if job.name in RECORD_JOBS:
             return self._records(job)
         if job.name == "pev":
             return self._pev(job)
-        self.report, self._values = self._solve(job), None
+        if job.name == "reml":
+            return self._reml(job)
+        self.report, self._values = self._solve(job, self.spec, self._share), None
         volume = self.report.communication
         sent = {} if volume is None else {"communication": volume.as_record()}
-        return SharedJobDone(job, job_record(job, self.solutions) | sent, self.report)
+        design = self._share.design
+        without: SolveReport[list[Floats]] = replace(self.report, solution=[])  # type: ignore[assignment,arg-type]
+        found = Solutions((), dropped_columns(design), without, design.n_equations, (), design)
+        return SharedJobDone(job, job_record(job, found) | sent, found)
+
+    def _reml(self, job: JobSpec) -> SharedJobDone:
+        fit, x = run_reml_together(
+            job, self.spec, self._at_hand(), self._out, self._communicator, self._memory, self._progress
+        )
+        self._closing.close()
+        self._operator = self._values = None
+        self.spec, self._share = fit.spec, replace(self._share, design=fit.design)
+        self.accuracies = Accuracies(self._share)
+        found = solutions_of(fit)
+        report = found.report
+        self.report = SolveReport(x, report.reason, report.iterations, report.relative_residual)
+        files = (only_first(self._communicator, lambda: write_variances(fit, self._out)),) if fit.converged else ()
+        return SharedJobDone(job, job_record(job, found), found, files)
 
     def _at_hand(self) -> Operator:
         if self._operator is None:
@@ -162,7 +177,7 @@ class DistributedJobs:
 
     def _chosen(self, job: JobSpec, operator: Operator) -> tuple[Chosen, ...]:
         factors = factors_of(job)
-        levels = only_first(self._communicator, lambda: (levels_of(job, self._spec),))[0]
+        levels = only_first(self._communicator, lambda: (levels_of(job, self.spec),))[0]
         if factors or levels is not None:
             return choose(operator, factors, levels, self._communicator)
         design = operator.design
@@ -187,11 +202,20 @@ class DistributedJobs:
             rows = StoreParts(self._store).array("records/row")[first : first + self._share.design.n_records]
             self._values = fitted_records(operator, [self.report.solution], rows)
         only = job.name == "residuals"
-        path = write_records(job.name, self._values, self._spec.traits, self._out, communicator, observed_only=only)
+        path = write_records(job.name, self._values, self.spec.traits, self._out, communicator, observed_only=only)
         return SharedJobDone(job, {"job": job.name, "file": path.name}, None, (path,))
 
 
 def refuse_direct(job: JobSpec) -> None:
     """Raise `UsageError` for a job that asks for a factor of the equations."""
+    if job.name == "reml":
+        if (method := job.get("method", "ai")) in ("ai", "em"):
+            raise UsageError(
+                f"reml by method {method!r} factors the equations in one process: use --method mc-ai (Monte Carlo), "
+                "or --engine embedded"
+            )
+        if job.get("start") == "simpler":
+            raise UsageError("start values from simpler models need --engine embedded; use start = 'data'")
+        return
     if job.get("method") not in (None, "pcg"):
         raise UsageError(f"the petsc engine iterates: method {job.get('method')!r} needs --engine embedded")

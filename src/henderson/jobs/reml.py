@@ -5,15 +5,19 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from henderson.equations.operator import Operator
 from henderson.errors import NotConvergedError
 from henderson.language.spec import JobSpec, ModelSpec
+from henderson.partitions.communicator import Communicator
 from henderson.reml.fit import fit_reml
+from henderson.reml.fit_sampled import fit_operator
 from henderson.reml.result import RemlFit, RemlOptions, Round, Sampling
 from henderson.results.stages import available_bytes
 from henderson.results.variances import finite
@@ -77,10 +81,37 @@ def run_reml(
     return solutions_of(fit)
 
 
+def run_reml_together(
+    job: JobSpec,
+    spec: ModelSpec,
+    operator: Operator,
+    out: Path,
+    communicator: Communicator,
+    memory: int,
+    progress: Callable[[str, int, int], None] | None,
+) -> tuple[RemlFit, NDArray[np.float64]]:
+    """Return the fit of a reml job by several processes, and the solutions of this one. **Collective**.
+
+    memory: bytes that a process may take, the same on all of them.
+    """
+    options = replace(options_of(job, out), memory=memory)
+    if options.method == "auto":
+        options = replace(options, method="mc-ai")
+
+    def show(number: int, _: Round) -> None:
+        if progress is not None:
+            progress("reml", number, options.max_rounds)
+
+    fit = fit_operator(spec, operator, options, communicator, show)
+    if communicator.rank == 0 and fit.found.converged:
+        (out / CHECKPOINT).unlink(missing_ok=True)
+    return fit.found, fit.x[0]
+
+
 def solutions_of(fit: RemlFit) -> FittedSolutions:
     """Return the solutions at the estimates as those of a solve."""
     reason = StopReason.DIRECT if fit.stop_reason.converged else StopReason.MAX_ITERATIONS
-    values = [np.zeros((g.n_levels, g.width)) for g in fit.design.groups]
+    values: list[NDArray[np.float64]] = []  # they are those of the fit
     report = SolveReport(values, reason, fit.rounds, 0.0)
     return FittedSolutions(fit.solutions, fit.dropped, report, fit.n_equations, (), fit.design, fit)
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from henderson.reml.result import Noise, Round, Rounds
 
 if TYPE_CHECKING:
+    from henderson.equations.model import Design
     from henderson.partitions.communicator import Communicator
     from henderson.reml.result import RemlOptions
     from henderson.reml.sampled_setup import SampledProblem
@@ -49,9 +50,8 @@ def label_of(problem: Problem) -> str:
     return digest.hexdigest()
 
 
-def label_of_sampled(problem: SampledProblem, options: RemlOptions, communicator: Communicator) -> str:
+def label_of_sampled(design: Design, problem: SampledProblem, options: RemlOptions, communicator: Communicator) -> str:
     """Return what tells Monte Carlo fits apart, the same for any number of processes. **Collective**."""
-    design = problem.operator.design
     digest = hashlib.blake2b(digest_size=16)
     arrays = [*design.responses, *design.coefficients, *([] if design.weights is None else [design.weights])]
     words = [a.view(np.uint64) for a in map(np.ascontiguousarray, arrays)]

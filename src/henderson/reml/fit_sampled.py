@@ -23,7 +23,7 @@ from henderson.partitions.exchange import Vectors
 from henderson.partitions.threads import Team
 from henderson.reml.checkpoint import label_of_sampled, read_rounds, write_rounds
 from henderson.reml.inference import function_value, infer
-from henderson.reml.monte_carlo import BATCH, SampledLikelihood, UnsolvedError
+from henderson.reml.monte_carlo import BATCH, SampledLikelihood, SampledPoint, UnsolvedError
 from henderson.reml.optimise import Callback
 from henderson.reml.quadrature import sampled_log_likelihood
 from henderson.reml.result import RemlFit, RemlOptions, Round, Rounds
@@ -31,6 +31,7 @@ from henderson.reml.sampled import SampledClimb, Unstarted, climb_sampled
 from henderson.reml.sampled_setup import SampledProblem, sampled_problem
 from henderson.reml.setup import Key, estimates, with_covariances, with_values
 from henderson.reml.simpler import simpler_starts
+from henderson.solvers.pcg import pcg
 from henderson.solvers.pcg_columns import pcg_columns
 from henderson.solvers.preconditioner import BlockPreconditioner
 from henderson.solvers.solutions import by_subfactor, dropped_columns
@@ -40,6 +41,7 @@ from henderson.store.model_data import ModelData
 Floats = NDArray[np.float64]
 
 QUICK_ERROR = 0.5  # Monte Carlo error of fits for start values
+SOLUTION_RTOL = 1e-8  # of the solutions at the estimates
 COLUMNS_RTOL = 1e-10  # of solves for predictions and tests
 
 log = logging.getLogger(__name__)
@@ -87,7 +89,8 @@ def fit_operator(
     problem = sampled_problem(spec, operator, communicator, options.start == "data")
     for name, text in spec.functions:  # before the rounds, not after them
         function_value(text, name, problem.keys, problem.starts)
-    found, likelihood = _climb(problem, options, communicator, callback)
+    label = label_of_sampled(operator.design, problem, options, communicator) if options.checkpoint else ""
+    found, likelihood = _climb(problem, options, label, communicator, callback)
     point = found.point
     likelihood.rtol = min(likelihood.rtol, options.sampling.solver_rtol)
     noise: Callable[..., Floats] = lambda directions: likelihood.gradient_noise(point, directions)  # noqa: E731
@@ -120,12 +123,21 @@ def fit_operator(
             mc_covariance=inference.mc_covariance,
             sampled=sampled,
         ),
-        point.x,
+        _polished(operator, problem, point),
     )
 
 
+def _polished(operator: Operator, problem: SampledProblem, point: SampledPoint) -> Vectors:
+    """Return the solutions at a point as those of a solve, fixed effects as they are. **Collective**."""
+    final = Operator(
+        with_covariances(operator.design, point.sigmas), operator.partitions, operator.exchange, operator.team
+    )
+    start = [a + b for a, b in zip(point.x, problem.fixed, strict=True)]
+    return pcg(final, point.preconditioner, final.right_hand_side(), rtol=SOLUTION_RTOL, x0=start).solution
+
+
 def _climb(
-    problem: SampledProblem, options: RemlOptions, communicator: Communicator, callback: Callback | None
+    problem: SampledProblem, options: RemlOptions, label: str, communicator: Communicator, callback: Callback | None
 ) -> tuple[SampledClimb, SampledLikelihood]:
     """Return the end of the rounds, from the checkpoint if there is one of this fit."""
     sampling = options.sampling
@@ -137,7 +149,6 @@ def _climb(
         memory=None if options.memory is None else options.memory * communicator.size,
     )
     path = Path(options.checkpoint) if options.checkpoint else None
-    label = label_of_sampled(problem, options, communicator) if path is not None else ""
 
     def keep(number: int, rounds: Rounds) -> None:
         if communicator.rank == 0:

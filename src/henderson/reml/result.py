@@ -70,7 +70,7 @@ class Sampling:
     most: int = 1024
     mc_error: float = 0.1
     seed: int = 1
-    solver_rtol: float = 1e-7
+    solver_rtol: float = 1e-6
     solver_max_it: int = 5000
 
 
@@ -135,13 +135,13 @@ class Round:
 
 @dataclass
 class Rounds:
-    """Where Monte Carlo rounds are: what a checkpoint keeps. `tight`: which of the tolerances the solves have."""
+    """Where Monte Carlo rounds are: what a checkpoint keeps. `tight`: whether the solves are."""
 
     sigmas: list[Floats]
     samples: int
     history: list[Round] = field(default_factory=list)
     damping: float = 0.0
-    tight: int = 0
+    tight: bool = False
 
 
 @dataclass(frozen=True)
@@ -249,6 +249,11 @@ class RemlFit:
     def loglik_mc_se(self) -> float | None:
         """Return the Monte Carlo error of the log-likelihood, None if it was not sampled."""
         return None if self.sampled is None else self.sampled.mc_se
+
+    @property
+    def converged(self) -> bool:
+        """Return whether the estimates are a maximum (or were given)."""
+        return self.stop_reason.converged
 
     @property
     def data(self) -> ModelData:

@@ -23,8 +23,8 @@ Floats = NDArray[np.float64]
 
 NEAR = 0.01  # of the Monte Carlo noise: a root this near is found
 TRIALS = 12  # damped steps tried in a round
-LOOSE = (1e-3, 1e-5)  # of the solves while the root is far, and when it is near; the last ones are tight
-FAR = 0.1  # of the noise, or of one unit of log-likelihood: farther from the root than this is far
+LOOSE = 1e-5  # of the solves while the root is far
+FAR = 0.1  # of one unit of log-likelihood, or of the noise if that is more: what is nearer is not far
 
 
 @dataclass
@@ -88,14 +88,13 @@ class _Run:
         self._clock = time.perf_counter()
         self.phis = [inside(s, s.pack(v)) for s, v in zip(structures, state.sigmas, strict=True)]
         self.point: SampledPoint | None = None
-        tight = options.sampling.solver_rtol
-        self._rtols = (*(r for r in LOOSE if r > tight), tight)
+        self._tight = options.sampling.solver_rtol
         self._step = "start"
 
     def climb(self) -> SampledClimb:
         likelihood, state = self.likelihood, self.state
         likelihood.n_samples = state.samples
-        likelihood.rtol = self._rtols[min(state.tight, len(self._rtols) - 1)]
+        likelihood.rtol = self._tight if state.tight else max(LOOSE, self._tight)
         point = likelihood.evaluate(sigmas_of(self.structures, self.phis))
         if point is None:
             raise Unstarted
@@ -142,28 +141,20 @@ class _Run:
         expected = 0.5 * float(np.sum(inverse * noise))
         errors, ratio = self._errors(inverse, np.asarray(inverse @ noise @ inverse, np.float64))
         self._tell(decrement, Noise(expected, ratio, likelihood.n_samples, likelihood.rtol, point.products, errors))
-        near = abs(decrement) <= (NEAR if self._tightest else FAR) * max(expected, 1e-12)
-        if near or (abs(decrement) <= FAR and state.tight == 0 and not self._tightest):
-            if not self._tightest:
-                state.tight += 1
-                likelihood.rtol = self._rtols[state.tight]
-                self._step = "tighter"
-            elif ratio <= sampling.mc_error:
-                return RemlStop.SAMPLED
-            elif likelihood.n_samples >= sampling.most:
-                return RemlStop.SAMPLES
-            else:
-                state.samples = likelihood.n_samples = more_samples(likelihood.n_samples, ratio, sampling)
-                self._step = "samples"
-            self.point = likelihood.evaluate(point.sigmas, point) or point
-            return None if len(state.history) <= self.options.max_rounds else RemlStop.MAX_ROUNDS
+        enough = ratio <= sampling.mc_error or likelihood.n_samples >= sampling.most
+        if state.tight and enough and abs(decrement) <= NEAR * max(expected, 1e-12):
+            return RemlStop.SAMPLED if ratio <= sampling.mc_error else RemlStop.SAMPLES
         if len(state.history) > self.options.max_rounds:
             return RemlStop.MAX_ROUNDS
+        near = abs(decrement) <= FAR * max(expected, 0.0 if state.tight else 1.0)
+        if near and not (state.tight and enough):
+            self._step = "samples"
+            if not enough:
+                state.samples = likelihood.n_samples = more_samples(likelihood.n_samples, ratio, sampling)
+            state.tight, likelihood.rtol = True, self._tight
+            self.point = likelihood.evaluate(point.sigmas, point) or point
+            return None
         return self._climb(system, expected)
-
-    @property
-    def _tightest(self) -> bool:
-        return self.state.tight >= len(self._rtols) - 1
 
     def _climb(self, system: System, expected: float) -> RemlStop | None:
         """Go to a point where the likelihood is higher, as far as gradients tell."""

@@ -28,11 +28,13 @@ START_RTOL = 1e-4  # of the fixed effects that start values are made with
 class SampledProblem:
     """A model ready for Monte Carlo rounds.
 
-    keys: (variance, residual class or None) of each Sigma, in one order with structures and starts; counts: records of
-    each pattern.
+    operator: of the equations with responses less the fixed effects of `fixed` (least squares), which changes nothing
+    but the scale of the right-hand side; keys: (variance, residual class or None) of each Sigma, in one order with
+    structures and starts; counts: records of each pattern.
     """
 
     operator: Operator
+    fixed: Vectors
     keys: tuple[Key, ...]
     structures: tuple[Structure, ...]
     starts: list[Floats]
@@ -58,11 +60,13 @@ def sampled_problem(
     n_observations = int((counts * design.patterns.observed.sum(axis=1)).sum())
     n_fixed = sum(int(kept.sum()) for kept in design.kept if kept is not None)
     refuse_saturated(n_observations, n_fixed)
-    sums = _after_fixed_effects(operator)
+    fixed, e, sums = _after_fixed_effects(operator)
     total = covariance_of(sums, design.patterns.observed, counts, n_fixed, spread(design, communicator))
     blocks = blocks_of(spec, design)
     structures, values = blocks.structures(*start_values(design, total, communicator), from_data)
-    return SampledProblem(operator, blocks.keys, structures, values, counts, n_observations, n_fixed)
+    return SampledProblem(
+        _centred(operator, e), fixed, blocks.keys, structures, values, counts, n_observations, n_fixed
+    )
 
 
 def records_by_pattern(operator: Operator) -> NDArray[np.int64]:
@@ -91,8 +95,8 @@ def residuals(operator: Operator, x: Vectors) -> tuple[list[Floats], Floats]:
     return [e for e, _ in parts], operator.exchange.sum_arrays([s for _, s in parts])
 
 
-def _after_fixed_effects(operator: Operator) -> Floats:
-    """Return the sums of `residuals` after the fixed effects by least squares: random equations are left out."""
+def _after_fixed_effects(operator: Operator) -> tuple[Vectors, list[Floats], Floats]:
+    """Return the fixed effects by least squares, without random ones, and the `residuals` after them."""
     design = operator.design
     groups = [np.eye(g.width) for g in design.groups if g.covariance is not None]
     plain = with_covariances(design, [*groups, *[np.eye(design.n_traits)] * len(design.residuals)])
@@ -100,7 +104,20 @@ def _after_fixed_effects(operator: Operator) -> Floats:
     parts = [_without_random(p, operator) for p in operator.partitions]
     fixed = Operator(plain, parts, operator.exchange, operator.team)
     found = pcg(fixed, BlockPreconditioner(whole), fixed.right_hand_side(), rtol=START_RTOL)
-    return residuals(fixed, found.solution)[1]
+    return found.solution, *residuals(fixed, found.solution)
+
+
+def _centred(operator: Operator, e: list[Floats]) -> Operator:
+    """Return the operator with the responses `e`, per partition, missing where they were."""
+    design = operator.design
+    responses = []
+    for t, y in enumerate(design.responses):
+        centred = np.full(len(y), np.nan)
+        for partition, mine in zip(operator.partitions, e, strict=True):
+            centred[partition.records.start : partition.records.stop] = mine[:, t]
+        responses.append(np.where(np.isnan(y), np.nan, centred))
+    moved = replace(design, responses=tuple(responses))
+    return Operator(moved, operator.partitions, operator.exchange, operator.team)
 
 
 def _without_random(partition: Partition, operator: Operator) -> Partition:
