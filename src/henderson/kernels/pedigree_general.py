@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from henderson.kernels.jit import jit
+from henderson.kernels.jit import inline, jit
 
 
 class Parents(NamedTuple):
@@ -65,6 +65,25 @@ def generations(
     return generation, tail
 
 
+@inline
+def add_parents(
+    animal: int, parents: Parents, number: NDArray[np.int32], nodes: NDArray[np.int64], n: int
+) -> tuple[NDArray[np.int64], int]:
+    """Append the parents of `animal` that are not among the `n` first `nodes`; return nodes, larger if need be, and n.
+
+    `number` is negative for animals that are not among them.
+    """
+    for place in range(parents.indptr[animal], parents.indptr[animal + 1]):
+        p = parents.parent[place]
+        if number[p] < 0:
+            if n == len(nodes):
+                nodes = np.concatenate((nodes, nodes))
+            number[p] = 0
+            nodes[n] = p
+            n += 1
+    return nodes, n
+
+
 @jit
 def general_inbreeding(
     animals: NDArray[np.int64],
@@ -90,25 +109,10 @@ def general_inbreeding(
             inbreeding[animal] = 0.0
             variance[animal] = 1.0
             continue
-        n = 0
-        for place in range(first, first + width):
-            p = parents.parent[place]
-            if number[p] < 0:
-                if n == len(nodes):
-                    nodes = np.concatenate((nodes, nodes))
-                number[p] = 0
-                nodes[n] = p
-                n += 1
+        nodes, n = add_parents(animal, parents, number, nodes, 0)
         at = 0
         while at < n:
-            for place in range(parents.indptr[nodes[at]], parents.indptr[nodes[at] + 1]):
-                p = parents.parent[place]
-                if number[p] < 0:
-                    if n == len(nodes):
-                        nodes = np.concatenate((nodes, nodes))
-                    number[p] = 0
-                    nodes[n] = p
-                    n += 1
+            nodes, n = add_parents(nodes[at], parents, number, nodes, n)
             at += 1
         ordered = np.sort(nodes[:n])
         for k in range(n):

@@ -26,6 +26,14 @@ def coefficient(coefficients: Floats, r: int, column: int) -> float:
     return float(coefficients[r, column])
 
 
+@inline
+def pair_of(pairs: Ints, q: int, coefficients: Floats, column: Ints, r: int, weight: float) -> tuple[int, int, float]:
+    """Return the terms of pair `q`, and the weight of record `r` times both their coefficients."""
+    a = pairs[q, 0]
+    b = pairs[q, 1]
+    return a, b, weight * coefficient(coefficients, r, column[a]) * coefficient(coefficients, r, column[b])
+
+
 @jit
 def pair_keys(
     equation: NDArray[np.int32], kind: NDArray[np.uint16], wanted: NDArray[np.bool_], pairs: Ints, n: int
@@ -105,10 +113,8 @@ def add_records(
             at = place[r, q]
             if at < 0:
                 continue
-            a = pairs[q, 0]
-            b = pairs[q, 1]
-            value = weights[r] * residual[p, trait[a], trait[b]]
-            value *= coefficient(coefficients, r, column[a]) * coefficient(coefficients, r, column[b])
+            a, b, value = pair_of(pairs, q, coefficients, column, r, weights[r])
+            value *= residual[p, trait[a], trait[b]]
             if a != b and equation[r, a] == equation[r, b]:
                 value *= 2.0  # an effect that a record meets twice: elements (a, b) and (b, a) coincide
             values[at] += value
@@ -133,10 +139,8 @@ def inverse_by_kind(
             at = place[r, q]
             if at < 0:
                 continue
-            a = pairs[q, 0]
-            b = pairs[q, 1]
-            value = weights[r] * values[at]
-            value *= coefficient(coefficients, r, column[a]) * coefficient(coefficients, r, column[b])
+            a, b, value = pair_of(pairs, q, coefficients, column, r, weights[r])
+            value *= values[at]
             out[p, trait[a], trait[b]] += value
             if a != b:
                 out[p, trait[b], trait[a]] += value

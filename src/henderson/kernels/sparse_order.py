@@ -36,6 +36,20 @@ def link(i: int, degree: Ints, head: Ints, after: Ints, before: Ints) -> None:
     head[degree[i]] = i
 
 
+@inline
+def take(
+    i: int, weight: Ints, space: NDArray[np.int32], end: int, degree: Ints, head: Ints, after: Ints, before: Ints
+) -> int:
+    """Put variable `i` at `end` of the new element unless it is there already or gone; return its weight, or 0."""
+    taken = weight[i]
+    if taken <= 0:
+        return 0
+    weight[i] = -taken
+    space[end] = i
+    unlink(i, degree, head, after, before)
+    return int(taken)
+
+
 @jit
 def compact(space: NDArray[np.int32], start: Ints, length: Ints, alive: NDArray[np.bool_]) -> int:
     """Move the lists that are alive to the front of `space`; return the first free place."""
@@ -110,13 +124,9 @@ def minimum_degree(indptr: Ints, indices: NDArray[np.int32], dense: int) -> Ints
             first = start[me]
             end = first
             for p in range(first, first + length[me]):
-                i = space[p]
-                if weight[i] > 0:
-                    size += weight[i]
-                    weight[i] = -weight[i]
-                    space[end] = i
-                    end += 1
-                    unlink(i, degree, head, after, before)
+                taken = take(space[p], weight, space, end, degree, head, after, before)
+                size += taken
+                end += taken > 0
         else:
             need = length[me] - n_elements[me]
             for p in range(start[me], start[me] + n_elements[me]):
@@ -137,13 +147,9 @@ def minimum_degree(indptr: Ints, indices: NDArray[np.int32], dense: int) -> Ints
                     e = me
                     low, high = start[me] + n_elements[me], start[me] + length[me]
                 for p in range(low, high):
-                    i = space[p]
-                    if weight[i] > 0:
-                        size += weight[i]
-                        weight[i] = -weight[i]
-                        space[end] = i
-                        end += 1
-                        unlink(i, degree, head, after, before)
+                    taken = take(space[p], weight, space, end, degree, head, after, before)
+                    size += taken
+                    end += taken > 0
                 if e != me:
                     mark[e] = 0
                     alive[e] = False

@@ -161,6 +161,17 @@ def order_fronts(parent: Ints, owner: Ints, width: Ints, rows: Ints) -> tuple[In
     return order, up
 
 
+@inline
+def add_rows(more: Rows, high: int, f: int, seen: Ints, found: Rows, at: int) -> int:
+    """Append the rows from `high` on that front `f` has not `seen` to `found` at `at`; return the new end."""
+    for i in more:
+        if i >= high and seen[i] != f:
+            seen[i] = f
+            found[at] = i
+            at += 1
+    return at
+
+
 @jit
 def front_rows(indptr: Ints, indices: Rows, first: Ints, up: Ints, start: Ints) -> Rows:
     """Return the rows below each front's own columns, sorted: those of front f are start[f]..start[f + 1].
@@ -178,20 +189,10 @@ def front_rows(indptr: Ints, indices: Rows, first: Ints, up: Ints, start: Ints) 
         high = first[f + 1]
         at = start[f]
         for j in range(low, high):
-            for p in range(indptr[j], indptr[j + 1]):
-                i = indices[p]
-                if i >= high and seen[i] != f:
-                    seen[i] = f
-                    found[at] = i
-                    at += 1
+            at = add_rows(indices[indptr[j] : indptr[j + 1]], high, f, seen, found, at)
         c = child[f]
         while c >= 0:
-            for p in range(start[c], start[c + 1]):
-                i = found[p]
-                if i >= high and seen[i] != f:
-                    seen[i] = f
-                    found[at] = i
-                    at += 1
+            at = add_rows(found[start[c] : start[c + 1]], high, f, seen, found, at)
             c = sibling[c]
         found[start[f] : at] = np.sort(found[start[f] : at])
         if at != start[f + 1]:

@@ -14,7 +14,8 @@ T = TypeVar("T")
 def agreed(communicator: Communicator, work: Callable[[], T]) -> T:
     """Return `work()`; where it raised a HendersonError on some ranks, all raise it, with the problems of all.
 
-    `work` must not be collective itself. Other errors are raised where they are. **Collective**.
+    `work` may be collective only if every rank takes part in all of it before it raises. Other errors are raised where
+    they are. **Collective**.
     """
     error: HendersonError | None = None
     try:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +16,8 @@ from numpy.typing import NDArray
 from henderson.equations.assembly import BYTES_PER_TRIPLET, triplet_count
 from henderson.equations.distributed import Halo, Share
 from henderson.equations.operator import Operator
-from henderson.errors import HendersonError, InterruptedRunError, ResourceError, UsageError
+from henderson.errors import ResourceError, UsageError
+from henderson.partitions.agree import agreed
 from henderson.partitions.mpi import MpiCommunicator
 from henderson.partitions.threads import Team
 from henderson.solvers.checkpoint import Checkpointing, State, fingerprint_of, require
@@ -149,8 +149,8 @@ class Engine:
         self.name = self._options.preconditioner if own else scope.value("pc_type")
         self.blocks: BlockPreconditioner | None = None
         if own:
-            with agreed(self.communicator):
-                self.blocks = BlockPreconditioner(self.operator, self._options.preconditioner)
+            operator, kind = self.operator, self._options.preconditioner
+            self.blocks = agreed(self.communicator, lambda: BlockPreconditioner(operator, kind))
             return Blocks(self.blocks)
         if self.matrix is None and self.name != "none":
             raise UsageError(
@@ -367,23 +367,6 @@ class _Solve:
             if decision.stop:
                 require(saved, self._checkpointing.folder)
         return decision.stop
-
-
-@contextmanager
-def agreed(communicator: MpiCommunicator) -> Iterator[None]:
-    """Raise on all ranks what any rank raises in the body, whose end every rank reaches. **Collective**."""
-    error: HendersonError | None = None
-    try:
-        yield
-    except InterruptedRunError:  # a signal came to this rank alone
-        raise
-    except HendersonError as raised:
-        error = raised
-    found = [e for e in communicator.gather_all(None if error is None else str(error)) if e is not None]
-    if error is not None:
-        raise error
-    if found:
-        raise HendersonError(found[0])
 
 
 def resident_bytes() -> int:
