@@ -128,3 +128,11 @@ def real_from_text(array: Any) -> Any:
     trimmed = pc.ascii_trim(array, characters=" \t\r")
     missing = pc.is_in(trimmed, value_set=pa.array(sorted(MISSING), trimmed.type))
     return pc.cast(pc.if_else(missing, None, trimmed), pa.float64())
+
+
+def rows_of_group(source: Source, group: int) -> int:
+    """Return the number of rows of a row group."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(source.path) as file:
+        return int(file.metadata.row_group(group).num_rows)

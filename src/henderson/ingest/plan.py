@@ -15,6 +15,7 @@ from typing import Any
 from henderson.errors import InputFileError, Problem
 from henderson.ingest.files import Block, Source, cut, damaged_gzip, expand, is_gzip
 from henderson.ingest.header import record_sources, shown, source_of
+from henderson.ingest.missing_file import missing_source
 from henderson.ingest.pedigree_rows import read_metafile
 from henderson.ingest.roles import OwnSigmas, Roles, own_sigmas_of, roles_of
 from henderson.language.spec import MatrixSpec, ModelSpec, PedigreeSpec
@@ -37,6 +38,7 @@ class Plan:
     matrices: tuple[tuple[MatrixSpec, Source], ...]
     block_bytes: int
     sigmas: tuple[tuple[OwnSigmas, Source], ...] = ()
+    missing: Source | None = None  # which responses are missing
 
     def blocks(self, source: Source) -> list[Block]:
         """Return the blocks of a source; larger ones where there would be more than MAX_BLOCKS."""
@@ -97,17 +99,25 @@ def make_plan(spec: ModelSpec, block_bytes: int) -> Plan:
                 sigmas.append((own, _sigma_source(own, base)))
         except InputFileError as error:
             problems += error.problems
+    missing = None
+    try:
+        if spec.data.missing_file is not None:
+            missing = missing_source(spec.data.missing_file, base)
+    except InputFileError as error:
+        problems += error.problems
     if problems:
         raise InputFileError(problems)
+    others = [*sources.values(), *(s for _, s in sigmas), *([] if missing is None else [missing])]
     roles = roles_of(spec, records[0].names, records[0].shown)
     return Plan(
-        _fingerprint(spec, roles, [*records, *sources.values(), *(s for _, s in sigmas)], pedigrees, matrices),
+        _fingerprint(spec, roles, [*records, *others], pedigrees, matrices),
         roles,
         tuple(records),
         tuple((p, sources[p.name]) for p in pedigrees),
         tuple((m, sources[m.name]) for m in matrices),
         block_bytes,
         tuple(sigmas),
+        missing,
     )
 
 

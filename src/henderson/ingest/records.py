@@ -17,9 +17,10 @@ from henderson.errors import MAX_PRINTED, Problem
 from henderson.ingest.compact import compact_block
 from henderson.ingest.files import Block
 from henderson.ingest.id_table import as_integers, map_table
+from henderson.ingest.missing_file import flags_of
 from henderson.ingest.numbering import number_labels
 from henderson.ingest.parse import Parsed, Words, line_numbers, parse_block, text_of
-from henderson.ingest.parts import is_whole, read_meta, write_part
+from henderson.ingest.parts import is_whole, map_part, read_meta, write_part
 from henderson.ingest.roles import Relation, Required, Roles
 from henderson.kernels.hashing import LITERAL_ZERO, NOT_FOUND
 
@@ -33,6 +34,7 @@ class RecordsTask:
     roles: Roles
     tables: tuple[Path, ...]
     files: tuple[str, ...]
+    missing: Path | None = None  # part with a flag for each record and trait
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,8 @@ class BlockReport:
     problems: tuple[Problem, ...] = field(default=())
 
 
-def read_records(task: RecordsTask, block: Block, path: Path) -> BlockReport:
-    """Write the part of a block and return its report; with problems, no part is written.
+def read_records(task: RecordsTask, block: Block, path: Path, first: int = 0) -> BlockReport:
+    """Write the part of a block and return its report; with problems, no part is written. `first`: its first record.
 
     The part holds of the rows that are kept: row (n,) int32, from 0 in the block; what `compact_block` makes of
     responses and covariates; weight (n,) float64; codes (n_codes, n) int32 in the order of `RecordColumns`: rows of
@@ -68,6 +70,10 @@ def read_records(task: RecordsTask, block: Block, path: Path) -> BlockReport:
         return BlockReport(parsed.n_rows, parsed.n_lines, problems=tuple(parsed.problems))
     columns = task.roles.columns
     responses, below = _responses(parsed, task.roles)
+    if task.missing is not None:
+        packed = map_part(task.missing)["missing"][first : first + parsed.n_rows]
+        flags = flags_of(packed, len(columns.responses))
+        responses = {c: np.where(flags[:, k], math.nan, responses[c]) for k, c in enumerate(columns.responses)}
     found: list[tuple[int, Problem]] = []
     kept = np.zeros(parsed.n_rows, bool)
     for trait in columns.responses:

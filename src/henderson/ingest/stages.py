@@ -17,6 +17,7 @@ from henderson.ingest.files import Block
 from henderson.ingest.id_table import build_table, map_table, save_table, words_of_labels
 from henderson.ingest.levels import merge_levels
 from henderson.ingest.matrix_file import read_matrix
+from henderson.ingest.missing_file import count_rows, read_missing
 from henderson.ingest.parts import is_whole, map_part, sync_file, write_part
 from henderson.ingest.pedigree_file import PedigreeFolder, load_pedigree, read_pedigree
 from henderson.ingest.plan import Plan, unzipped
@@ -121,8 +122,10 @@ class Ingest:
             self.plan.roles,
             tuple(self.table_part(r.name) for r in relations),
             tuple(self.plan.file(r.name) for r in relations),
+            None if self.plan.missing is None else self.wip / "missing",
         )
-        work = [(task, block, part) for block, part in zip(self.blocks, self.parts, strict=True)]
+        first = self._first_records()
+        work = [(task, *each) for each in zip(self.blocks, self.parts, first, strict=True)]
         reports = run_tasks("records: read", read_records, work, self.workers, self.progress)
         problems = []
         before, file = 0, None
@@ -144,6 +147,18 @@ class Ingest:
                 )  # fmt: skip
         raise_problems(problems)
         return reports
+
+    def _first_records(self) -> list[int]:
+        """Return the first record of each block, where the flags of missing responses are told by record; else zeros.
+
+        Then the flags are on disk.
+        """
+        if self.plan.missing is None:
+            return [0] * len(self.blocks)
+        counts = run_tasks("records: count", count_rows, [(b,) for b in self.blocks], self.workers, self.progress)
+        if not is_whole(self.wip / "missing"):
+            read_missing(self.plan.missing, self.plan.roles.columns.responses, sum(counts), self.wip / "missing")
+        return list(accumulate(counts[:-1], initial=0))
 
     def merge_levels(self, reports: list[BlockReport]) -> list[int]:
         """Return the number of levels of each class column, which are then on disk."""

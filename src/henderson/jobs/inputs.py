@@ -17,6 +17,7 @@ def input_files(spec: ModelSpec) -> list[Path]:
     named += [m.file for m in spec.matrices if m.name in used]
     named += [v.blocks.file for v in spec.variances if v.blocks is not None]
     named += [str(name) for job in spec.jobs if (name := job.get("levelfile")) is not None]
+    named += [spec.data.missing_file] if spec.data.missing_file is not None else []
     base = spec.path("")
     found = [spec.source] if spec.source else []
     found += expand(spec.data.records, base, "[data] records")

@@ -28,6 +28,7 @@ class DataSpec:
     missing: float | None = None  # responses equal to or below this are missing; empty and NA always are
     weights: str | None = None  # column: residual covariance is Sigma / weight
     classes: tuple[str, ...] = ()  # numeric columns that formulas treat as classes
+    missing_file: str | None = None  # a flag for each record and trait: lmt's missing-value indicator
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ def _read_data(root: Table, draft: Draft) -> None:
         return
     if (table := root.table("data")) is None:
         return
-    table.check_keys(("records", "missing", "weights", "classes"))
+    table.check_keys(("records", "missing", "missing_file", "weights", "classes"))
     records = table.texts("records")
     if "records" not in table.values:
         table.fault("'records' is missing")
@@ -104,7 +104,8 @@ def _read_data(root: Table, draft: Draft) -> None:
         if (at := table.at(key)) is not None:
             draft.data_at = {**draft.data_at, key: at}
     if records is not None:
-        draft.data = DataSpec(records, missing, weights, tuple(sorted(set(classes))))
+        flags = table.text("missing_file")
+        draft.data = DataSpec(records, missing, weights, tuple(sorted(set(classes))), flags)
 
 
 def _read_pedigree(name: str, table: Table, draft: Draft) -> None:

@@ -107,7 +107,8 @@ def _rows(matrix: Matrix) -> list[str]:
 
 def _data(spec: ModelSpec) -> list[str]:
     lines = [f"datafile: {spec.data.records[0]}"]
-    return lines if spec.data.missing is None else [*lines, f"missingthreshold: {number(spec.data.missing)}"]
+    lines += [] if spec.data.missing is None else [f"missingthreshold: {number(spec.data.missing)}"]
+    return lines if spec.data.missing_file is None else [*lines, f"missingfile: {spec.data.missing_file}"]
 
 
 def _pedigrees(pedigrees: Sequence[PedigreeSpec]) -> list[str]:
@@ -168,6 +169,7 @@ def _lost_data(spec: ModelSpec) -> Iterator[str]:
         yield f"[data]: lmt has no weights column ({spec.data.weights!r})"
     files = [*spec.data.records[:1], *(p.file for p in spec.pedigrees), *(m.file for m in spec.matrices)]
     files += [v.blocks.file for v in spec.variances if v.blocks is not None]
+    files += [spec.data.missing_file] if spec.data.missing_file is not None else []
     for file in files:
         if _BAD_IN_VALUE.search(file):
             yield f"lmt cannot read a file of the name {file!r}: it has a blank or one of , # < > &"

@@ -57,10 +57,10 @@ def _needed(root: Element, names: tuple[str, ...], problems: Problems) -> Elemen
 
 
 def _read_data(element: Element, draft: Draft, problems: Problems) -> None:
-    keys = Keys(element, problems, ("datafile", "missingthreshold"))
+    keys = Keys(element, problems, ("datafile", "missingthreshold", "missingfile"))
     file, missing = keys.text("datafile", needed=True), keys.number("missingthreshold")
     if file is not None:
-        draft.data = DataSpec((file,), missing)
+        draft.data = DataSpec((file,), missing, missing_file=keys.text("missingfile"))
 
 
 def _read_pedigree(element: Element, draft: Draft, problems: Problems) -> None:
