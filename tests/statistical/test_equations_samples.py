@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array, eye_array
 
 from henderson.equations.assembly import Assembled, assemble
 from henderson.equations.columns import ColumnOperator
 from henderson.equations.design import build_design
+from henderson.equations.matrix_root import matrix_root, with_roots
 from henderson.equations.operator import Operator, build_operator
 from henderson.equations.rank import full_rank
 from henderson.equations.samples import cross_forms, quadratic_forms, sample_right_hand_sides
+from henderson.errors import ModelError
 from henderson.partitions.threads import Team
 from henderson.solvers.pcg_columns import pcg_columns
 from henderson.solvers.preconditioner import BlockPreconditioner
@@ -19,6 +22,7 @@ from oracles.small_models import Recipe, small_model
 MODELS = {
     "pedigree": Recipe(n_traits=2, covariate=False, mean=False, maternal=True, permanent=True, weights=True),
     "wide": Recipe(n_traits=4, regression=True, permanent=True),
+    "user matrix": Recipe(n_traits=2, matrix=True),
 }
 SEEDS = 24
 K = 64
@@ -38,7 +42,7 @@ def flat(operator: Operator, assembled: Assembled, vectors: list[np.ndarray]) ->
 def test_covariance_is_that_of_the_equations(name: str) -> None:
     spec, data = small_model(MODELS[name])
     with Team(1) as team:
-        operator = build_operator(full_rank(build_design(spec, data)), data, team)
+        operator = with_roots(build_operator(full_rank(build_design(spec, data)), data, team))
         columns = ColumnOperator(operator, K)
         assembled = assemble(operator)
         samples = [sample_right_hand_sides(columns, seed) for seed in range(SEEDS)]
@@ -56,7 +60,7 @@ def test_covariance_is_that_of_the_equations(name: str) -> None:
 def test_forms_are_unbiased_for_traces(name: str, kind: str) -> None:
     spec, data = small_model(MODELS[name])
     with Team(1) as team:
-        operator = build_operator(full_rank(build_design(spec, data)), data, team)
+        operator = with_roots(build_operator(full_rank(build_design(spec, data)), data, team))
         M = BlockPreconditioner(operator)
         columns = ColumnOperator(operator, K)
         random, residual = [], []
@@ -99,12 +103,27 @@ def exact_forms(operator: Operator) -> tuple[list[np.ndarray | None], np.ndarray
     return [None if f is None else f.sum(axis=0) for f in forms.random], forms.residual.sum(axis=0)
 
 
-def test_samples_do_not_depend_on_the_cut() -> None:
-    spec, data = small_model(MODELS["pedigree"])
+@pytest.mark.parametrize("name", MODELS)
+def test_samples_do_not_depend_on_the_cut(name: str) -> None:
+    spec, data = small_model(MODELS[name])
     found = []
     for partitions in (1, 3):
         with Team(1) as team:
-            operator = build_operator(full_rank(build_design(spec, data)), data, team, partitions)
+            operator = with_roots(build_operator(full_rank(build_design(spec, data)), data, team, partitions))
             samples = sample_right_hand_sides(ColumnOperator(operator, 7), 3)
             found.append(flat(operator, assemble(operator), samples))
     np.testing.assert_allclose(found[0], found[1], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("links", [1, 30])
+def test_a_factor_of_a_matrix_and_its_determinant(links: int) -> None:
+    rng = np.random.default_rng(4)
+    n = 60
+    rows, columns = rng.integers(0, n, n * links), rng.integers(0, n, n * links)
+    half = csr_array((rng.normal(size=n * links), (rows, columns)), shape=(n, n)) + eye_array(n)
+    inverse = csr_array(half @ half.T)
+    root, logs = matrix_root(inverse, "g")
+    np.testing.assert_allclose((root @ root.T).toarray(), inverse.toarray(), atol=1e-9)
+    assert logs.sum() == pytest.approx(np.linalg.slogdet(inverse.toarray())[1])
+    with pytest.raises(ModelError, match="'g' is not positive definite"):
+        matrix_root(csr_array(inverse - 2.0 * inverse.max() * n * eye_array(n)), "g")

@@ -51,13 +51,27 @@ class LocalPedigree:
 
 
 @dataclass(frozen=True)
+class RootRows:
+    """The owned rows of B, B B' = K^-1: CSR by the numbers of all levels; what they add to log|K|."""
+
+    indptr: NDArray[np.int64]
+    levels: NDArray[np.int32]
+    values: NDArray[np.float64]
+    log_determinant: float
+
+
+@dataclass(frozen=True)
 class LocalMatrix:
-    """The rows of K^-1 that a partition owns: CSR with local elements as columns, and the diagonal."""
+    """The rows of K^-1 that a partition owns: CSR with local elements as columns, and the diagonal.
+
+    root: what samples need besides (`matrix_root.with_roots`).
+    """
 
     indptr: NDArray[np.int64]
     columns: Elements
     values: NDArray[np.float64]
     diagonal: NDArray[np.float64]
+    root: RootRows | None = None
 
 
 @dataclass(frozen=True)

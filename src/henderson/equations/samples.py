@@ -22,6 +22,7 @@ from henderson.equations.partition import LocalMatrix, LocalPedigree
 from henderson.errors import NotSupportedError
 from henderson.kernels import pedigree_loadings_columns as loadings
 from henderson.kernels import samples as kernels
+from henderson.kernels.matrix_samples import matrix_crosses, matrix_samples
 from henderson.partitions.exchange import Vectors
 
 Floats = NDArray[np.float64]
@@ -76,7 +77,8 @@ def sample_right_hand_sides(columns: ColumnOperator, seed: int) -> Vectors:
                 if (m := relationship.loadings) is not None:
                     loadings.loadings_samples(word, stream, width, first, local.start, m, factor, out[p])
             elif isinstance(relationship, LocalMatrix):
-                raise NotSupportedError(f"sampling the user matrix of {design.groups[g].name!r}")
+                rows = _root_of(relationship, design.groups[g])
+                matrix_samples(word, stream, width, first, *rows, factor, out[p])
             else:
                 kernels.level_samples(word, stream, width, first, local.owned_levels(), factor, out[p])
 
@@ -152,6 +154,8 @@ def cross_forms(columns: ColumnOperator, x: Vectors, seed: int) -> Forms:
                 kernels.pedigree_crosses(*where, local.start, *own, x[p], form)
                 if relationship.loadings is not None:
                     loadings.loadings_crosses(*where, local.start, relationship.loadings, x[p], form)
+            elif isinstance(relationship, LocalMatrix):
+                matrix_crosses(*where, *_root_of(relationship, design.groups[g]), x[p], form)
             else:
                 kernels.level_crosses(*where, local.owned_levels(), x[p], form)
             found.append(form)
@@ -207,6 +211,12 @@ def stream_of(group: Group) -> int:
     """Return the number of the signs of a group, by its name: the same in models with more or fewer groups."""
     fixed = next((p.subfactor for p in group.positions if p is not None), "") if group.covariance is None else ""
     return crc32(f"{group.name} {fixed}".encode()) + 1  # 0: of the records
+
+
+def _root_of(matrix: LocalMatrix, group: Group) -> tuple[NDArray[np.int64], NDArray[np.int32], Floats]:
+    if matrix.root is None:
+        raise NotSupportedError(f"sampling the user matrix of {group.name!r} without its factor (with_roots)")
+    return matrix.root.indptr, matrix.root.levels, matrix.root.values
 
 
 def residual_factors(operator: Operator) -> Floats:

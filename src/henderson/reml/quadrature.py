@@ -153,7 +153,7 @@ def _held(partition: Partition) -> Floats:
 def log_covariances(operator: Operator) -> float:
     """Return log|R| + log|G| of the observations and random effects there are. **Collective**.
 
-    Raises `NotSupportedError` for user matrices, whose determinant needs a factor.
+    Raises `NotSupportedError` for user matrices without a factor (`matrix_root.with_roots`).
     """
     design = operator.design
     of_residual = np.array(
@@ -181,6 +181,8 @@ def _log_gamma(partition: Partition, g: int, name: str) -> float:
     """Return what the levels of one partition add to log|Gamma|."""
     relationship = partition.relationship[g]
     if isinstance(relationship, LocalMatrix):
+        if relationship.root is not None:
+            return relationship.root.log_determinant
         raise NotSupportedError(f"the log-likelihood without a factor, with the user matrix of {name!r}")
     if not isinstance(relationship, LocalPedigree):
         return 0.0

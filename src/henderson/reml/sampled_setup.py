@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from henderson.equations.matrix_root import with_roots
 from henderson.equations.operator import Operator
 from henderson.equations.partition import Partition
 from henderson.kernels import working as kernels
@@ -54,6 +55,7 @@ def sampled_problem(
         A trait does not vary, has fewer observations than fixed effects, or a value to be held is missing.
 
     """
+    operator = with_roots(operator, communicator)
     design = operator.design
     refuse_constant(design, communicator)
     counts = records_by_pattern(operator)
