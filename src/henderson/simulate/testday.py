@@ -34,6 +34,7 @@ from henderson.simulate.testday_config import (
     TRAITS,
     YEARS,
     TestDayConfig,
+    effects,
     genetic,
     herd_year,
     model_toml,
@@ -205,9 +206,8 @@ def _heat(herd: NDArray[np.int64], day: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _truth(population: SimulationConfig, u: NDArray[np.float32]) -> Iterator[Columns]:
     names = animal_names(population)
-    effects = [f"a{p + 1}_{k + 1}" if k < len(KNOTS) else f"ah{p + 1}" for p in range(PARITIES) for k in range(5)]
     for start in range(0, len(u), population.block):
         stop = min(start + population.block, len(u))
         block = u[start:stop]
         columns = {"id": names.column(np.arange(start, stop))}
-        yield columns | {name: numbers(np.ascontiguousarray(block[:, k])) for k, name in enumerate(effects)}
+        yield columns | {name: numbers(np.ascontiguousarray(block[:, k])) for k, name in enumerate(effects())}

@@ -84,6 +84,11 @@ class TestDayConfig:
         )
 
 
+def effects() -> list[str]:
+    """Return the names of the breeding values, in the model and in the truth: ``a1_1``, ..., ``ah1``, ``a2_1``, ..."""
+    return [f"a{p + 1}_{k + 1}" if k < len(KNOTS) else f"ah{p + 1}" for p in range(PARITIES) for k in range(5)]
+
+
 def genetic() -> NDArray[np.float64]:
     """Return Sigma of breeding values, (15, 15): four knots and heat of the first parity, then of the others."""
     sd = np.array([*KNOT_SD, HEAT_SD])
