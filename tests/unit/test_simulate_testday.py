@@ -14,9 +14,9 @@ from henderson.simulate.testday_config import KNOTS, TestDayConfig, genetic, her
 SCALE = 0.0004
 
 
-def test_files_do_not_depend_on_the_block(tmp_path: Path) -> None:
-    for block in (7, 500, 1 << 15):
-        simulate_testday(TestDayConfig(scale=SCALE, format="csv", block=block), tmp_path / str(block))
+def test_files_depend_on_neither_blocks_nor_threads(tmp_path: Path) -> None:
+    for block, threads in ((7, 3), (500, 1), (1 << 15, None)):
+        simulate_testday(TestDayConfig(scale=SCALE, format="csv", block=block, threads=threads), tmp_path / str(block))
     contents = [{p.name: p.read_bytes() for p in (tmp_path / str(b)).iterdir()} for b in (7, 500, 1 << 15)]
     assert contents[0] == contents[1] == contents[2]
 

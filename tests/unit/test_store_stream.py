@@ -9,6 +9,7 @@ import tracemalloc
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from henderson.errors import StoreError
@@ -78,6 +79,20 @@ def test_chunks_together_are_the_columns(store: Path, options: dict[str, int], r
     assert_whole(store, found, rows)
     if options.get("chunk"):
         assert max(np.diff(edges)) <= 128 + 33 * options.get("whole", 0)  # an animal has 33 test days at most
+
+
+@pytest.mark.parametrize("rows", [100, 700])
+def test_blocks_leave_no_trace(store: Path, rows: int, tmp_path: Path) -> None:
+    data = store.parent / "data"
+    for name in ("model.toml", "pedigree.parquet"):
+        shutil.copy(data / name, tmp_path)
+    pq.write_table(pq.read_table(data / "records.parquet"), tmp_path / "records.parquet", row_group_size=rows)
+    ingest(load_model(tmp_path / "model.toml", read_schema), tmp_path / "s.zarr", workers=1 + rows // 300)
+    first, second = RecordReader(store), RecordReader(tmp_path / "s.zarr")
+    assert first.available() == second.available()
+    assert first.layout == second.layout
+    for column in first.available():
+        np.testing.assert_array_equal(first.read(column), second.read(column))
 
 
 def test_whole_individuals_are_not_cut(store: Path) -> None:
