@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
-import pyarrow.parquet as pq
+import pyarrow.dataset as ds
 
 from henderson.simulate.testday_config import KNOTS, PARITIES, effects, spline
 
@@ -29,8 +29,7 @@ MANY = 50  # progeny
 def batches(stem: Path, columns: list[str]) -> Iterator[Any]:
     """Yield the record batches of a table, Parquet or CSV."""
     if stem.with_suffix(".parquet").exists():
-        with pq.ParquetFile(stem.with_suffix(".parquet")) as file:
-            yield from file.iter_batches(columns=columns)
+        yield from ds.dataset(stem.with_suffix(".parquet")).to_batches(columns=columns)  # a file, or a folder of them
     else:
         options = pyarrow.csv.ConvertOptions(include_columns=columns)
         with pyarrow.csv.open_csv(stem.with_suffix(".csv"), convert_options=options) as reader:
