@@ -175,7 +175,7 @@ def file_blup(m: Recipe) -> FileBlup:
         levels = {r: level(on, r, zero_is_unknown) for r in range(len(lines))}
         if e.where:
             levels = {r: s if columns[e.where[0]][r] == e.where[1] else None for r, s in levels.items()}
-        if variance:
+        if variance and e.fractions is None:
             mates = [f for f in m.effects if m.random.get(f.sub, ("", ()))[0] == variance]
             traits = {f.trait for f in mates if on == (f.nested if f.covariate else f.variable)}
             seen[variance] |= {s for r, t in rows if t in traits and (s := levels[r]) is not None}
