@@ -32,6 +32,7 @@ from henderson.language.spec import JobSpec, ModelSpec
 from henderson.reml.setup import with_values
 from henderson.results.files import write_json
 from henderson.results.group_files import write_group_files
+from henderson.results.lmt_files import from_lmt, write_history, write_lmt_files
 from henderson.results.parallel_summary import digest_together
 from henderson.results.parallel_tables import write_tables_together
 from henderson.results.run_record import describe_inputs, effective_config, write_run_record
@@ -39,6 +40,7 @@ from henderson.results.stages import Stages
 from henderson.results.summary import Digest
 from henderson.solvers.checkpoint import Checkpointing
 from henderson.solvers.report import SolveReport
+from henderson.solvers.trace import WatchedTrace
 
 if TYPE_CHECKING:
     from henderson.partitions.mpi import MpiCommunicator
@@ -85,8 +87,11 @@ def run_together(
 
     def solve(job: JobSpec, spec: ModelSpec, share: Share) -> SolveReport[NDArray[np.float64]]:
         checkpoints = checkpoints_of(spec, store, out, settings.checkpoint_every, stopping, communicator)
-        return _solve(share, _options(job, settings, limit), communicator, checkpoints, progress)
+        traces.extend([WatchedTrace()] if from_lmt(spec) else [])
+        trace = traces[-1] if traces else None
+        return _solve(share, _options(job, settings, limit), communicator, checkpoints, progress, trace)
 
+    traces: list[WatchedTrace] = []
     did: list[SharedJobDone] = []
     with DistributedJobs(spec, share, store, out, communicator, solve, limit, progress) as jobs:
         for job in with_solves(spec.jobs, factors=False):
@@ -106,15 +111,18 @@ def run_together(
         with stages.stage("write"):
             assert jobs.report is not None
             rows = owned_rows(share, jobs.report.solution, store, jobs.accuracies)
-            lmt = spec.source is not None and spec.source.suffix.lower() == ".xml"
-            files += write_tables_together(rows, out, communicator, lmt=lmt)
+            files += write_tables_together(rows, out, communicator, lmt=from_lmt(spec))
             effects = digest_together([r.part for r in rows], communicator)
     summed = over_ranks(stages.done, communicator)
+    fits = tuple(s.fit for _, s in done if isinstance(s, FittedSolutions))
 
     def conclude() -> tuple[tuple[Path, ...], dict[str, Any]]:
         pages: tuple[Path, ...] = ()
         if report.converged:
             pages = (write_page(spec, done, effects, summed, out), *write_group_files(spec, store, out))
+            if from_lmt(spec):
+                pages += (*(write_history(t.steps, out) for t in traces[-1:]),)
+                pages += write_lmt_files(spec, store, out, fits, limit)
         record = write_run_record(
             out,
             inputs=describe_inputs(input_files(spec)),
@@ -131,7 +139,6 @@ def run_together(
         if isinstance(solutions, FittedSolutions):
             raise reml_failure(solutions, out)
         raise failed(did[-1].job, report, out)
-    fits = tuple(s.fit for _, s in done if isinstance(s, FittedSolutions))
     return Outcome(out, (*files, *pages, out / "run.json"), record, jobs.spec, (), effects, fits)
 
 
@@ -203,12 +210,13 @@ def _solve(
     communicator: MpiCommunicator,
     checkpoints: Checkpointing | None,
     progress: Progress | None,
+    trace: WatchedTrace | None,
 ) -> SolveReport[NDArray[np.float64]]:
     from henderson.solvers.petsc.solve import solve_share
 
     rtol = options.xtol if options.xtol is not None and math.isinf(options.rtol) else options.rtol
     callback = solve_progress(progress, rtol) if communicator.rank == 0 else None
-    return solve_share(share, communicator, options, checkpointing=checkpoints, callback=callback)
+    return solve_share(share, communicator, options, checkpointing=checkpoints, callback=callback, trace=trace)
 
 
 def _described(settings: Settings, store: Path) -> dict[str, Any]:

@@ -16,12 +16,14 @@ from henderson.jobs.sequence import RECORD_JOBS, factors_of, levels_of, options_
 from henderson.jobs.write import job_record
 from henderson.language.spec import JobSpec, ModelSpec
 from henderson.partitions.communicator import ALONE
+from henderson.results.lmt_files import from_lmt, write_history
 from henderson.results.pev_table import write_pev
 from henderson.results.record_tables import RecordValues, fitted_records, write_records
 from henderson.results.stages import available_bytes
 from henderson.solvers.checkpoint import Checkpointing
 from henderson.solvers.solutions import Solutions, merged_accuracies, values_by_group
 from henderson.solvers.solve import Equations
+from henderson.solvers.trace import Trace
 from henderson.store.model_data import ModelData
 
 
@@ -80,8 +82,10 @@ class EmbeddedJobs:
             return self._reml(job)
         if job.name == "pev":
             return self._pev(job)
-        found = self._solve(job, checkpoints)
-        return JobDone(job, job_record(job, found), found)
+        trace = Trace() if from_lmt(self.spec) else None
+        found = self._solve(job, checkpoints, trace)
+        files = (write_history(trace.steps, self._out),) if trace is not None and trace.steps else ()
+        return JobDone(job, job_record(job, found), found, files)
 
     def _at_hand(self) -> Equations:
         if self._equations is None:
@@ -106,10 +110,12 @@ class EmbeddedJobs:
         self.spec, self.fitted = found.fit.spec, found
         return JobDone(job, job_record(job, found), found)
 
-    def _solve(self, job: JobSpec, checkpoints: Checkpointing | None) -> Solutions:
+    def _solve(self, job: JobSpec, checkpoints: Checkpointing | None, trace: Trace | None = None) -> Solutions:
         options = tolerances(job) | options_of(job, "method", "preconditioner", "max_it")
         callback = solve_progress(self._progress, rtol_of(job))
-        found = self._at_hand().solve(memory=self._available(), callback=callback, checkpointing=checkpoints, **options)
+        found = self._at_hand().solve(
+            memory=self._available(), callback=callback, checkpointing=checkpoints, trace=trace, **options
+        )
         return self._keep(found)
 
     def _pev(self, job: JobSpec) -> JobDone:

@@ -27,8 +27,9 @@ from henderson.language.spec import JobSpec, ModelSpec
 from henderson.language.support import unsupported
 from henderson.reml.result import RemlFit
 from henderson.results.group_files import write_group_files
+from henderson.results.lmt_files import from_lmt, write_lmt_files
 from henderson.results.run_record import describe_inputs, effective_config, write_run_record
-from henderson.results.stages import Stages
+from henderson.results.stages import Stages, available_bytes
 from henderson.results.summary import Digest
 from henderson.solvers.report import SolveReport, StopReason
 from henderson.solvers.solutions import SubfactorSolutions
@@ -160,12 +161,15 @@ def run(
         stopping.patient = True
     done = [(d.job, d.solutions) for d in did if d.solutions is not None]
     job, last = done[-1]
-    files = tuple(f for d in did for f in d.files)
+    files = tuple(dict.fromkeys(f for d in did for f in d.files))
+    fits = tuple(s.fit for _, s in done if isinstance(s, FittedSolutions))
     if last.report.converged:
         if last.dropped:
             log.warning("dropped as dependent on other fixed effects: %s", name_dropped(last, MAX_PRINTED))
         with stages.stage("write"):
             files += (*write_results(spec, data, done, stages.done, out), *write_group_files(spec, store, out))
+            if from_lmt(spec):
+                files += write_lmt_files(spec, store, out, fits, available_bytes())
     with stages.stage("checksums"):
         inputs = describe_inputs(input_files(spec))
     record = write_run_record(
@@ -179,7 +183,6 @@ def run(
     )
     if not last.report.converged:
         raise reml_failure(last, out) if isinstance(last, FittedSolutions) else failed(job, last.report, out)
-    fits = tuple(s.fit for _, s in done if isinstance(s, FittedSolutions))
     return Outcome(out, (*files, out / "run.json"), record, embedded.spec, last.subfactors, fits=fits)
 
 

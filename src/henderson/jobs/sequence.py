@@ -26,6 +26,8 @@ def with_solves(jobs: Sequence[JobSpec], *, factors: bool = True) -> tuple[JobSp
             options = {k: v for k, v in job.options if k in SOLVING}
             done.append(JobSpec("solve", tuple(options.items())))
         done.append(job)
+        if job.name == "reml" and job.get("residuals") is True and all(j.name != "residuals" for j in jobs):
+            done.append(JobSpec("residuals"))
     return tuple(done)
 
 

@@ -16,6 +16,7 @@ from henderson.jobs.reml import FittedSolutions, reml_record
 from henderson.jobs.sequence import rtol_of
 from henderson.language.printing import print_equations
 from henderson.language.spec import JobSpec, ModelSpec
+from henderson.results.lmt_files import from_lmt
 from henderson.results.report import Report, write_report
 from henderson.results.solution_tables import write_lmt_results, write_solutions
 from henderson.results.stages import Stage
@@ -63,11 +64,11 @@ def write_results(
     stages: Sequence[Stage],
     out: Path,
 ) -> tuple[Path, ...]:
-    """Return the files written: the solutions of the last job, lmt's `results.csv` for an XML, and `report.html`."""
+    """Return the files written: the solutions of the last job, lmt's `results.csv` if wanted, and `report.html`."""
     _, last = done[-1]
     orders = _file_orders(spec, data)
     files = [write_solutions(last.subfactors, out, orders=orders)]
-    if spec.source is not None and spec.source.suffix.lower() == ".xml":
+    if from_lmt(spec):
         files.append(write_lmt_results(last.subfactors, out, orders=orders))
     files += [write_variances(s.fit, out) for _, s in done if isinstance(s, FittedSolutions)][-1:]
     return (*files, write_page(spec, done, digest_effects(last.subfactors), stages, out))

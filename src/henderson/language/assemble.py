@@ -53,6 +53,7 @@ def assemble(draft: Draft, schema: Schema | None, problems: Problems) -> ModelSp
         pedigrees=tuple(draft.pedigrees[k] for k in sorted(draft.pedigrees)),
         matrices=tuple(draft.matrices[k] for k in sorted(draft.matrices)),
         jobs=draft.jobs,
+        lmt_files=draft.lmt_files,
         functions=tuple((name, text) for name, text in functions if text is not None),
         source=draft.source,
     )

@@ -56,4 +56,5 @@ class Draft:
     formulas: dict[str, Source] = field(default_factory=dict)
     variances: dict[str, DraftVariance] = field(default_factory=dict)
     jobs: tuple[JobSpec, ...] = (JobSpec("solve"),)
+    lmt_files: bool = False
     functions: dict[str, Source] = field(default_factory=dict)

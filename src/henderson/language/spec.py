@@ -198,6 +198,7 @@ class ModelSpec:
     matrices: tuple[MatrixSpec, ...] = ()
     jobs: tuple[JobSpec, ...] = (JobSpec("solve"),)
     functions: tuple[tuple[str, str], ...] = ()
+    lmt_files: bool = False  # lmt's output files beside ours, as for its own parameter files
     source: Path | None = field(default=None, compare=False)
 
     @property

@@ -18,15 +18,16 @@ def read_jobs(root: Table, draft: Draft) -> None:
     solvers = {name: make_solver(table.values, _fault_of(table)) for name, table in root.tables("solvers")}
     if (table := root.table("jobs")) is None:
         return
+    draft.lmt_files = table.flag("lmt_files", False)
     run = table.texts("run") if "run" in table.values else ("solve",)
     if run is None:
         return
     options = {}
     for key in table.values:
-        if key == "run":
+        if key in ("run", "lmt_files"):
             continue
         if key not in NAMES:
-            table.fault(unknown("key", key, ("run", *NAMES)), key)
+            table.fault(unknown("key", key, ("run", "lmt_files", *NAMES)), key)
         elif key not in run:
             table.fault(f"options of job {key!r}, which is not in run = [{', '.join(map(repr, run))}]", key)
         elif (inner := table.table(key)) is not None:

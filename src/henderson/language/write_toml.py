@@ -42,7 +42,7 @@ def write_toml(spec: ModelSpec, comments: Sequence[str] = ()) -> str:
     head = [f"# {line}".rstrip() for comment in comments for line in comment.splitlines()]
     blocks = [head, _data(spec), *map(_pedigree, spec.pedigrees), *map(_matrix, spec.matrices), _model(spec)]
     blocks += [_variance(v) for v in spec.variances]
-    blocks += [_jobs(spec.jobs), _functions(spec)]
+    blocks += [_jobs(spec), _functions(spec)]
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
 
 
@@ -187,10 +187,12 @@ def _gamma(gamma: GammaSpec) -> list[str]:
     return []
 
 
-def _jobs(jobs: Sequence[JobSpec]) -> list[str]:
-    if tuple(jobs) == (JobSpec("solve"),):
+def _jobs(spec: ModelSpec) -> list[str]:
+    jobs = spec.jobs
+    if tuple(jobs) == (JobSpec("solve"),) and not spec.lmt_files:
         return []
     lines, solvers = ["[jobs]", f"run = {value(tuple(dict.fromkeys(job.name for job in jobs)))}"], []
+    lines += ["lmt_files = true"] if spec.lmt_files else []
     for name in dict.fromkeys(job.name for job in jobs):
         same = [job for job in jobs if job.name == name]
         if len(same) > 1:  # a solve by several solvers, one after the other
