@@ -37,7 +37,7 @@ MPIEXEC = shutil.which("mpiexec", path=f"{BIN}:{os.environ['PATH']}")
 RTOL = 1e-13
 PEDIGREES = (*KINDS, "fixed groups")
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 
 @dataclass
@@ -104,7 +104,7 @@ def test_two_ranks_find_the_dense_solutions(models: dict[str, Model], tmp_path: 
     jobs.write_text(json.dumps({"rtol": RTOL, "models": listed, "settings": {}}))
     script = Path(__file__).with_name("mpi_cases.py")
     command = [str(MPIEXEC), "-n", "2", sys.executable, str(script), str(jobs)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=250, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=550, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "errors.json").read_text()) == {}
     for name, model in models.items():

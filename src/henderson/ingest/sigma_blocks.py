@@ -11,7 +11,7 @@ positions (traits) only: the others are not observed.
     Text. A line of names (``level,i,j,value``), then a line for each element of one triangle or both.
 .bin
     Little-endian: two int64 (matrices, positions), then the levels (integers) or records as int64, then the matrices as
-    float64, row by row.
+    float64, row by row; positions that a matrix does not have are NaN.
 """
 
 from __future__ import annotations
