@@ -31,10 +31,13 @@ from henderson.reml.sampled_setup import records_by_pattern, residuals
 from henderson.reml.setup import with_covariances
 from henderson.solvers.pcg_columns import pcg_columns
 from henderson.solvers.preconditioner import BlockPreconditioner
+from henderson.solvers.report import StopReason
 
 Floats = NDArray[np.float64]
 
 BATCH = 32  # samples solved side by side
+SEEDS = 20  # bits for the batches of a seed
+UNRELATED = 1e-4  # squares of control variates, relative to what they control, below which they are but rounding
 INFORMATION_RTOL = 1e-4  # of the solves that the average information is made of
 
 
@@ -135,19 +138,20 @@ class SampledLikelihood:
         for k, n in enumerate(self._batches()):
             first = k == 0
             columns, drawn = ColumnOperator(operator, n + first), ColumnOperator(operator, n)
-            seed = self.seed + k
+            seed = (self.seed << SEEDS) + k
             rhs = sample_right_hand_sides(drawn, seed)
             start = None if before is None or k >= len(before.samples) else before.samples[k]
             if first:
                 records = operator.right_hand_side()
                 rhs = [np.concatenate([y[:, None], eta], axis=1) for y, eta in zip(records, rhs, strict=True)]
                 if before is not None:
-                    start = [
-                        np.concatenate([y[:, None], s], axis=1)
-                        for y, s in zip(before.x, before.samples[0], strict=True)
-                    ]
+                    more = [[]] * len(before.x) if start is None else [[s] for s in start]
+                    start = [np.column_stack([y, *s]) for y, s in zip(before.x, more, strict=True)]
             x0 = None if start is None else [_widened(v, n + first) for v in start]
-            solved, passes = self._solved(columns, preconditioner, rhs, self.rtol, x0)
+            try:
+                solved, passes = self._solved(columns, preconditioner, rhs, self.rtol, x0)
+            except ModelError:
+                return None
             products += passes
             if first:
                 x = [np.ascontiguousarray(v[:, 0]) for v in solved]
@@ -271,8 +275,10 @@ class SampledLikelihood:
     ) -> tuple[Vectors, int]:
         """Return the solutions, and the number of products."""
         report = pcg_columns(columns, preconditioner, rhs, rtol=rtol, max_it=self.max_it, x0=x0)
-        if not report.converged:
+        if report.reason is StopReason.MAX_ITERATIONS:
             raise UnsolvedError(report.reason.value)
+        if not report.converged:
+            raise ModelError(report.reason.value)
         return report.solution, report.products
 
     def _keeps(self, batch: int) -> bool:
@@ -373,6 +379,7 @@ def reduced(a: Floats, b: Floats, z: Floats) -> Floats:
     for here, other in ((half, ~half), (~half, half)):
         centred = [(v[other] - v[other].mean(axis=0)).ravel() for v in (d1, d2, y)]
         left = np.stack(centred[:2], axis=1)
-        coefficients = np.linalg.lstsq(left, -centred[2], rcond=None)[0]
+        inner = left.T @ left + UNRELATED * float(centred[2] @ centred[2]) * np.eye(2)
+        coefficients = -np.linalg.pinv(inner, hermitian=True) @ (left.T @ centred[2])
         out[here] = y[here] + coefficients[0] * d1[here] + coefficients[1] * d2[here]
     return out.reshape(a.shape)
