@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +12,20 @@ from numpy.typing import NDArray
 from henderson.accuracy.chosen import choose
 from henderson.accuracy.gamma import gamma_diagonal, of_data
 from henderson.accuracy.pev_columns import Blocks, PevReport, Progress, columns_for, reliabilities, solve_pev
+from henderson.accuracy.pev_samples import SIDE_BY_SIDE, SampledPev, sample_pev
+from henderson.accuracy.pev_samples import VECTORS as SAMPLE_VECTORS
 from henderson.equations.model import Design
 from henderson.language.spec import ModelSpec
 from henderson.partitions.communicator import ALONE
 from henderson.solvers.direct import direct_solver
 from henderson.solvers.preconditioner import Kind
-from henderson.solvers.solutions import Solutions, SubfactorSolutions, by_subfactor, printed_positions
+from henderson.solvers.solutions import (
+    ACCURACIES,
+    Solutions,
+    SubfactorSolutions,
+    by_subfactor,
+    printed_positions,
+)
 from henderson.solvers.solve import Equations
 from henderson.store.model_data import ModelData
 
@@ -28,6 +37,13 @@ class PevSolutions(Solutions):
     """Solutions with the standard errors of chosen levels, and how these were found."""
 
     pev: PevReport
+
+
+@dataclass(frozen=True)
+class SampledSolutions(Solutions):
+    """Solutions with the standard errors of all levels from samples."""
+
+    pev: SampledPev
 
 
 def pev(spec: ModelSpec, data: ModelData, *, threads: int | None = None, memory: int | None = None) -> Solutions:
@@ -115,6 +131,39 @@ def chosen_levels(
     )
 
 
+def sampled_levels(
+    equations: Equations, solutions: Solutions, *, memory: int, progress: Progress | None = None, **options: Any
+) -> SampledSolutions:
+    """Return `solutions` with `se` and `reliability` of all levels and their Monte Carlo errors: see `pev_samples`.
+
+    memory: bytes that there are; options: of `pev_samples.sample_pev`.
+    """
+    operator = equations.operator
+    with equations.stages.stage("pev"):
+        n_columns = min(SIDE_BY_SIDE, columns_for(operator, memory, SAMPLE_VECTORS))
+        found = sample_pev(
+            operator,
+            equations.preconditioner(),
+            of_data(equations.data),
+            n_columns=n_columns,
+            progress=progress,
+            **options,
+        )
+    pairs = (("se", found.standard_errors()), ("reliability", found.reliabilities()))
+    columns = {}
+    for name, (values, errors) in pairs:
+        columns[name], columns[f"{name}_mc_se"] = operator.to_levels(values), operator.to_levels(errors)
+    parts = []
+    for part, (g, k) in zip(solutions.subfactors, printed_positions(operator.design), strict=True):
+        names = ACCURACIES if operator.design.groups[g].covariance is not None else ("se", "se_mc_se")
+        mine = {name: columns[name][g][:, k] for name in names}
+        parts.append(replace(part, **mine))  # type: ignore[arg-type]
+    times, equations.stages.times = tuple(equations.stages.times), []
+    return SampledSolutions(
+        tuple(parts), solutions.dropped, solutions.report, solutions.n_equations, times, operator.design, found
+    )
+
+
 def with_accuracies(
     parts: Sequence[SubfactorSolutions], design: Design, blocks: Sequence[Blocks], shares: Sequence[Floats | None]
 ) -> tuple[SubfactorSolutions, ...]:
@@ -134,6 +183,9 @@ def with_accuracies(
                 every = np.full(len(part.labels), np.nan) if known is None else known.copy()
                 every[chosen.levels] = values
                 part = replace(part, **{name: every})  # type: ignore[arg-type]
+                if (errors := getattr(part, f"{name}_mc_se")) is not None:
+                    exact = np.isin(np.arange(len(errors)), chosen.levels)
+                    part = replace(part, **{f"{name}_mc_se": np.where(exact, np.nan, errors)})  # type: ignore[arg-type]
             found[at] = part
     return tuple(found)
 

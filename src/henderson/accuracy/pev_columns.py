@@ -47,10 +47,10 @@ class PevReport:
     relative_residual: float
 
 
-def columns_for(operator: Operator, memory: int) -> int:
-    """Return how many right-hand sides fit into `memory` bytes of this process, from 1 to `MOST_COLUMNS`."""
+def columns_for(operator: Operator, memory: int, vectors: int = VECTORS) -> int:
+    """Return how many columns of that many vectors fit into `memory` bytes of this process, 1 to `MOST_COLUMNS`."""
     elements = sum(p.layout.n_local for p in operator.partitions)
-    return int(min(MOST_COLUMNS, max(1, memory // (8 * VECTORS * max(1, elements)))))
+    return int(min(MOST_COLUMNS, max(1, memory // (8 * vectors * max(1, elements)))))
 
 
 def solve_pev(

@@ -133,17 +133,16 @@ def combined(least: Floats, above: Floats, most: Floats, below: Floats, n: int) 
     """
     there = ~np.isnan(most)
     most, below = np.where(there, most, 0.0), np.where(there, below, 0.0)
-    width = np.where(there, most - least, 1.0)
-    tiny = 1e-6 * np.maximum(width, 0.0) + 1e-300
+    tiny = 1e-9 * np.maximum(np.maximum(most, least), 1e-100)
     one, other = least + above, most - below
     p = 0.5 * (one + other)
     for _ in range(STEPS):
         v1, v2 = np.maximum(p - least, tiny), np.maximum(most - p, tiny)
-        weight = v2**2 / (v1**2 + v2**2)
+        weight = 1.0 / (1.0 + (v1 / v2) ** 2)
         p = weight * one + (1.0 - weight) * other
     v1, v2 = np.maximum(p - least, tiny), np.maximum(most - p, tiny)
-    error = np.sqrt(2.0 / n) * np.where(there, v1 * v2 / np.sqrt(v1**2 + v2**2), above)
-    return np.where(there, p, one), error
+    error = np.sqrt(2.0 / n) * np.where(there, v1 / np.sqrt(1.0 + (v1 / v2) ** 2), above)
+    return np.where(there, np.clip(p, least, np.maximum(most, least)), one), error
 
 
 def batches(n_samples: int, n_columns: int) -> Iterator[tuple[int, int]]:

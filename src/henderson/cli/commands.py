@@ -222,6 +222,8 @@ def _sentence(job: dict[str, Any]) -> str:
     if "file" in job:
         return f"{job['job']}: {job['file']}"
     steps = f"{job['iterations']} iterations, " if job.get("iterations") else ""
+    if "samples" in job:
+        return f"{job['job']}: {job['equations']:,} equations, {job['samples']:,} samples, {job['products']:,} products"
     if "right_hand_sides" in job:
         steps = f"{job['right_hand_sides']:,} right-hand sides, {job['products']:,} products, "
     residual = f"relative residual {job['relative_residual']:.1e}"

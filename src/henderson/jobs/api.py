@@ -16,7 +16,7 @@ from henderson.jobs.fitting import fit_file, fit_frames, model_table, variance_t
 from henderson.jobs.frames import File
 from henderson.jobs.run import Settings, run
 from henderson.results.solution_tables import labels_to_arrow
-from henderson.solvers.solutions import SubfactorSolutions
+from henderson.solvers.solutions import ACCURACIES, SubfactorSolutions
 
 if TYPE_CHECKING:
     import xarray
@@ -62,7 +62,7 @@ class Result:
             "level": labels_to_arrow(part.labels).to_pandas(),
             "value": part.values,
         }
-        columns |= {n: v for n in ("se", "reliability") if (v := getattr(part, n)) is not None}
+        columns |= {n: v for n in ACCURACIES if (v := getattr(part, n)) is not None}
         frame = pd.DataFrame(columns)
         return frame if part.kept is None else frame[part.kept].reset_index(drop=True)
 

@@ -15,15 +15,24 @@ from numpy.typing import NDArray
 from henderson.accuracy.chosen import Chosen, choose, labels_of
 from henderson.accuracy.gamma import of_store
 from henderson.accuracy.pev_columns import PevReport, columns_for, reliabilities, solve_pev
+from henderson.accuracy.pev_samples import SIDE_BY_SIDE, VECTORS, sample_pev
 from henderson.equations.distributed import Share
 from henderson.equations.operator import Operator
 from henderson.errors import ResourceError, UsageError
 from henderson.jobs.progress import Progress, of_stage
 from henderson.jobs.reml import run_reml_together, solutions_of
-from henderson.jobs.sequence import RECORD_JOBS, factors_of, levels_of, options_of, rtol_of
+from henderson.jobs.sequence import (
+    RECORD_JOBS,
+    factors_of,
+    levels_of,
+    options_of,
+    pev_method,
+    rtol_of,
+    sampling_options,
+)
 from henderson.jobs.shares import Accuracies, records_before
 from henderson.jobs.together import only_first
-from henderson.jobs.write import job_record, pev_record
+from henderson.jobs.write import job_record, pev_record, sampled_record
 from henderson.language.spec import JobSpec, ModelSpec
 from henderson.results.pev_table import write_pev
 from henderson.results.record_tables import RecordValues, fitted_records, write_records
@@ -149,6 +158,10 @@ class DistributedJobs:
 
     def _pev(self, job: JobSpec) -> SharedJobDone:
         operator = self._at_hand()
+        method = pev_method(job)
+        many = operator.design.n_equations > MOST_SOLVED
+        if method == "sampling" or (method == "direct" and many):
+            return self._sampled_pev(job, operator)
         chosen = self._chosen(job, operator)
         kind: Kind = job.get("preconditioner", "border")  # type: ignore[assignment]
         report = solve_pev(
@@ -161,6 +174,19 @@ class DistributedJobs:
             **options_of(job, "max_it"),
         )
         return self._keep(job, report, operator)
+
+    def _sampled_pev(self, job: JobSpec, operator: Operator) -> SharedJobDone:
+        fit = min(SIDE_BY_SIDE, columns_for(operator, self._memory // 2, VECTORS))
+        found = sample_pev(
+            operator,
+            BlockPreconditioner(operator),
+            of_store(self._store),
+            n_columns=int(self._communicator.minimum(np.array([fit]))[0]),
+            progress=None if self._progress is None else of_stage(self._progress, "pev"),
+            **sampling_options(job),
+        )
+        self.accuracies.add_sampled(found)
+        return SharedJobDone(job, sampled_record(job, found, operator.design.n_equations))
 
     def _keep(self, job: JobSpec, report: PevReport, operator: Operator) -> SharedJobDone:
         """Keep the accuracies of what is owned here; write the blocks."""
@@ -184,7 +210,7 @@ class DistributedJobs:
         if design.n_equations > MOST_SOLVED and job.get("nrhs") is None:
             raise ResourceError(
                 f"the petsc engine solves the equations once for each of {design.n_equations:,} standard errors; name "
-                "those that are wanted, 'factor' and 'levels' of job pev, or use --engine embedded"
+                "those that are wanted, 'factor' and 'levels' of job pev, or take samples, method = 'sampling'"
             )
         everything = dict.fromkeys(p.factor for g in design.groups for p in g.positions if p is not None)
         return choose(operator, tuple(everything), None, self._communicator)
@@ -217,5 +243,5 @@ def refuse_direct(job: JobSpec) -> None:
         if job.get("start") == "simpler":
             raise UsageError("start values from simpler models need --engine embedded; use start = 'data'")
         return
-    if job.get("method") not in (None, "pcg"):
+    if job.get("method") not in (None, "pcg", "sampling"):
         raise UsageError(f"the petsc engine iterates: method {job.get('method')!r} needs --engine embedded")

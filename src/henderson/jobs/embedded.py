@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,10 +10,20 @@ from types import TracebackType
 from typing import Any
 
 from henderson.accuracy.chosen import labels_of
-from henderson.accuracy.pev import all_levels, chosen_levels
+from henderson.accuracy.pev import all_levels, chosen_levels, sampled_levels
+from henderson.errors import NotConvergedError, ResourceError
 from henderson.jobs.progress import Progress, of_stage, solve_progress
 from henderson.jobs.reml import run_reml
-from henderson.jobs.sequence import RECORD_JOBS, factors_of, levels_of, options_of, pev_method, rtol_of, tolerances
+from henderson.jobs.sequence import (
+    RECORD_JOBS,
+    factors_of,
+    levels_of,
+    options_of,
+    pev_method,
+    rtol_of,
+    sampling_options,
+    tolerances,
+)
 from henderson.jobs.write import job_record
 from henderson.language.spec import JobSpec, ModelSpec
 from henderson.partitions.communicator import ALONE
@@ -25,6 +36,8 @@ from henderson.solvers.solutions import Solutions, merged_accuracies, values_by_
 from henderson.solvers.solve import Equations
 from henderson.solvers.trace import Trace
 from henderson.store.model_data import ModelData
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -119,9 +132,17 @@ class EmbeddedJobs:
         return self._keep(found)
 
     def _pev(self, job: JobSpec) -> JobDone:
-        if pev_method(job) == "direct":
-            found = self._keep(all_levels(self._at_hand(), memory=self._available()))
-            return JobDone(job, job_record(job, found), found)
+        method = pev_method(job)
+        if method == "direct":
+            try:
+                found = self._keep(all_levels(self._at_hand(), memory=self._available()))
+                return JobDone(job, job_record(job, found), found)
+            except ResourceError as error:
+                if job.get("method") == "direct":
+                    raise
+                log.info("job 'pev' takes samples: %s", error)
+        if method != "pcg":
+            return self._sampled_pev(job)
         assert self.fitted is not None  # `sequence.with_solves`
         nrhs = job.get("nrhs")
         pev = chosen_levels(
@@ -140,6 +161,20 @@ class EmbeddedJobs:
         labels = labels_of(self._at_hand().operator, [b.chosen for b in blocks], ALONE)
         path = write_pev(pev.design, blocks, labels, self._out)
         return JobDone(job, job_record(job, pev), pev, (path,))
+
+    def _sampled_pev(self, job: JobSpec) -> JobDone:
+        if self.fitted is None and not self._solve(JobSpec("solve"), None).report.converged:
+            raise NotConvergedError("job 'pev': the solve before it did not converge; raise max_it in a job solve")
+        assert self.fitted is not None
+        found = sampled_levels(
+            self._at_hand(),
+            self.fitted,
+            memory=self._available() // 2,
+            progress=None if self._progress is None else of_stage(self._progress, "pev"),
+            **sampling_options(job),
+        )
+        self.fitted = found
+        return JobDone(job, job_record(job, found), found)
 
     def _records(self, job: JobSpec) -> JobDone:
         assert self.fitted is not None

@@ -23,7 +23,8 @@ def with_solves(jobs: Sequence[JobSpec], *, factors: bool = True) -> tuple[JobSp
     done: list[JobSpec] = []
     for job in jobs:
         if not any(d.name not in RECORD_JOBS for d in done) and needs_solutions(job, factors):
-            options = {k: v for k, v in job.options if k in SOLVING}
+            sampled = job.name == "pev" and pev_method(job) == "sampling"  # whose solves end early
+            options = {k: v for k, v in job.options if k in SOLVING and not sampled}
             done.append(JobSpec("solve", tuple(options.items())))
         done.append(job)
         if job.name == "reml" and job.get("residuals") is True and all(j.name != "residuals" for j in jobs):
@@ -36,10 +37,18 @@ def needs_solutions(job: JobSpec, factors: bool) -> bool:
     return job.name in RECORD_JOBS or (job.name == "pev" and not (factors and pev_method(job) == "direct"))
 
 
-def pev_method(job: JobSpec) -> Literal["pcg", "direct"]:
-    """Return how prediction error variances are computed: all by a factor, or those that are chosen by solves."""
+def pev_method(job: JobSpec) -> Literal["pcg", "direct", "sampling"]:
+    """Return how prediction error variances are computed: all by a factor or by samples, or chosen ones by solves."""
     chosen = any(job.get(key) is not None for key in ("factor", "levels", "levelfile", "nrhs"))
-    return "pcg" if job.get("method", "pcg" if chosen else "direct") == "pcg" else "direct"
+    sampled = any(job.get(key) is not None for key in ("samples", "seed"))
+    method = job.get("method", "pcg" if chosen else "sampling" if sampled else "direct")
+    return method if method in ("pcg", "sampling") else "direct"  # type: ignore[return-value]
+
+
+def sampling_options(job: JobSpec) -> dict[str, Any]:
+    """Return the options of a job that samples prediction error variances."""
+    found = options_of(job, "samples", "seed", "rtol", "max_it")
+    return {"n_samples" if k == "samples" else k: v for k, v in found.items()}
 
 
 def rtol_of(job: JobSpec) -> float:

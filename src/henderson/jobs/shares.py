@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from henderson.accuracy.pev_columns import Blocks
+from henderson.accuracy.pev_samples import SampledPev
 from henderson.equations.distributed import Share
 from henderson.equations.model import Group
 from henderson.partitions.communicator import Communicator
-from henderson.results.parallel_tables import ACCURACIES, OwnedRows
+from henderson.results.parallel_tables import OwnedRows
 from henderson.results.stages import Stage
-from henderson.solvers.solutions import SubfactorSolutions
+from henderson.solvers.solutions import ACCURACIES, SubfactorSolutions
 from henderson.store.schema import group_path
 from henderson.store.slices import StoreParts
 
@@ -60,14 +61,30 @@ class Accuracies:
                 for k, position in enumerate(chosen.positions if values is not None else ()):
                     every = self._known.setdefault((name, chosen.group, position), np.full(len(owned), np.nan))
                     every[here] = values[place[here], k]  # type: ignore[index]
+                    errors = self._known.get((f"{name}_mc_se", chosen.group, position))
+                    if errors is not None:
+                        errors[here] = np.nan
+
+    def add_sampled(self, found: SampledPev) -> None:
+        """Keep those of all levels, in place of any that are known."""
+        design, layout = self._share.design, self._share.partition.layout
+        for name, ((values,), (errors,)) in (("se", found.standard_errors()), ("reliability", found.reliabilities())):
+            for g, (group, local) in enumerate(zip(design.groups, layout.groups, strict=True)):
+                if name == "reliability" and group.covariance is None:
+                    continue
+                rows = slice(local.first_owned, local.first_owned + local.n_owned * local.width)
+                for k in range(local.width):
+                    self._known[name, g, k] = values[rows][k :: local.width].copy()
+                    self._known[f"{name}_mc_se", g, k] = errors[rows][k :: local.width].copy()
 
     def of(self, group: int, position: int) -> dict[str, NDArray[np.float64]]:
-        """Return `se` and `reliability` of the owned levels, NaN where unknown; nothing if no job has asked for any."""
+        """Return the accuracies of the owned levels, NaN where unknown; nothing if no job has asked for any."""
         if not self._known:
             return {}
         n = len(self._share.partition.layout.groups[group].owned_levels())
         nothing = np.full(n, np.nan)
-        return {name: self._known.get((name, group, position), nothing) for name in ACCURACIES}
+        names = ACCURACIES if any(name == "se_mc_se" for name, _, _ in self._known) else ACCURACIES[:2]
+        return {name: self._known.get((name, group, position), nothing) for name in names}
 
 
 def owned_rows(share: Share, x: NDArray[np.float64], store: Path, accuracies: Accuracies) -> list[OwnedRows]:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from henderson.accuracy.pev import PevSolutions
+from henderson.accuracy.pev import PevSolutions, SampledSolutions
 from henderson.accuracy.pev_columns import PevReport
+from henderson.accuracy.pev_samples import SampledPev
 from henderson.errors import ModelError
 from henderson.jobs.reml import FittedSolutions, reml_record
 from henderson.jobs.sequence import rtol_of
@@ -21,7 +22,7 @@ from henderson.results.report import Report, write_report
 from henderson.results.solution_tables import write_lmt_results, write_solutions
 from henderson.results.stages import Stage
 from henderson.results.summary import Digest, digest_effects
-from henderson.results.variances import variance_rows, write_variances
+from henderson.results.variances import loglik_text, variance_rows, write_variances
 from henderson.solvers.solutions import Solutions
 from henderson.store.model_data import ModelData
 
@@ -32,6 +33,8 @@ def job_record(job: JobSpec, solutions: Solutions) -> dict[str, Any]:
         return reml_record(job, solutions)
     if isinstance(solutions, PevSolutions):
         return pev_record(job, solutions.pev, solutions.n_equations)
+    if isinstance(solutions, SampledSolutions):
+        return sampled_record(job, solutions.pev, solutions.n_equations)
     report = solutions.report
     return {
         "job": job.name,
@@ -54,6 +57,17 @@ def pev_record(job: JobSpec, report: PevReport, n_equations: int) -> dict[str, A
         "products": report.products,
         "relative_residual": report.relative_residual,
         "levels": sum(len(b.chosen.levels) for b in report.blocks),
+    }
+
+
+def sampled_record(job: JobSpec, found: SampledPev, n_equations: int) -> dict[str, Any]:
+    """Return the entry in `run.json` of prediction error variances from samples."""
+    return {
+        "job": job.name,
+        "method": "sampling",
+        "equations": n_equations,
+        "samples": found.n_samples,
+        "products": found.products,
     }
 
 
@@ -122,12 +136,15 @@ def _facts(done: Sequence[tuple[JobSpec, Solutions]], last: Solutions) -> list[t
     for job, solutions in done:
         if isinstance(solutions, FittedSolutions):
             fit = solutions.fit
-            facts.append(("reml", f"{fit.rounds} rounds, log-likelihood {fit.loglik:.4f}; {fit.stop_reason.value}"))
+            facts.append(("reml", f"{fit.rounds} rounds, log-likelihood {loglik_text(fit)}; {fit.stop_reason.value}"))
             facts += [(name, f"{value}{f' ± {se}' if se else ''}") for name, value, se, *_ in variance_rows(fit)]
             continue
         if isinstance(solutions, PevSolutions):
             pev = solutions.pev
             facts.append((job.name, f"{pev.n_columns} right-hand sides, {pev.products} products"))
+            continue
+        if isinstance(solutions, SampledSolutions):
+            facts.append((job.name, f"{solutions.pev.n_samples} samples, {solutions.pev.products} products"))
             continue
         report = solutions.report
         steps = f"{report.iterations} iterations, " if report.iterations else ""

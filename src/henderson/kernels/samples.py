@@ -35,7 +35,7 @@ def _sign(signs: np.uint64, column: int) -> float:
 
 
 @inline
-def _place(level: int, position: int) -> np.uint64:
+def _place(level: int | np.integer, position: int) -> np.uint64:
     """Return the number of a position of a level: that of a level's first positions does not depend on the others."""
     return np.uint64(level) + (np.uint64(position) << np.uint64(32))
 

@@ -73,7 +73,16 @@ _SOLVING: dict[str, Check] = {
 }
 OPTIONS: dict[str, dict[str, Check]] = {
     "solve": _SOLVING,
-    "pev": {**_SOLVING, "factor": _texts, "levels": _texts, "levelfile": _text, "nrhs": _count},
+    "pev": {
+        **_SOLVING,
+        "method": _choice("pcg", "direct", "sampling"),
+        "samples": _count,
+        "seed": _count,
+        "factor": _texts,
+        "levels": _texts,
+        "levelfile": _text,
+        "nrhs": _count,
+    },
     "reml": {
         "method": _choice("ai", "mc-ai", "em", "mc-em", "auto"),
         "REML": _flag,  # false: maximum likelihood

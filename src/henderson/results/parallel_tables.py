@@ -29,10 +29,8 @@ from henderson.results.solution_tables import (
     needs_quotes,
     schema_of,
 )
-from henderson.solvers.solutions import SubfactorSolutions
+from henderson.solvers.solutions import ACCURACIES, SubfactorSolutions
 from henderson.store.model_data import Labels
-
-ACCURACIES = ("se", "reliability")  # the columns that only some sub-factors have
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from henderson.results.files import remove, replacing
-from henderson.solvers.solutions import SubfactorSolutions
+from henderson.solvers.solutions import ACCURACIES, SubfactorSolutions
 from henderson.store.model_data import Labels
 
 PARQUET_ABOVE = 1_000_000
@@ -40,9 +40,10 @@ def write_solutions(
 ) -> Path:
     """Return the path of the written table of all solutions: ``factor,subfactor,level,value[,se,reliability]``.
 
-    Dropped fixed levels have no row. `orders` has the order of the levels by factor, where that is not their own:
-    animals are written as in their file. More than `parquet_above` rows go to ``solutions.parquet``; the file of the
-    other format, if an earlier run left one, is removed. Blocks of `BLOCK` levels are in memory at a time.
+    With sampled accuracies their Monte Carlo errors follow, ``se_mc_se,reliability_mc_se``. Dropped fixed levels have no
+    row. `orders` has the order of the levels by factor, where that is not their own: animals are written as in their
+    file. More than `parquet_above` rows go to ``solutions.parquet``; the file of the other format, if an earlier run
+    left one, is removed. Blocks of `BLOCK` levels are in memory at a time.
     """
     rows = sum(p.n_rows for p in parts)
     schema = schema_of(parts)
@@ -62,10 +63,13 @@ def write_solutions(
 
 
 def schema_of(parts: Sequence[SubfactorSolutions]) -> pa.Schema:
-    """Return the columns of the table of all solutions: with accuracies if there are any."""
-    if all(p.se is None for p in parts):
-        return SCHEMA
-    return SCHEMA.append(pa.field("se", pa.float64())).append(pa.field("reliability", pa.float64()))
+    """Return the columns of the table of all solutions: with accuracies, and their errors, if there are any."""
+    schema = SCHEMA
+    for present, names in (("se", ACCURACIES[:2]), ("se_mc_se", ACCURACIES[2:])):
+        if any(getattr(p, present) is not None for p in parts):
+            for name in names:
+                schema = schema.append(pa.field(name, pa.float64()))
+    return schema
 
 
 def write_lmt_results(parts: Sequence[SubfactorSolutions], out: Path, *, orders: Orders | None = None) -> Path:

@@ -52,4 +52,4 @@ def _quadrature(steps: Floats, energies: Floats) -> tuple[Floats, Floats]:
     diagonal = 1.0 / steps
     diagonal[1:] += ratios / steps[:-1]
     nodes, vectors = eigh_tridiagonal(diagonal, np.sqrt(ratios) / steps[:-1])
-    return nodes, energies[0] * vectors[0] ** 2
+    return np.asarray(nodes, np.float64), np.asarray(energies[0] * vectors[0] ** 2, np.float64)

@@ -14,12 +14,15 @@ from henderson.store.model_data import Labels
 
 Floats = NDArray[np.float64]
 
+ACCURACIES = ("se", "reliability", "se_mc_se", "reliability_mc_se")  # columns that some sub-factors have
+
 
 @dataclass(frozen=True)
 class SubfactorSolutions:
     """One printed sub-factor: all arrays have shape (n_levels,), levels in the order of `labels`.
 
-    kept: None if every level is printed, else False where a level is empty or was left out as dependent.
+    kept: None if every level is printed, else False where a level is empty or was left out as dependent. se_mc_se,
+    reliability_mc_se: Monte Carlo errors of `se` and `reliability`, NaN where these are exact, None if all are.
     """
 
     factor: str
@@ -29,6 +32,8 @@ class SubfactorSolutions:
     kept: NDArray[np.bool_] | None = None
     se: Floats | None = None
     reliability: Floats | None = None
+    se_mc_se: Floats | None = None
+    reliability_mc_se: Floats | None = None
 
     @property
     def n_rows(self) -> int:
@@ -113,13 +118,15 @@ def merged_accuracies(
     """Return the solutions `new` with the accuracies of `old` where they have none of their own."""
     found = []
     for mine, theirs in zip(new, old, strict=True):
-        known = {n: getattr(mine, n) for n in ("se", "reliability")}
-        for name, values in known.items():
-            before = getattr(theirs, name)
-            if values is None or before is None:
-                known[name] = values if before is None else before
-            else:
-                known[name] = np.where(np.isnan(values), before, values)
+        known = {}
+        for name in ACCURACIES:
+            values, before = getattr(mine, name), getattr(theirs, name)
+            if mine.se is None or theirs.se is None:
+                known[name] = values if mine.se is not None else before
+            elif values is not None or before is not None:
+                nothing = np.full(len(mine.se), np.nan)
+                older = nothing if before is None else before
+                known[name] = np.where(np.isnan(mine.se), older, nothing if values is None else values)
         found.append(replace(mine, **known))
     return tuple(found)
 
