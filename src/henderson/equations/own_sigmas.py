@@ -19,7 +19,7 @@ from henderson.kernels import level_sigmas as kernels
 from henderson.language.spec import ModelSpec, VarianceSpec
 from henderson.partitions.communicator import Communicator
 from henderson.partitions.layout import GroupLayout
-from henderson.store.model_data import ZERO, KnownRows, Labels, ModelData, StoredSigmas
+from henderson.store.model_data import ZERO, Labels, ModelData, StoredSigmas
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int32]
@@ -31,7 +31,7 @@ def level_sigmas(
 ) -> LevelSigmas | None:
     """Return the Sigmas of the levels of a random group, None if all have one. **Collective**.
 
-    labels: of the group. Of an identity factor a process knows those of the levels that its records use.
+    labels: of the group.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def level_sigmas(
     name = variance.gamma.name
     number: Any
     if variance.gamma.kind == "identity":
-        number, checked = _of_classes(stored, len(labels), data, slots)
+        number, checked = _of_classes(stored, len(labels), data, slots, communicator)
     else:
         owner = data.pedigrees[name or ""] if variance.gamma.kind == "pedigree" else data.matrices[name or ""]
         number, checked = stored.of_level[slots[0][0]], np.arange(owner.start, owner.start + len(owner))
@@ -74,21 +74,25 @@ def _related(data: ModelData, column: str) -> Labels:
 
 
 def _of_classes(
-    stored: StoredSigmas, n_levels: int, data: ModelData, slots: Slots
-) -> tuple[KnownRows, NDArray[np.int64]]:
-    """Return the number of every level that the records use, and these levels."""
-    levels, numbers = [np.empty(0, np.int64)], [np.empty(0, np.int32)]
+    stored: StoredSigmas, n_levels: int, data: ModelData, slots: Slots, communicator: Communicator
+) -> tuple[NDArray[np.signedinteger[Any]], NDArray[np.int64]]:
+    """Return the number of every level, known to all processes, and the levels that the records here use.
+
+    Memory: one byte a level, two or four where there are more than 127 Sigmas.
+    """
+    number = np.full(n_levels, -1, np.int32)
+    known = np.zeros(n_levels, np.bool_)
     for variable, codes in slots:
         used, first = np.unique(codes, return_index=True)
-        first, used = first[used >= 0], used[used >= 0]
+        first, used = first[used >= 0], used[used >= 0].astype(np.int64)
         own = _codes_of(data, variable)[first]
         of_level = stored.of_level[variable]
-        numbers.append(of_level[np.where(own == ZERO, len(of_level) - 1, own).astype(np.int64)])
-        levels.append(used.astype(np.int64))
-    known, place = np.unique(np.concatenate(levels), return_inverse=True)
-    number = np.full(len(known), -1, np.int32)
-    np.maximum.at(number, place.reshape(-1), np.concatenate(numbers))
-    return KnownRows(n_levels, known, number), known
+        mine = of_level[np.where(own == ZERO, len(of_level) - 1, own).astype(np.int64)]
+        number[used] = np.maximum(number[used], mine)
+        known[used] = True
+    most = max(communicator.gather_all(int(number.max(initial=0))))
+    small = next(t for t in (np.int8, np.int16, np.int32) if most <= np.iinfo(t).max)
+    return np.negative(communicator.minimum(np.negative(number.astype(small)))), np.flatnonzero(known)
 
 
 def _codes_of(data: ModelData, variable: str) -> Codes:
@@ -178,14 +182,14 @@ def record_sigmas(
     stored = data.sigmas[variance.name]
     assert stored.of_record is not None
     assert stored.table is not None
-    seen = patterns.observed.any(axis=1)[patterns.codes]
+    seen = patterns.any_of(list(range(n_traits)))
     used, number = np.unique(stored.of_record, return_inverse=True)
     own = used[used >= 0].astype(np.int64)
     sigmas = np.asarray(stored.table[own]).reshape(-1, n_traits, n_traits)
     if len(used) and used[0] < 0:
         default = np.full((n_traits, n_traits), np.nan) if variance.sigma is None else np.array(variance.sigma)
         sigmas = np.concatenate([default[None], sigmas])
-    there = ~np.isnan(np.diagonal(sigmas, axis1=1, axis2=2))
+    there = np.asarray(~np.isnan(np.diagonal(sigmas, axis1=1, axis2=2)))
     joint = number.reshape(-1) * len(patterns.observed) + patterns.codes
     pairs, codes = np.unique(joint, return_inverse=True)
     residual, of = pairs // len(patterns.observed), pairs % len(patterns.observed)
