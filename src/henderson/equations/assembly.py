@@ -46,7 +46,9 @@ class Assembled:
 
 def triplet_count(operator: Operator) -> int:
     """Return an upper bound of the number of triplets that assembly would make."""
-    total = operator.design.n_records * len(operator.terms) ** 2
+    lists = operator.terms
+    squares = np.diff(lists.first)[lists.of_pattern] ** 2
+    total = int(operator.design.patterns.counts() @ squares)
     for partition in operator.partitions:
         for group, relationship in zip(partition.layout.groups, partition.relationship, strict=True):
             entries = 1 * group.n_owned
@@ -128,20 +130,18 @@ def _equation_of_element(partition: Partition, number: list[NDArray[np.int64]]) 
 def _records(operator: Operator, partition: Partition) -> Iterator[Triplets]:
     """Yield W' R^-1 W, some records at a time."""
     r = partition.records
-    pairs = max(1, len(operator.terms) ** 2)
-    for start in range(0, len(r.pattern), max(1, CHUNK // pairs)):
-        part = slice(start, start + max(1, CHUNK // pairs))
-        size = len(r.pattern[part]) * pairs
+    pairs = max(1, int(np.diff(operator.terms.first).max(initial=0)) ** 2)
+    step = max(1, CHUNK // pairs)
+    for start in range(0, len(r.pattern), step):
+        part = r.part(start, start + step)
+        size = len(part.pattern) * pairs
         rows, columns, values = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size)
         n = record_kernels.record_triplets(
             np.uint32(partition.layout.null),
-            r.slots[part],
-            r.pattern[part],
-            None if r.weights is None else r.weights[part],
+            part,
+            operator.terms,
             operator.residual,
             operator.design.n_traits,
-            operator.terms,
-            r.coefficients[part],
             rows,
             columns,
             values,

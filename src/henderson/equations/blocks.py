@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,16 +29,7 @@ def block_column(operator: Operator, column: int, out: Vectors) -> None:
     group.
     """
     design = operator.design
-    group_of = [design.slots[t.slot].group for t in design.terms]
-    pairs = np.array(
-        [
-            (a, b)
-            for a in range(len(design.terms))
-            for b in range(len(design.terms))
-            if group_of[a] == group_of[b] and design.terms[b].position == column
-        ],
-        np.int32,
-    ).reshape(-1, 2)
+    first, pairs = _pairs(operator, column)
 
     def add(p: int) -> None:
         y = out[p]
@@ -45,10 +38,8 @@ def block_column(operator: Operator, column: int, out: Vectors) -> None:
         if (pins := partition.pins) is not None:
             at = pins.position == column
             y[pins.element[at]] += pins.precision[at]
-        r = partition.records
-        record_kernels.block_column(
-            pairs, r.slots, r.pattern, r.weights, operator.residual, design.n_traits, operator.terms, r.coefficients, y
-        )
+        terms = operator.terms
+        record_kernels.block_column(first, pairs, partition.records, terms, operator.residual, design.n_traits, y)
         for g, local in enumerate(partition.layout.groups):
             inverse = operator.sigma_inverse[g]
             if inverse is None or column >= local.width:
@@ -78,3 +69,16 @@ def _add_gamma(partition: Partition, g: int, sigma_column: Floats, y: Floats) ->
         known = isinstance(relationship, LocalMatrix)
         diagonal = relationship.diagonal if known else np.ones(local.n_owned)  # type: ignore[union-attr]
         kernels.level_diagonal(first, width, diagonal, sigma_column, y)
+
+
+def _pairs(operator: Operator, column: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Return the pairs of terms of one group, the second with position `column`, and where those of a list begin."""
+    lists, slots = operator.terms, operator.design.slots
+    first, pairs = [0], []
+    for begin, end in pairwise(lists.first.tolist()):
+        terms = lists.terms[begin:end].tolist()
+        for b, (_, other, position, _) in enumerate(terms, begin):
+            same = (a for a, (_, slot, _, _) in enumerate(terms, begin) if slots[slot].group == slots[other].group)
+            pairs += [(a, b) for a in same if position == column]
+        first.append(len(pairs))
+    return np.array(first, np.int64), np.array(pairs, np.int32).reshape(-1, 2)

@@ -43,8 +43,7 @@ def border_of(operator: Operator, limit: int) -> Border | None:
     if sum(design.groups[k].n_levels for k in chosen) < 2:
         return None
     first = dict(zip(sorted(chosen), np.cumsum([0, *(design.groups[k].size for k in sorted(chosen))]), strict=False))
-    table = operator.terms
-    table = np.ascontiguousarray(table[[design.slots[s].group in first for s in table[:, 1]]])
+    lists = design.term_lists(frozenset(first))
 
     def part(p: int) -> tuple[Floats, NDArray[np.uint32], NDArray[np.int64]]:
         partition = operator.partitions[p]
@@ -60,10 +59,7 @@ def border_of(operator: Operator, limit: int) -> Border | None:
             elements.append(np.arange(local.first_owned, local.first_owned + local.n_owned * local.width))
             rows.append((first[k] + owned.astype(np.int64)[:, None] * local.width + steps).ravel())
         matrix = np.zeros((total, total))
-        r = partition.records
-        kernels.border_products(
-            place, r.slots, r.pattern, r.weights, operator.residual, design.n_traits, table, r.coefficients, matrix
-        )
+        kernels.border_products(place, partition.records, lists, operator.residual, design.n_traits, matrix)
         return matrix, np.concatenate(elements).astype(np.uint32), np.concatenate(rows)
 
     parts = operator.team.run(part, operator.n_partitions)

@@ -47,9 +47,7 @@ class ColumnOperator:
 
         def add(p: int) -> None:
             r = operator.partitions[p].records
-            kernels.right_hand_sides(
-                r.slots, r.pattern, r.weights, operator.residual, operator.terms, r.coefficients, responses[p], out[p]
-            )
+            kernels.right_hand_sides(r, operator.terms, operator.residual, responses[p], out[p])
 
         self.team.run(add, self.n_partitions)
         self.exchange.reverse_add(out)
@@ -61,11 +59,12 @@ class ColumnOperator:
         self.exchange.forward(x)
         operator = self.operator
         n_traits = operator.design.n_traits
+        every = operator.design.term_lists(observed=False)
 
         def part(p: int) -> Floats:
             r = operator.partitions[p].records
             out = np.empty((len(r.pattern), n_traits, self.n_columns))
-            kernels.predict(n_traits, r.slots, operator.terms, r.coefficients, x[p], out)
+            kernels.predict(r, every, x[p], out)
             return out
 
         return self.team.run(part, self.n_partitions)
@@ -82,18 +81,8 @@ class ColumnOperator:
         partition = operator.partitions[p]
         if (pins := partition.pins) is not None:
             y[pins.element] += pins.precision[:, None] * x[pins.element]
-        r = partition.records
-        kernels.record_product(
-            operator.design.n_traits,
-            r.slots,
-            r.pattern,
-            r.weights,
-            operator.residual,
-            operator.terms,
-            r.coefficients,
-            x,
-            y,
-        )
+        n_traits = operator.design.n_traits
+        kernels.record_product(n_traits, partition.records, operator.terms, operator.residual, x, y)
         for g, local in enumerate(partition.layout.groups):
             inverse = operator.sigma_inverse[g]
             if inverse is None or not local.n_owned:

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from henderson.errors import ModelError
+from henderson.kernels.record_loops import TermLists
+from henderson.kernels.records import Bundles, Spans
 from henderson.partitions.communicator import ALONE, Communicator
 from henderson.store.model_data import Labels
 
@@ -143,22 +145,6 @@ class DesignTerm:
 
 
 @dataclass(frozen=True)
-class Bundles:
-    """Terms of one slot side by side, n of them, one per trait at most.
-
-    slot: int64 (n,); aligned: bool (n,), all traits are there, with coefficient 1 and consecutive positions; position:
-    uint32, column (of the coefficients, -1 for `factor`): int32, factor (1, or 0 where a trait has no term): float64,
-    all (n, n_traits).
-    """
-
-    slot: NDArray[np.int64]
-    aligned: NDArray[np.bool_]
-    position: NDArray[np.uint32]
-    column: NDArray[np.int32]
-    factor: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
 class Patterns:
     """Which traits a record has and which residual Sigma: `codes` (n_records,) into the rows of both tables.
 
@@ -176,6 +162,12 @@ class Patterns:
     def counts(self) -> NDArray[np.int64]:
         """Return the number of records with each pattern."""
         return np.bincount(self.codes, minlength=len(self.observed))
+
+
+def _lists(observed: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
+    """Return the different sets of observed traits, and which one each pattern has."""
+    of_list, of_pattern = np.unique(observed, axis=0, return_inverse=True)
+    return of_list, of_pattern.reshape(-1).astype(np.int32)
 
 
 @dataclass(frozen=True)
@@ -227,10 +219,43 @@ class Design:
         left_out = sum(int((~k).sum()) for k in self.kept if k is not None)
         return sum(g.size for g in self.groups) - left_out
 
-    def term_table(self) -> NDArray[np.int32]:
-        """Return the terms as int32 (n_terms, 4): trait, slot, position, coefficient."""
-        rows = [(t.trait, t.slot, t.position, t.coefficient) for t in self.terms]
-        return np.array(rows, np.int32).reshape(len(rows), 4)
+    def term_lists(self, groups: frozenset[int] | None = None, *, observed: bool = True) -> TermLists:
+        """Return the terms of each pattern of observed traits, those of `groups` if given; else of all traits alike."""
+        of_list, of_pattern = _lists(self.patterns.observed if observed else np.ones_like(self.patterns.observed))
+        rows, first = [], [0]
+        for traits in of_list:
+            mine = (t for t in self.terms if traits[t.trait])
+            rows += [t for t in mine if groups is None or self.slots[t.slot].group in groups]
+            first.append(len(rows))
+        table = [(t.trait, t.slot, t.position, t.coefficient) for t in rows]
+        return TermLists(of_pattern, np.array(first, np.int64), np.array(table, np.int32).reshape(-1, 4))
+
+    def spans(self) -> Spans:
+        """Return the terms by list, trait and slot, those with consecutive positions and coefficients together."""
+        of_list, of_pattern = _lists(self.patterns.observed)
+        found: list[list[int]] = []
+        traits: list[int] = []
+        first_trait, first_span = [0], [0]
+        for observed in of_list:
+            for trait in np.flatnonzero(observed).tolist():
+                spans: list[list[int]] = []
+                for t in (term for term in self.terms if term.trait == trait):
+                    for s in spans:
+                        slot, position, length, column = s
+                        step = 0 if column < 0 else length
+                        if (slot, position + length, column + step) == (t.slot, t.position, t.coefficient):
+                            s[2] += 1
+                            break
+                    else:
+                        spans.append([t.slot, t.position, 1, t.coefficient])
+                found += spans
+                traits.append(trait)
+                first_span.append(len(found))
+            first_trait.append(len(traits))
+        table = np.array(found, np.int64).reshape(-1, 4).T.copy()
+        trait = np.array(traits, np.int64), np.array(first_span, np.int64)
+        rest = table[0], table[1].astype(np.uint32), table[2], table[3]
+        return Spans(of_pattern, np.array(first_trait, np.int64), *trait, *rest)
 
     def bundles(self) -> Bundles:
         """Return the terms bundled by slot: one of each trait at most, so that a loop over the traits unrolls."""

@@ -15,12 +15,16 @@ from henderson.kernels import records as record_kernels
 from henderson.kernels import relationship as kernels
 from henderson.kernels import vectors as vector_kernels
 from henderson.kernels.pedigree_loadings import loadings_product
+from henderson.kernels.record_loops import LocalRecords
+from henderson.kernels.records import Bundles, Spans
 from henderson.partitions.exchange import Exchange, SharedMemoryExchange, Vectors
 from henderson.partitions.layout import lay_out, links, owners
 from henderson.partitions.threads import Team
 from henderson.store.model_data import ModelData
 
 UNROLLED = 6  # widths up to this have kernels compiled for them
+CHUNK = 1 << 20  # records of which the responses are held at a time
+PER_SPAN = 3  # steps for a span, beside one for each of its terms
 
 Floats = NDArray[np.float64]
 
@@ -83,7 +87,7 @@ class Operator:
         self.partitions = list(partitions)
         self.n_partitions = len(self.partitions)
         self.exchange = exchange
-        self.terms = design.term_table()
+        self.terms = design.term_lists()
         self.residual = residual_inverses(design.residuals, design.patterns)
         # of levels with Sigmas of their own the identity: that is what they have on the scale of `LocalSigmas`
         self.sigma_inverse = [
@@ -95,7 +99,9 @@ class Operator:
             for g in design.groups
         ]
         self._bundles = design.bundles() if design.n_traits <= UNROLLED else None
-        self._zero_traits = (0.0,) * design.n_traits
+        self._spans = design.spans()
+        if self._bundles is not None and _spans_are_cheaper(self._bundles, self._spans, design.patterns):
+            self._bundles = None
 
     @property
     def n_owned(self) -> list[int]:
@@ -120,16 +126,10 @@ class Operator:
 
         def add(p: int) -> None:
             records = self.partitions[p].records
-            record_kernels.right_hand_side(
-                records.slots,
-                records.pattern,
-                records.weights,
-                self.residual,
-                self.terms,
-                records.coefficients,
-                np.array([trait[records.start : records.stop] for trait in y]),
-                out[p],
-            )
+            for start in range(0, len(records.pattern), CHUNK):
+                part = records.part(start, start + CHUNK)
+                responses = np.column_stack([trait[part.start : part.stop] for trait in y])
+                record_kernels.right_hand_side(part, self.terms, self.residual, responses, out[p])
 
         self.team.run(add, self.n_partitions)
         self.exchange.reverse_add(out)
@@ -168,7 +168,7 @@ class Operator:
         """Set `y` to what partition `p` contributes to C x."""
         y[:] = 0.0
         partition = self.partitions[p]
-        self._records(partition, 0, len(partition.records.pattern), x, y)
+        self._records(partition.records, x, y)
         for g, local in enumerate(partition.layout.groups):
             if self.sigma_inverse[g] is None or not local.n_owned:
                 continue
@@ -181,26 +181,14 @@ class Operator:
         if (pins := partition.pins) is not None:
             y[pins.element] += pins.precision * x[pins.element]
 
-    def _records(self, partition: Partition, start: int, stop: int, x: Floats, y: Floats) -> None:
-        r = partition.records
-        if (b := self._bundles) is not None:
-            bundles = (b.slot, b.aligned, b.position, b.column, b.factor, r.coefficients)
-            rest = (r.pattern, r.weights, self.residual, x, y)
-            record_kernels.bundle_product(self._zero_traits, start, stop, r.slots, *bundles, *rest)
+    def _records(self, records: LocalRecords, x: Floats, y: Floats) -> None:
+        """Add W' R^-1 W x to `y`."""
+        n_traits = self.design.n_traits
+        if self._bundles is not None:
+            zero = (0.0,) * n_traits
+            record_kernels.bundle_product(zero, records, self._bundles, self.residual, x, y)
         else:
-            record_kernels.term_product(
-                self.design.n_traits,
-                start,
-                stop,
-                r.slots,
-                r.pattern,
-                r.weights,
-                self.residual,
-                self.terms,
-                r.coefficients,
-                x,
-                y,
-            )
+            record_kernels.span_product(n_traits, records, self._spans, self.residual, x, y)
 
     def _gamma(self, partition: Partition, g: int, x: Floats, y: Floats) -> None:
         """Add (Gamma^-1 (x) Sigma^-1) x of random group `g` to `y`."""
@@ -227,6 +215,13 @@ class Operator:
             kernels.identity_product(zero, first, local.n_owned, flat, x, y)
         else:
             kernels.identity_product_wide(width, first, local.n_owned, inverse, x, y)
+
+
+def _spans_are_cheaper(bundles: Bundles, spans: Spans, patterns: Patterns) -> bool:
+    """Return whether the records need fewer steps when only terms of observed traits are taken, span by span."""
+    steps = np.cumsum(np.append(0, spans.length + PER_SPAN))
+    of_list = np.diff(steps[spans.first_span[spans.first_trait]])[spans.of_pattern]
+    return bool(patterns.counts() @ of_list < len(patterns.codes) * bundles.position.size)
 
 
 def build_operator(design: Design, data: ModelData, team: Team, n_partitions: int | None = None) -> Operator:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from henderson.equations.model import Design
 from henderson.equations.own_sigmas import LocalSigmas, local_sigmas
 from henderson.kernels.pedigree_loadings import Rows
+from henderson.kernels.record_loops import LocalRecords
 from henderson.partitions.cut import cut_evenly, cut_with_home, is_sorted
 from henderson.partitions.layout import GroupUse, Layout, first_use, outside
 from henderson.partitions.threads import even_bounds
@@ -23,18 +24,6 @@ from henderson.store.model_data import ModelData, Pedigree
 Elements = NDArray[np.uint32]
 
 PIN = 1e8  # in units of the inverse of the factor's variance
-
-
-@dataclass(frozen=True)
-class LocalRecords:
-    """The records start..stop of one partition: slots uint32 (n_records, n_slots), the other arrays by record."""
-
-    start: int
-    stop: int
-    slots: Elements
-    pattern: NDArray[np.uint16]
-    weights: NDArray[np.float64] | None
-    coefficients: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -203,6 +192,7 @@ def build_partition(design: Design, data: ModelData, piece: Piece, layout: Layou
         slots,
         design.patterns.codes[start:stop],
         None if design.weights is None else np.ascontiguousarray(design.weights[start:stop]),
+        None,
         coefficients,
     )
     relationship = tuple(_relationship(design, data, layout, g) for g in range(len(design.groups)))

@@ -59,9 +59,7 @@ def sample_right_hand_sides(columns: ColumnOperator, seed: int) -> Vectors:
         partition = operator.partitions[p]
         r = partition.records
         start = design.first_record + r.start
-        kernels.record_samples(
-            word, start, r.slots, r.pattern, r.weights, factors, n_traits, operator.terms, r.coefficients, out[p]
-        )
+        kernels.record_samples(word, start, r, operator.terms, factors, n_traits, out[p])
         for g, local in enumerate(partition.layout.groups):
             inverse = operator.sigma_inverse[g]
             if inverse is None or not local.n_owned:
@@ -116,7 +114,7 @@ def quadratic_forms(columns: ColumnOperator, x: Vectors) -> Forms:
             found.append(form)
         r = partition.records
         residual = np.zeros((k, len(design.patterns.observed), n_traits, n_traits))
-        kernels.residual_forms(n_traits, r.slots, r.pattern, r.weights, operator.terms, r.coefficients, x[p], residual)
+        kernels.residual_forms(n_traits, r, operator.terms, x[p], residual)
         return [*found, residual]
 
     parts = operator.team.run(part, operator.n_partitions)
@@ -161,9 +159,7 @@ def cross_forms(columns: ColumnOperator, x: Vectors, seed: int) -> Forms:
             found.append(form)
         start = design.first_record + r.start
         residual = np.zeros((k, len(design.patterns.observed), n_traits, n_traits))
-        kernels.record_crosses(
-            word, start, n_traits, r.slots, r.pattern, r.weights, operator.terms, r.coefficients, x[p], residual
-        )
+        kernels.record_crosses(word, start, n_traits, r, operator.terms, x[p], residual)
         return [*found, residual]
 
     parts = operator.team.run(part, operator.n_partitions)

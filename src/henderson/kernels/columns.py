@@ -11,108 +11,59 @@ import numpy as np
 from numpy.typing import NDArray
 
 from henderson.kernels.jit import jit
+from henderson.kernels.record_loops import (
+    LocalRecords,
+    TermLists,
+    gather_columns,
+    scatter_columns,
+    weigh_columns,
+    weight_of,
+)
 
 
 @jit
 def record_product(
     n_traits: int,
-    slots: NDArray[np.uint32],
-    pattern: NDArray[np.uint16],
-    weights: NDArray[np.float64] | None,
+    records: LocalRecords,
+    lists: TermLists,
     residual: NDArray[np.float64],
-    terms: NDArray[np.int32],
-    coefficients: NDArray[np.float64],
     x: NDArray[np.float64],
     y: NDArray[np.float64],
 ) -> None:
     """Add W' R^-1 W x to `y`."""
-    n_columns = x.shape[1]
-    eta = np.empty((n_traits, n_columns))
-    z = np.empty((n_traits, n_columns))
-    for r in range(slots.shape[0]):
-        eta[:] = 0.0
-        for k in range(terms.shape[0]):
-            row = slots[r, terms[k, 1]] + np.uint32(terms[k, 2])
-            t = terms[k, 0]
-            c = terms[k, 3]
-            scale = coefficients[r, c] if c >= 0 else 1.0
-            for j in range(n_columns):
-                eta[t, j] += scale * x[row, j]
-        p = pattern[r]
-        weight = 1.0
-        if weights is not None:
-            weight = weights[r]
-        for t in range(n_traits):
-            for j in range(n_columns):
-                z[t, j] = 0.0
-            for u in range(n_traits):
-                scale = weight * residual[p, t * n_traits + u]
-                for j in range(n_columns):
-                    z[t, j] += scale * eta[u, j]
-        for k in range(terms.shape[0]):
-            row = slots[r, terms[k, 1]] + np.uint32(terms[k, 2])
-            t = terms[k, 0]
-            c = terms[k, 3]
-            scale = coefficients[r, c] if c >= 0 else 1.0
-            for j in range(n_columns):
-                y[row, j] += scale * z[t, j]
+    eta = np.empty((n_traits, x.shape[1]))
+    z = np.empty((n_traits, x.shape[1]))
+    for r in range(records.slots.shape[0]):
+        gather_columns(records, lists, r, x, eta)
+        weigh_columns(residual, records.pattern[r], weight_of(records.weights, r), eta, z)
+        scatter_columns(records, lists, r, z, y)
 
 
 @jit
 def right_hand_sides(
-    slots: NDArray[np.uint32],
-    pattern: NDArray[np.uint16],
-    weights: NDArray[np.float64] | None,
+    records: LocalRecords,
+    lists: TermLists,
     residual: NDArray[np.float64],
-    terms: NDArray[np.int32],
-    coefficients: NDArray[np.float64],
     responses: NDArray[np.float64],
     y: NDArray[np.float64],
 ) -> None:
     """Add W' R^-1 responses to `y`; responses are float64 (n_records, n_traits, n_columns), zero where missing."""
-    n_traits, n_columns = responses.shape[1], responses.shape[2]
-    z = np.empty((n_traits, n_columns))
-    for r in range(slots.shape[0]):
-        p = pattern[r]
-        weight = 1.0
-        if weights is not None:
-            weight = weights[r]
-        for t in range(n_traits):
-            for j in range(n_columns):
-                z[t, j] = 0.0
-            for u in range(n_traits):
-                scale = weight * residual[p, t * n_traits + u]
-                for j in range(n_columns):
-                    z[t, j] += scale * responses[r, u, j]
-        for k in range(terms.shape[0]):
-            row = slots[r, terms[k, 1]] + np.uint32(terms[k, 2])
-            c = terms[k, 3]
-            scale = coefficients[r, c] if c >= 0 else 1.0
-            for j in range(n_columns):
-                y[row, j] += scale * z[terms[k, 0], j]
+    z = np.empty((responses.shape[1], responses.shape[2]))
+    for r in range(records.slots.shape[0]):
+        weigh_columns(residual, records.pattern[r], weight_of(records.weights, r), responses[r], z)
+        scatter_columns(records, lists, r, z, y)
 
 
 @jit
 def predict(
-    n_traits: int,
-    slots: NDArray[np.uint32],
-    terms: NDArray[np.int32],
-    coefficients: NDArray[np.float64],
+    records: LocalRecords,
+    lists: TermLists,
     x: NDArray[np.float64],
     out: NDArray[np.float64],
 ) -> None:
-    """Set `out` = W x, float64 (n_records, n_traits, n_columns), for every trait whether observed or not."""
-    n_columns = x.shape[1]
-    for r in range(slots.shape[0]):
-        for t in range(n_traits):
-            for j in range(n_columns):
-                out[r, t, j] = 0.0
-        for k in range(terms.shape[0]):
-            row = slots[r, terms[k, 1]] + np.uint32(terms[k, 2])
-            c = terms[k, 3]
-            scale = coefficients[r, c] if c >= 0 else 1.0
-            for j in range(n_columns):
-                out[r, terms[k, 0], j] += scale * x[row, j]
+    """Set `out` = W x, float64 (n_records, n_traits, n_columns), of the traits that `lists` has terms of."""
+    for r in range(records.slots.shape[0]):
+        gather_columns(records, lists, r, x, out[r])
 
 
 @jit

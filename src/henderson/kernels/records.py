@@ -1,47 +1,82 @@
 """Products with W' R^-1 W, record by record: gather the blocks of a record's levels, predict, weigh, scatter back.
 
-`slots` holds, per record and slot, the uint32 element offset of the level's block in a local vector; a slot without a
-level points to the null block at the vector's end. `residual` holds one R^-1 per pattern of missing traits, zero where
-missing. Terms are (trait, slot, position, coefficient): ``eta[trait] += coefficient * x[slots[record, slot] +
-position]``.
+`residual` holds one R^-1 per pattern of observed traits, row by row, zero where missing: float64 (n_patterns,
+n_traits**2). Records and terms are those of `record_loops`.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from henderson.kernels.jit import jit, set_item
+from henderson.kernels.record_loops import (
+    LocalRecords,
+    TermLists,
+    coefficient,
+    element,
+    row_of,
+    scatter,
+    weigh,
+    weight_of,
+)
+
+
+class Bundles(NamedTuple):
+    """Terms of one slot side by side, n of them, one per trait at most.
+
+    slot: int64 (n,); aligned: bool (n,), all traits are there, with coefficient 1 and consecutive positions; position:
+    uint32, column (of the coefficients, -1 for `factor`): int32, factor (1, or 0 where a trait has no term): float64,
+    all (n, n_traits).
+    """
+
+    slot: NDArray[np.int64]
+    aligned: NDArray[np.bool_]
+    position: NDArray[np.uint32]
+    column: NDArray[np.int32]
+    factor: NDArray[np.float64]
+
+
+class Spans(NamedTuple):
+    """Terms of one trait and slot with consecutive positions and coefficients, trait by trait for each list of terms.
+
+    of_pattern: as in `TermLists`; list l has the observed traits `trait` first_trait[l]..first_trait[l + 1], trait o of
+    them the spans first_span[o]..first_span[o + 1]: slot, position, length, column of the coefficients or -1 for 1.
+    """
+
+    of_pattern: NDArray[np.int32]
+    first_trait: NDArray[np.int64]
+    trait: NDArray[np.int64]
+    first_span: NDArray[np.int64]
+    slot: NDArray[np.int64]
+    position: NDArray[np.uint32]
+    length: NDArray[np.int64]
+    column: NDArray[np.int64]
 
 
 @jit
 def bundle_product(
     zero: tuple[float, ...],
-    start: int,
-    stop: int,
-    slots: NDArray[np.uint32],
-    slot: NDArray[np.int64],
-    aligned: NDArray[np.bool_],
-    position: NDArray[np.uint32],
-    column: NDArray[np.int32],
-    factor: NDArray[np.float64],
-    coefficients: NDArray[np.float64],
-    pattern: NDArray[np.uint16],
-    weights: NDArray[np.float64] | None,
+    records: LocalRecords,
+    bundles: Bundles,
     residual: NDArray[np.float64],
     x: NDArray[np.float64],
     y: NDArray[np.float64],
 ) -> None:
-    """Add W' R^-1 W x to `y`; the terms are bundled, one of each trait at most in a bundle (`equations.model.Bundles`).
+    """Add W' R^-1 W x to `y`, all traits of all records alike: for records that observed nearly all of them.
 
-    `zero` is a tuple of one 0.0 per trait (its length unrolls the loops); `residual` has shape (n_patterns,
-    n_traits**2); `weights` is None or float64 (n_records,).
+    `zero` is a tuple of one 0.0 per trait (its length unrolls the loops).
     """
     n_traits = len(zero)
-    n_bundles = len(slot)
-    for r in range(start, stop):
+    n_bundles = len(bundles.slot)
+    slots, slot, aligned, position = records.slots, bundles.slot, bundles.aligned, bundles.position
+    column, factor, coefficients = bundles.column, bundles.factor, records.coefficients
+    for r in range(slots.shape[0]):
         eta = zero
         z = zero
+        row = row_of(records.rows, r)
         for b in range(n_bundles):
             offset = slots[r, slot[b]]
             if aligned[b]:
@@ -51,17 +86,15 @@ def bundle_product(
             else:
                 for t in range(n_traits):
                     c = column[b, t]
-                    scale = coefficients[r, c] if c >= 0 else factor[b, t]
+                    scale = coefficients[row, c] if c >= 0 else factor[b, t]
                     eta = set_item(eta, t, eta[t] + scale * x[offset + position[b, t]])
-        p = pattern[r]
+        p = records.pattern[r]
+        weight = weight_of(records.weights, r)
         for t in range(n_traits):
             total = 0.0
             for u in range(n_traits):
                 total += residual[p, t * n_traits + u] * eta[u]
-            z = set_item(z, t, total)
-        if weights is not None:
-            for t in range(n_traits):
-                z = set_item(z, t, z[t] * weights[r])
+            z = set_item(z, t, weight * total)
         for b in range(n_bundles):
             offset = slots[r, slot[b]]
             if aligned[b]:
@@ -71,164 +104,139 @@ def bundle_product(
             else:
                 for t in range(n_traits):
                     c = column[b, t]
-                    scale = coefficients[r, c] if c >= 0 else factor[b, t]
+                    scale = coefficients[row, c] if c >= 0 else factor[b, t]
                     y[offset + position[b, t]] += scale * z[t]
 
 
 @jit
-def term_product(
+def span_product(
     n_traits: int,
-    start: int,
-    stop: int,
-    slots: NDArray[np.uint32],
-    pattern: NDArray[np.uint16],
-    weights: NDArray[np.float64] | None,
+    records: LocalRecords,
+    spans: Spans,
     residual: NDArray[np.float64],
-    terms: NDArray[np.int32],
-    coefficients: NDArray[np.float64],
     x: NDArray[np.float64],
     y: NDArray[np.float64],
 ) -> None:
-    """Add W' R^-1 W x to `y` for any number of traits.
-
-    `terms` is int32 (n_terms, 4): trait, slot, position, column of `coefficients` (n_records, n_coefficients) or -1 for
-    1.
-    """
+    """Add W' R^-1 W x to `y`, observed traits alone, terms with consecutive elements together."""
+    slots, coefficients = records.slots, records.coefficients
+    slot, position, length, column = spans.slot, spans.position, spans.length, spans.column
     eta = np.empty(n_traits)
-    z = np.empty(n_traits)
-    n_terms = terms.shape[0]
-    for r in range(start, stop):
-        eta[:] = 0.0
-        for k in range(n_terms):
-            value = x[slots[r, terms[k, 1]] + np.uint32(terms[k, 2])]
-            c = terms[k, 3]
-            if c >= 0:
-                value *= coefficients[r, c]
-            eta[terms[k, 0]] += value
-        p = pattern[r]
-        for t in range(n_traits):
+    for r in range(slots.shape[0]):
+        row = row_of(records.rows, r)
+        p = records.pattern[r]
+        kind = spans.of_pattern[p]
+        first, last = spans.first_trait[kind], spans.first_trait[kind + 1]
+        for o in range(first, last):
             total = 0.0
-            for u in range(n_traits):
-                total += residual[p, t * n_traits + u] * eta[u]
-            z[t] = total
-        if weights is not None:
-            for t in range(n_traits):
-                z[t] *= weights[r]
-        for k in range(n_terms):
-            value = z[terms[k, 0]]
-            c = terms[k, 3]
-            if c >= 0:
-                value *= coefficients[r, c]
-            y[slots[r, terms[k, 1]] + np.uint32(terms[k, 2])] += value
+            for s in range(spans.first_span[o], spans.first_span[o + 1]):
+                at = np.int64(slots[r, slot[s]] + position[s])
+                c = column[s]
+                if c >= 0:
+                    part = 0.0
+                    for k in range(length[s]):
+                        part += coefficients[row, c + k] * x[at + k]
+                    total += part
+                else:
+                    for k in range(length[s]):
+                        total += x[at + k]
+            eta[o - first] = total
+        weight = weight_of(records.weights, r)
+        for o in range(first, last):
+            z = 0.0
+            for u in range(first, last):
+                z += residual[p, spans.trait[o] * n_traits + spans.trait[u]] * eta[u - first]
+            z *= weight
+            for s in range(spans.first_span[o], spans.first_span[o + 1]):
+                at = np.int64(slots[r, slot[s]] + position[s])
+                c = column[s]
+                if c >= 0:
+                    for k in range(length[s]):
+                        y[at + k] += coefficients[row, c + k] * z
+                else:
+                    for k in range(length[s]):
+                        y[at + k] += z
 
 
 @jit
 def right_hand_side(
-    slots: NDArray[np.uint32],
-    pattern: NDArray[np.uint16],
-    weights: NDArray[np.float64] | None,
+    records: LocalRecords,
+    lists: TermLists,
     residual: NDArray[np.float64],
-    terms: NDArray[np.int32],
-    coefficients: NDArray[np.float64],
     responses: NDArray[np.float64],
     y: NDArray[np.float64],
 ) -> None:
-    """Add W' R^-1 responses to `y`; responses are float64 (n_traits, n_records), missing ones do not count."""
-    n_traits = responses.shape[0]
+    """Add W' R^-1 responses to `y`; responses are float64 (n_records, n_traits), those not observed do not count."""
+    n_traits = responses.shape[1]
     z = np.empty(n_traits)
-    for r in range(slots.shape[0]):
-        p = pattern[r]
-        z[:] = 0.0
-        for u in range(n_traits):
-            response = responses[u, r]
-            if not np.isnan(response):
-                for t in range(n_traits):
-                    z[t] += residual[p, t * n_traits + u] * response
-        if weights is not None:
-            for t in range(n_traits):
-                z[t] *= weights[r]
-        for k in range(terms.shape[0]):
-            value = z[terms[k, 0]]
-            c = terms[k, 3]
-            if c >= 0:
-                value *= coefficients[r, c]
-            y[slots[r, terms[k, 1]] + np.uint32(terms[k, 2])] += value
+    observed = np.empty(n_traits)
+    for r in range(records.slots.shape[0]):
+        for t in range(n_traits):
+            observed[t] = 0.0 if np.isnan(responses[r, t]) else responses[r, t]
+        weigh(residual, records.pattern[r], weight_of(records.weights, r), observed, z)
+        scatter(records, lists, r, z, y)
 
 
 @jit
 def block_column(
+    first: NDArray[np.int64],
     pairs: NDArray[np.int32],
-    slots: NDArray[np.uint32],
-    pattern: NDArray[np.uint16],
-    weights: NDArray[np.float64] | None,
+    records: LocalRecords,
+    lists: TermLists,
     residual: NDArray[np.float64],
     n_traits: int,
-    terms: NDArray[np.int32],
-    coefficients: NDArray[np.float64],
     y: NDArray[np.float64],
 ) -> None:
     """Add one column of the diagonal blocks of W' R^-1 W to `y`, each block's in the elements of its level.
 
-    `pairs` is int32 (n_pairs, 2): terms (a, b) of one factor where b has the position of the wanted column.
+    `pairs` is int32 (n_pairs, 2): terms (a, b) of one factor where b has the position of the wanted column, those of
+    list l in first[l]..first[l + 1].
     """
-    for r in range(slots.shape[0]):
-        p = pattern[r]
-        weight = 1.0
-        if weights is not None:
-            weight = weights[r]
-        for k in range(pairs.shape[0]):
+    terms = lists.terms
+    for r in range(records.slots.shape[0]):
+        p = records.pattern[r]
+        weight = weight_of(records.weights, r)
+        row = row_of(records.rows, r)
+        kind = lists.of_pattern[p]
+        for k in range(first[kind], first[kind + 1]):
             a = pairs[k, 0]
             b = pairs[k, 1]
-            offset = slots[r, terms[a, 1]]
-            if offset != slots[r, terms[b, 1]]:
+            if records.slots[r, terms[a, 1]] != records.slots[r, terms[b, 1]]:
                 continue
             value = weight * residual[p, terms[a, 0] * n_traits + terms[b, 0]]
-            if terms[a, 3] >= 0:
-                value *= coefficients[r, terms[a, 3]]
-            if terms[b, 3] >= 0:
-                value *= coefficients[r, terms[b, 3]]
-            y[offset + np.uint32(terms[a, 2])] += value
+            value *= coefficient(records, lists, row, a) * coefficient(records, lists, row, b)
+            y[element(records, lists, r, a)] += value
 
 
 @jit
 def record_triplets(
     null: np.uint32,
-    slots: NDArray[np.uint32],
-    pattern: NDArray[np.uint16],
-    weights: NDArray[np.float64] | None,
+    records: LocalRecords,
+    lists: TermLists,
     residual: NDArray[np.float64],
     n_traits: int,
-    terms: NDArray[np.int32],
-    coefficients: NDArray[np.float64],
     rows: NDArray[np.int64],
     columns: NDArray[np.int64],
     values: NDArray[np.float64],
 ) -> int:
     """Write W' R^-1 W as triplets of local elements, n_terms**2 a record at most; return their number."""
     n = 0
-    n_terms = terms.shape[0]
-    for r in range(slots.shape[0]):
-        p = pattern[r]
-        weight = 1.0
-        if weights is not None:
-            weight = weights[r]
-        for a in range(n_terms):
-            row = slots[r, terms[a, 1]]
-            if row == null:
+    terms = lists.terms
+    for r in range(records.slots.shape[0]):
+        p = records.pattern[r]
+        weight = weight_of(records.weights, r)
+        row = row_of(records.rows, r)
+        kind = lists.of_pattern[p]
+        for a in range(lists.first[kind], lists.first[kind + 1]):
+            if records.slots[r, terms[a, 1]] == null:
                 continue
-            left = weight
-            if terms[a, 3] >= 0:
-                left *= coefficients[r, terms[a, 3]]
-            for b in range(n_terms):
-                column = slots[r, terms[b, 1]]
+            left = weight * coefficient(records, lists, row, a)
+            for b in range(lists.first[kind], lists.first[kind + 1]):
                 value = left * residual[p, terms[a, 0] * n_traits + terms[b, 0]]
-                if column == null or value == 0.0:
+                if records.slots[r, terms[b, 1]] == null or value == 0.0:
                     continue
-                if terms[b, 3] >= 0:
-                    value *= coefficients[r, terms[b, 3]]
-                rows[n] = row + np.uint32(terms[a, 2])
-                columns[n] = column + np.uint32(terms[b, 2])
-                values[n] = value
+                rows[n] = element(records, lists, r, a)
+                columns[n] = element(records, lists, r, b)
+                values[n] = value * coefficient(records, lists, row, b)
                 n += 1
     return n
 
@@ -236,33 +244,26 @@ def record_triplets(
 @jit
 def border_products(
     place: NDArray[np.int32],
-    slots: NDArray[np.uint32],
-    pattern: NDArray[np.uint16],
-    weights: NDArray[np.float64] | None,
+    records: LocalRecords,
+    lists: TermLists,
     residual: NDArray[np.float64],
     n_traits: int,
-    terms: NDArray[np.int32],
-    coefficients: NDArray[np.float64],
     border: NDArray[np.float64],
 ) -> None:
     """Add W' R^-1 W among few equations to the dense `border`; `place` is the row of each local element, or -1."""
-    for r in range(slots.shape[0]):
-        p = pattern[r]
-        weight = 1.0
-        if weights is not None:
-            weight = weights[r]
-        for a in range(terms.shape[0]):
-            row = place[slots[r, terms[a, 1]] + np.uint32(terms[a, 2])]
-            if row < 0:
+    terms = lists.terms
+    for r in range(records.slots.shape[0]):
+        p = records.pattern[r]
+        weight = weight_of(records.weights, r)
+        row = row_of(records.rows, r)
+        kind = lists.of_pattern[p]
+        for a in range(lists.first[kind], lists.first[kind + 1]):
+            above = place[element(records, lists, r, a)]
+            if above < 0:
                 continue
-            left = weight
-            if terms[a, 3] >= 0:
-                left *= coefficients[r, terms[a, 3]]
-            for b in range(terms.shape[0]):
-                column = place[slots[r, terms[b, 1]] + np.uint32(terms[b, 2])]
-                if column < 0:
-                    continue
-                value = left * residual[p, terms[a, 0] * n_traits + terms[b, 0]]
-                if terms[b, 3] >= 0:
-                    value *= coefficients[r, terms[b, 3]]
-                border[row, column] += value
+            left = weight * coefficient(records, lists, row, a)
+            for b in range(lists.first[kind], lists.first[kind + 1]):
+                beside = place[element(records, lists, r, b)]
+                if beside >= 0:
+                    value = left * residual[p, terms[a, 0] * n_traits + terms[b, 0]]
+                    border[above, beside] += value * coefficient(records, lists, row, b)

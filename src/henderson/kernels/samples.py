@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from henderson.kernels.jit import inline, jit
+from henderson.kernels.record_loops import LocalRecords, TermLists, gather_columns, scatter_columns, weight_of
 
 COLUMNS = 64  # signs of one hash
 
@@ -44,13 +45,10 @@ def _place(level: int | np.integer, position: int) -> np.uint64:
 def record_samples(
     seed: np.uint64,
     first_record: int,
-    slots: NDArray[np.uint32],
-    pattern: NDArray[np.uint16],
-    weights: NDArray[np.float64] | None,
+    records: LocalRecords,
+    lists: TermLists,
     factors: NDArray[np.float64],
     n_traits: int,
-    terms: NDArray[np.int32],
-    coefficients: NDArray[np.float64],
     y: NDArray[np.float64],
 ) -> None:
     """Add W' R^-1/2 z to `y`, one z of signs a column: covariance W' R^-1 W.
@@ -60,11 +58,9 @@ def record_samples(
     """
     n_columns = y.shape[1]
     z = np.empty((n_traits, n_columns))
-    for r in range(slots.shape[0]):
-        p = pattern[r]
-        weight = 1.0
-        if weights is not None:
-            weight = np.sqrt(weights[r])
+    for r in range(records.slots.shape[0]):
+        p = records.pattern[r]
+        weight = np.sqrt(weight_of(records.weights, r))
         z[:] = 0.0
         for u in range(n_traits):
             signs = _signs(seed, np.uint64(0), np.uint64((first_record + r) * n_traits + u))
@@ -72,12 +68,7 @@ def record_samples(
                 scale = weight * factors[p, t * n_traits + u]
                 for j in range(n_columns):
                     z[t, j] += scale * _sign(signs, j)
-        for k in range(terms.shape[0]):
-            row = slots[r, terms[k, 1]] + np.uint32(terms[k, 2])
-            c = terms[k, 3]
-            scale = coefficients[r, c] if c >= 0 else 1.0
-            for j in range(n_columns):
-                y[row, j] += scale * z[terms[k, 0], j]
+        scatter_columns(records, lists, r, z, y)
 
 
 @jit
@@ -207,35 +198,25 @@ def matrix_forms(
 @jit
 def residual_forms(
     n_traits: int,
-    slots: NDArray[np.uint32],
-    pattern: NDArray[np.uint16],
-    weights: NDArray[np.float64] | None,
-    terms: NDArray[np.int32],
-    coefficients: NDArray[np.float64],
+    records: LocalRecords,
+    lists: TermLists,
     x: NDArray[np.float64],
     out: NDArray[np.float64],
 ) -> None:
-    """Add weight * (W x_j)(W x_j)' of every record to out[j, pattern] (lower triangles).
+    """Add weight * (W x_j)(W x_j)' of every record, zero for missing traits, to out[j, pattern] (lower triangles).
 
     out: float64 (n_columns, n_patterns, n_traits, n_traits).
     """
     n_columns = x.shape[1]
     eta = np.empty((n_traits, n_columns))
-    for r in range(slots.shape[0]):
-        eta[:] = 0.0
-        for k in range(terms.shape[0]):
-            row = slots[r, terms[k, 1]] + np.uint32(terms[k, 2])
-            c = terms[k, 3]
-            scale = coefficients[r, c] if c >= 0 else 1.0
-            for j in range(n_columns):
-                eta[terms[k, 0], j] += scale * x[row, j]
-        weight = 1.0
-        if weights is not None:
-            weight = weights[r]
+    for r in range(records.slots.shape[0]):
+        p = records.pattern[r]
+        gather_columns(records, lists, r, x, eta)
+        weight = weight_of(records.weights, r)
         for t in range(n_traits):
             for u in range(t + 1):
                 for j in range(n_columns):
-                    out[j, pattern[r], t, u] += weight * eta[t, j] * eta[u, j]
+                    out[j, p, t, u] += weight * eta[t, j] * eta[u, j]
 
 
 @jit
@@ -292,11 +273,8 @@ def record_crosses(
     seed: np.uint64,
     first_record: int,
     n_traits: int,
-    slots: NDArray[np.uint32],
-    pattern: NDArray[np.uint16],
-    weights: NDArray[np.float64] | None,
-    terms: NDArray[np.int32],
-    coefficients: NDArray[np.float64],
+    records: LocalRecords,
+    lists: TermLists,
     x: NDArray[np.float64],
     out: NDArray[np.float64],
 ) -> None:
@@ -306,23 +284,16 @@ def record_crosses(
     """
     n_columns = x.shape[1]
     eta = np.empty((n_traits, n_columns))
-    for r in range(slots.shape[0]):
-        eta[:] = 0.0
-        for k in range(terms.shape[0]):
-            row = slots[r, terms[k, 1]] + np.uint32(terms[k, 2])
-            c = terms[k, 3]
-            scale = coefficients[r, c] if c >= 0 else 1.0
-            for j in range(n_columns):
-                eta[terms[k, 0], j] += scale * x[row, j]
-        weight = 1.0
-        if weights is not None:
-            weight = np.sqrt(weights[r])
+    for r in range(records.slots.shape[0]):
+        p = records.pattern[r]
+        gather_columns(records, lists, r, x, eta)
+        weight = np.sqrt(weight_of(records.weights, r))
         for u in range(n_traits):
             signs = _signs(seed, np.uint64(0), np.uint64((first_record + r) * n_traits + u))
             for j in range(n_columns):
                 z = weight * _sign(signs, j)
                 for t in range(n_traits):
-                    out[j, pattern[r], t, u] += eta[t, j] * z
+                    out[j, p, t, u] += eta[t, j] * z
 
 
 @jit

@@ -6,16 +6,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from henderson.kernels.jit import jit
+from henderson.kernels.record_loops import (
+    LocalRecords,
+    TermLists,
+    gather,
+    gather_columns,
+    scatter_columns,
+    weigh_columns,
+    weight_of,
+)
 
 
 @jit
 def residuals(
-    slots: NDArray[np.uint32],
-    pattern: NDArray[np.uint16],
-    weights: NDArray[np.float64] | None,
+    records: LocalRecords,
+    lists: TermLists,
     observed: NDArray[np.bool_],
-    terms: NDArray[np.int32],
-    coefficients: NDArray[np.float64],
     responses: NDArray[np.float64],
     x: NDArray[np.float64],
     e: NDArray[np.float64],
@@ -23,23 +29,16 @@ def residuals(
 ) -> None:
     """Set e = y - W x, zero where missing, and add weight * e e' to `by_pattern`.
 
-    responses: float64 (n_traits, n_records); x: one vector (n_local,); e: (n_records, n_traits); by_pattern:
-    (n_patterns, n_traits, n_traits).
+    responses, e: float64 (n_records, n_traits); x: one vector (n_local,); by_pattern: (n_patterns, n_traits, n_traits).
     """
     n_traits = e.shape[1]
-    for r in range(slots.shape[0]):
-        p = pattern[r]
+    eta = np.empty(n_traits)
+    for r in range(records.slots.shape[0]):
+        p = records.pattern[r]
+        gather(records, lists, r, x, eta)
         for t in range(n_traits):
-            e[r, t] = responses[t, r] if observed[p, t] else 0.0
-        for k in range(terms.shape[0]):
-            t = terms[k, 0]
-            if observed[p, t]:
-                c = terms[k, 3]
-                scale = coefficients[r, c] if c >= 0 else 1.0
-                e[r, t] -= scale * x[slots[r, terms[k, 1]] + np.uint32(terms[k, 2])]
-        weight = 1.0
-        if weights is not None:
-            weight = weights[r]
+            e[r, t] = responses[r, t] - eta[t] if observed[p, t] else 0.0
+        weight = weight_of(records.weights, r)
         for t in range(n_traits):
             for u in range(n_traits):
                 by_pattern[p, t, u] += weight * e[r, t] * e[r, u]
@@ -47,12 +46,9 @@ def residuals(
 
 @jit
 def working_variates(
-    slots: NDArray[np.uint32],
-    pattern: NDArray[np.uint16],
-    weights: NDArray[np.float64] | None,
+    records: LocalRecords,
+    lists: TermLists,
     residual: NDArray[np.float64],
-    terms: NDArray[np.int32],
-    coefficients: NDArray[np.float64],
     effects: NDArray[np.float64],
     e: NDArray[np.float64],
     change: NDArray[np.float64],
@@ -68,40 +64,21 @@ def working_variates(
     n_traits = e.shape[1]
     f = np.empty((n_traits, n_columns))
     z = np.empty((n_traits, n_columns))
-    for r in range(slots.shape[0]):
-        p = pattern[r]
-        f[:] = 0.0
-        for k in range(terms.shape[0]):
-            row = slots[r, terms[k, 1]] + np.uint32(terms[k, 2])
-            c = terms[k, 3]
-            scale = coefficients[r, c] if c >= 0 else 1.0
-            for j in range(n_columns):
-                f[terms[k, 0], j] += scale * effects[row, j]
+    for r in range(records.slots.shape[0]):
+        p = records.pattern[r]
+        gather_columns(records, lists, r, effects, f)
         for j in range(n_columns):
             for t in range(n_traits):
                 for u in range(n_traits):
                     f[t, j] += change[j, p, t, u] * e[r, u]
-        weight = 1.0
-        if weights is not None:
-            weight = weights[r]
-        z[:] = 0.0
-        for t in range(n_traits):
-            for u in range(n_traits):
-                scale = weight * residual[p, t * n_traits + u]
-                for j in range(n_columns):
-                    z[t, j] += scale * f[u, j]
+        weigh_columns(residual, p, weight_of(records.weights, r), f, z)
         for j in range(n_columns):
             for k in range(j + 1):
                 total = 0.0
                 for t in range(n_traits):
                     total += f[t, j] * z[t, k]
                 products[j, k] += total
-        for k in range(terms.shape[0]):
-            row = slots[r, terms[k, 1]] + np.uint32(terms[k, 2])
-            c = terms[k, 3]
-            scale = coefficients[r, c] if c >= 0 else 1.0
-            for j in range(n_columns):
-                out[row, j] += scale * z[terms[k, 0], j]
+        scatter_columns(records, lists, r, z, out)
 
 
 @jit

@@ -211,12 +211,10 @@ class SampledLikelihood:
         out = columns.zeros()
 
         def part(p: int) -> Floats:
-            r = parts[p].records
             products = np.zeros((total, total))
             kernels.working_variates(
-                r.slots, r.pattern, r.weights, operator.residual, operator.terms, r.coefficients,
-                effects[p], point.e[p], change, out[p], products,
-            )  # fmt: skip
+                parts[p].records, operator.terms, operator.residual, effects[p], point.e[p], change, out[p], products
+            )
             return products
 
         lower = operator.exchange.sum_arrays(operator.team.run(part, operator.n_partitions))

@@ -219,10 +219,7 @@ def without_records(operator: Operator) -> Operator:
     alone = without_fixed(operator)
 
     def without(partition: Partition) -> Partition:
-        r = partition.records
-        none = replace(
-            r, slots=r.slots[:0], pattern=r.pattern[:0], coefficients=r.coefficients[:0], weights=None, stop=r.start
-        )
+        none = partition.records.part(0, 0)
         groups = [
             (local.first_owned + at[:, None] * local.width + np.arange(local.width)).ravel()
             for local, at in zip(partition.layout.groups, partition.fixed_levels(), strict=True)

@@ -87,10 +87,8 @@ def residuals(operator: Operator, x: Vectors) -> tuple[list[Floats], Floats]:
         r = operator.partitions[p].records
         e = np.empty((len(r.pattern), design.n_traits))
         sums = np.zeros((len(design.patterns.observed), design.n_traits, design.n_traits))
-        y = np.array([trait[r.start : r.stop] for trait in design.responses])
-        kernels.residuals(
-            r.slots, r.pattern, r.weights, design.patterns.observed, operator.terms, r.coefficients, y, x[p], e, sums
-        )
+        y = np.column_stack([trait[r.start : r.stop] for trait in design.responses])
+        kernels.residuals(r, operator.terms, design.patterns.observed, y, x[p], e, sums)
         return e, sums
 
     parts = operator.team.run(part, operator.n_partitions)
