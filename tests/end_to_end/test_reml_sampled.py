@@ -60,10 +60,10 @@ def test_estimates_beside_the_exact_ones(folder: Path, whole: dict[str, Any]) ->
     for ours, theirs in zip(whole["variances"]["parameters"], exact.parameters, strict=True):
         assert ours["name"] == theirs.name
         assert 0.0 < ours["mc_se"] < 0.12 * ours["se"]
-        assert abs(ours["value"] - theirs.value) < 3.5 * ours["mc_se"]
+        assert abs(ours["value"] - theirs.value) < 4.0 * ours["mc_se"]
         assert ours["se"] == pytest.approx(theirs.se, rel=0.1)
     h2 = whole["variances"]["functions"]["h2"]
-    assert abs(h2["value"] - exact.functions["h2"].value) < 3.5 * h2["mc_se"]
+    assert abs(h2["value"] - exact.functions["h2"].value) < 4.0 * h2["mc_se"]
     assert h2["mc_se"] < 0.12 * h2["se"]
     assert whole["variances"]["variances"]["g"]["mc_se"][0][0] == whole["variances"]["parameters"][0]["mc_se"]
     assert not (folder / "whole" / CHECKPOINT).exists()
@@ -86,7 +86,7 @@ def test_other_seeds_are_within_the_errors_that_are_reported(folder: Path, whole
     other = outcome(folder, "seed", seed=7)
     for a, b in zip(other["variances"]["parameters"], whole["variances"]["parameters"], strict=True):
         assert a["value"] != b["value"]
-        assert abs(a["value"] - b["value"]) < 3.5 * np.hypot(a["mc_se"], b["mc_se"])
+        assert abs(a["value"] - b["value"]) < 4.0 * np.hypot(a["mc_se"], b["mc_se"])
 
 
 def test_auto_is_exact_where_the_factor_is_small(folder: Path) -> None:
