@@ -1,7 +1,8 @@
 """Decode the shards of a store straight into arrays: Zarr's sharded layout, read by as many threads as wanted.
 
-Only what `zarr_io` writes is read: shards along the first dimension, zstd chunks of whole rows with a checksum each, an
-index with its CRC-32C at the end of a shard. Without Zarr's event loop a chunk costs its decompression and little more.
+Only what `zarr_io` writes is read: shards along the first dimension, chunks of whole rows, packed by zstd with its own
+checksum or by blosc with a CRC-32C, an index with its CRC-32C at the end of a shard. Without Zarr's event loop a chunk
+costs its decompression and little more.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 import google_crc32c
 import numpy as np
+from numcodecs.blosc import Blosc
 from numcodecs.zstd import Zstd
 from numpy.typing import NDArray
 
@@ -24,7 +26,7 @@ _ABSENT = np.uint64(2**64 - 1)  # offset of a chunk of nothing but zeros
 _INDEX_ENTRY = 16  # bytes: offset and length
 _CRC = 4
 _INDICES = 1 << 12  # indices of shards that are kept
-_CODEC = Zstd()
+_ZSTD, _BLOSC = Zstd(), Blosc()
 
 
 class ShardedArray:
@@ -39,12 +41,14 @@ class ShardedArray:
             about = json.loads((self.folder / "zarr.json").read_bytes())
             sharding = about["codecs"][0]
             inner = sharding["configuration"]
-            names = [c["name"] for c in (*about["codecs"], *inner["codecs"], *inner["index_codecs"])]
+            packing = [c["name"] for c in inner["codecs"]]
+            names = [c["name"] for c in (*about["codecs"], *inner["index_codecs"])]
             self.shape: tuple[int, ...] = tuple(about["shape"])
             self.dtype: np.dtype[Any] = np.dtype(about["data_type"]).newbyteorder("<")
             self.shard_rows = int(about["chunk_grid"]["configuration"]["chunk_shape"][0])
             self.chunk_rows = int(inner["chunk_shape"][0])
-            known = names == ["sharding_indexed", "bytes", "zstd", "bytes", "crc32c"]
+            self._decode = {"bytes zstd": _unpack_zstd, "bytes blosc crc32c": _unpack_blosc}.get(" ".join(packing))
+            known = names == ["sharding_indexed", "bytes", "crc32c"] and self._decode is not None
             known &= list(self.shape[1:]) == inner["chunk_shape"][1:] and not self.shard_rows % self.chunk_rows
         except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
             raise self._unreadable(error) from error
@@ -79,10 +83,10 @@ class ShardedArray:
                     continue
                 packed = os.pread(handle, int(n_bytes), int(offset))
                 if b - a == size:
-                    _decode(packed, place)
+                    self._unpack(packed, place)
                 else:  # a chunk is stored whole, also where the array ends
                     whole = np.empty((size, *self.shape[1:]), self.dtype)
-                    _decode(packed, whole)
+                    self._unpack(packed, whole)
                     place[...] = whole[a - begin : b - begin]
         finally:
             os.close(handle)
@@ -92,9 +96,11 @@ class ShardedArray:
         with self._file(number).open("rb") as handle:
             handle.seek(-n_bytes, os.SEEK_END)
             raw = handle.read(n_bytes)
-        if google_crc32c.value(raw[:-_CRC]) != int.from_bytes(raw[-_CRC:], "little"):
-            raise ValueError(f"the index of shard {number} does not agree with its checksum")
-        return np.frombuffer(raw[:-_CRC], "<u8").reshape(-1, 2)
+        return np.frombuffer(_checked(raw, f"the index of shard {number}"), "<u8").reshape(-1, 2)
+
+    def _unpack(self, packed: bytes, out: NDArray[Any]) -> None:
+        if out.size and self._decode is not None:
+            self._decode(packed, out)
 
     def _file(self, number: int) -> Path:
         return self.folder.joinpath("c", str(number), *["0"] * (len(self.shape) - 1))
@@ -103,7 +109,19 @@ class ShardedArray:
         return StoreError(Problem(f"the store cannot be read ({reason})", file=str(self.folder), remedy=REMEDY))
 
 
-def _decode(packed: bytes, out: NDArray[Any]) -> None:
+def _unpack_zstd(packed: bytes, out: NDArray[Any]) -> None:
     """Set the contiguous `out` to what was packed; releases the GIL. Raises RuntimeError if the checksum differs."""
-    if out.size:
-        _CODEC.decode(packed, out)
+    _ZSTD.decode(packed, out)
+
+
+def _unpack_blosc(packed: bytes, out: NDArray[Any]) -> None:
+    """Set the contiguous `out` to what was packed; releases the GIL. Raises ValueError if the checksum differs."""
+    _BLOSC.decode(_checked(packed, "a chunk"), out)
+
+
+def _checked(raw: bytes, what: str) -> memoryview:
+    """Return the bytes before their CRC-32C, which ends `raw`."""
+    content = memoryview(raw)[:-_CRC]
+    if google_crc32c.value(raw[:-_CRC]) != int.from_bytes(raw[-_CRC:], "little"):
+        raise ValueError(f"{what} does not agree with its checksum")
+    return content
