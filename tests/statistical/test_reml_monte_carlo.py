@@ -14,6 +14,7 @@ from henderson.ingest.header import read_schema
 from henderson.ingest.run import ingest
 from henderson.language.load import load_model
 from henderson.partitions.threads import Team
+from henderson.reml import variates
 from henderson.reml.monte_carlo import SampledLikelihood
 from henderson.reml.optimise import climb, free_values, sigmas_of
 from henderson.reml.result import RemlOptions, RemlStop, Rounds
@@ -48,7 +49,7 @@ def basis(n: int) -> np.ndarray:
     return np.array(found)
 
 
-def test_gradient_and_information(case: tuple[Operator, Problem]) -> None:
+def test_gradient_and_information(case: tuple[Operator, Problem], monkeypatch: pytest.MonkeyPatch) -> None:
     operator, problem = case
     sampled = SampledLikelihood(operator, n_samples=320, rtol=1e-9)
     point = sampled.evaluate(problem.starts)
@@ -65,6 +66,13 @@ def test_gradient_and_information(case: tuple[Operator, Problem]) -> None:
     )
     np.testing.assert_allclose(
         sampled.complete_information(point, directions), problem.likelihood.complete_information(exact, directions)
+    )
+    monkeypatch.setattr(variates, "COLUMNS", 4)  # a lot at a time
+    np.testing.assert_allclose(
+        sampled.average_information(point, directions),
+        problem.likelihood.average_information(exact, directions),
+        rtol=1e-3,
+        atol=1e-9,
     )
     noise = sampled.gradient_noise(point, directions)
     mine, theirs = (

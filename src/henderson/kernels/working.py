@@ -53,17 +53,18 @@ def working_variates(
     e: NDArray[np.float64],
     change: NDArray[np.float64],
     out: NDArray[np.float64],
-    products: NDArray[np.float64],
+    sums: NDArray[np.float64],
 ) -> None:
-    """Add W' R^-1 f_k to column k of `out`, and f_k'R^-1 f_l to products[k, l], for f_k = W effects_k + change_k e.
+    """Add W' v_k to column k of `out`, and v_k e' to sums[k, pattern], for v_k = R^-1 (W effects_k + change_k e).
 
-    The variates of average information (Johnson & Thompson 1995): V_k V^-1 (y - X b). effects: (n_local, n_columns);
-    change: dR R^-1, (n_columns, n_patterns, n_traits, n_traits).
+    The variates of average information (Johnson & Thompson 1995): V_k V^-1 (y - X b) = W effects_k + change_k e; with
+    effects less their solutions v_k is P V_k P y. effects: (n_local, n_columns); change: dR R^-1, (n_columns,
+    n_patterns, n_traits, n_traits), as `sums`.
     """
     n_columns = effects.shape[1]
     n_traits = e.shape[1]
     f = np.empty((n_traits, n_columns))
-    z = np.empty((n_traits, n_columns))
+    v = np.empty((n_traits, n_columns))
     for r in range(records.slots.shape[0]):
         p = records.pattern[r]
         gather_columns(records, lists, r, effects, f)
@@ -71,14 +72,12 @@ def working_variates(
             for t in range(n_traits):
                 for u in range(n_traits):
                     f[t, j] += change[j, p, t, u] * e[r, u]
-        weigh_columns(residual, p, weight_of(records.weights, r), f, z)
+        weigh_columns(residual, p, weight_of(records.weights, r), f, v)
         for j in range(n_columns):
-            for k in range(j + 1):
-                total = 0.0
-                for t in range(n_traits):
-                    total += f[t, j] * z[t, k]
-                products[j, k] += total
-        scatter_columns(records, lists, r, z, out)
+            for t in range(n_traits):
+                for u in range(n_traits):
+                    sums[j, p, t, u] += v[t, j] * e[r, u]
+        scatter_columns(records, lists, r, v, out)
 
 
 @jit

@@ -24,11 +24,11 @@ from henderson.equations.samples import (
     sign_forms,
 )
 from henderson.errors import HendersonError, ModelError
-from henderson.kernels import working as kernels
 from henderson.partitions.exchange import Vectors
 from henderson.reml.likelihood import information
 from henderson.reml.sampled_setup import records_by_pattern, residuals
 from henderson.reml.setup import with_covariances
+from henderson.reml.variates import Variates
 from henderson.solvers.pcg_columns import pcg_columns
 from henderson.solvers.preconditioner import BlockPreconditioner
 from henderson.solvers.report import StopReason
@@ -175,63 +175,21 @@ class SampledLikelihood:
     def average_information(self, point: SampledPoint, directions: Sequence[Floats]) -> Floats:
         """Return 1/2 y'P V_k P V_l P y for the directions dSigma of every Sigma in turn, each (k, size, size).
 
-        Solves end at `INFORMATION_RTOL`, and begin with the answers of the point, if it has as many. Cost: one pass
-        over the records, and as many solves side by side as there are directions. **Collective**.
+        Solves end at `INFORMATION_RTOL`, and begin with the answers of the point, if it has as many. Cost: as many
+        solves as there are directions. **Collective**.
         """
-        operator = point.operator
-        design, parts = operator.design, operator.partitions
-        total = sum(len(d) for d in directions)
-        if total == 0:
+        if sum(len(d) for d in directions) == 0:
             return np.zeros((0, 0))
-        columns = ColumnOperator(operator, total)
-        effects = columns.zeros()
-        n_traits = design.n_traits
-        residual = operator.residual.reshape(-1, n_traits, n_traits)
-        change = np.zeros((total, *residual.shape))
-        first = 0
-        for g, ds in zip(self.groups, directions, strict=False):
-            inverse = operator.sigma_inverse[g]
-            assert inverse is not None
-            for k, d in enumerate(ds):
-                block = np.ascontiguousarray(inverse @ d)
-                for p, partition in enumerate(parts):
-                    local = partition.layout.groups[g]
-                    kernels.times_block(
-                        local.width, local.first_owned, local.n_owned, point.x[p], block, first + k, effects[p]
-                    )
-            first += len(ds)
-        observed = design.patterns.observed
-        for c, ds in enumerate(directions[len(self.groups) :]):
-            here = np.flatnonzero(design.patterns.residual == c)
-            masks = observed[here][:, :, None] & observed[here][:, None, :]
-            for k, d in enumerate(ds):
-                change[first + k, here] = (d * masks) @ residual[here]
-            first += len(ds)
-        operator.exchange.forward(effects)
-        out = columns.zeros()
 
-        def part(p: int) -> Floats:
-            products = np.zeros((total, total))
-            kernels.working_variates(
-                parts[p].records, operator.terms, operator.residual, effects[p], point.e[p], change, out[p], products
-            )
-            return products
+        def solve(columns: ColumnOperator, rhs: Vectors, start: Vectors | None) -> Vectors:
+            rtol = max(self.rtol, INFORMATION_RTOL)
+            solved, passes = self._solved(columns, point.preconditioner, rhs, rtol, start)
+            point.products += passes
+            return solved
 
-        lower = operator.exchange.sum_arrays(operator.team.run(part, operator.n_partitions))
-        products = lower + np.tril(lower, -1).T
-        operator.exchange.reverse_add(out)
-        columns.blank(out)
-        start = point.answers
-        if start is not None and start[0].shape[1] != total:
-            start = None
-        rtol = max(self.rtol, INFORMATION_RTOL)
-        solved, passes = self._solved(columns, point.preconditioner, out, rtol, start)
-        point.products += passes
-        point.answers = solved
-        owned = operator.n_owned
-        inner = [b[:n].T @ s[:n] for b, s, n in zip(out, solved, owned, strict=True)]
-        found = 0.5 * (products - operator.exchange.sum_arrays(inner))
-        return np.asarray((found + found.T) / 2.0)
+        variates = Variates(point.operator, self.groups, point.x, point.e, directions)
+        found, point.answers = variates.information(solve, point.answers)
+        return found
 
     def complete_information(self, point: SampledPoint, directions: Sequence[Floats]) -> Floats:
         """Return the information of the complete data, whose inverse times the gradient is the step of EM."""
