@@ -18,7 +18,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from henderson.ingest.header import read_schema
 from henderson.jobs.run import Settings, run
+from henderson.language.load import load_model
 from oracles.file_blup import check_solutions, file_blup
 from oracles.model_rows import ROWS, make
 from oracles.pedigree_files import (
@@ -92,6 +94,15 @@ def test_one_process_finds_the_dense_solutions(name: str, models: dict[str, Mode
         if (model := models.get(f"{name}-{form}")) is not None:
             run(model.file, Settings(tmp_path / form, model.store, rtol=RTOL, threads=1))
             model.check(read(tmp_path / form), form == "toml")
+
+
+def test_both_forms_are_one_model(models: dict[str, Model]) -> None:
+    both = [name for name in names() if f"{name}-xml" in models]
+    assert len(both) > 30
+    for name in both:
+        toml, xml = (load_model(models[f"{name}-{form}"].file, read_schema) for form in ("toml", "xml"))
+        for part in ("equations", "subfactors", "variances", "pedigrees", "matrices"):
+            assert getattr(toml, part) == getattr(xml, part), name
 
 
 def test_two_ranks_find_the_dense_solutions(models: dict[str, Model], tmp_path: Path) -> None:

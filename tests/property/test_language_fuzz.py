@@ -41,7 +41,7 @@ inverse = true
 [model]
 equations = """
 y1 = 1*m + age(t(co(t(i);p(1,2);n(herd);c(n))))*b + x(t(co(p(1,2);n(id))))*u(v(g(1,2))) + herd(w(sex=F))*h
-y2 = sex*s + id*w(v(g(3))) + dam*d(v(k(1))) + herd*i(v(k(2))) + `sex:herd`*j
+y2 = sex*s + id*w(v(g(3))) + dam*d(v(k(1))) + age(t(co(n(dam))))*i(v(k(2))) + `sex:herd`*j
 """
 polynomials = ["x^0", "log(x)/2", "l2 - 3*x^2"]
 [variance.g]

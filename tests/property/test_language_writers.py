@@ -161,7 +161,8 @@ def models(draw: st.DrawFn, names: Texts = names, files: Texts = files) -> Model
         plain = all(t.kind != "group" and (t.level_variable or ONE) != ONE for t in uses)
         grouped = v.gamma.kind == "pedigree" and are_fixed(pedigree)
         if plain and not grouped and not any(":" in (t.level_variable or "") for t in uses):
-            variances[k] = draw(own_sigmas(v, sizes[v.name], names, files))
+            one = len({t.level_variable for t in uses}) == 1
+            variances[k] = draw(own_sigmas(v, sizes[v.name], names, files, by=one))
     residual = draw(own_sigmas(draw(variance_specs("res", len(traits), GammaSpec())), len(traits), names, files))
     return ModelSpec(
         data=DataSpec(
@@ -200,9 +201,11 @@ def subfactor_of(subfactors: list[SubFactor], term: Term) -> SubFactor:
 
 
 @st.composite
-def own_sigmas(draw: st.DrawFn, variance: VarianceSpec, size: int, names: Texts, files: Texts) -> VarianceSpec:
+def own_sigmas(
+    draw: st.DrawFn, variance: VarianceSpec, size: int, names: Texts, files: Texts, by: bool = True
+) -> VarianceSpec:
     """The variance, or the same with a Sigma for each class or level."""
-    kind = draw(st.sampled_from(["one", "one", "by", "blocks"]))
+    kind = draw(st.sampled_from(["one", "one", "blocks", *["by"] * by]))
     if kind == "by":
         levels = sorted(draw(st.lists(names, max_size=2, unique=True)))
         classes = tuple((level, draw(matrices(size))) for level in levels)

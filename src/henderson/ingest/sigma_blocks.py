@@ -37,6 +37,7 @@ Ints = NDArray[np.int64]
 
 SYMMETRY = 1e-6  # relative to the diagonal: printed with six digits is symmetric enough
 SINGULAR = 1e-12
+CHUNK = 1 << 18  # matrices that are compared with each other at a time
 HEAD = r"^#\s*(?P<kind>sigma|cp|rp)_(?P<number>\d{1,18})\s*,\s*(?P<rows>\d{1,18})\s*,\s*(?P<columns>\d{1,18})\s*$"
 
 
@@ -56,7 +57,7 @@ def read_blocks(source: Source, blocks: list[Block], spec: BlocksSpec, width: in
     """Return what the file `source`, cut into `blocks`, says of levels with `width` positions.
 
     Raises `InputFileError`: malformed, a level named twice, a matrix that is not symmetric and positive definite.
-    Memory: 8 width**2 bytes a matrix, a few times while they are checked.
+    Memory: 8 width**2 bytes for each different matrix, a few times while they are checked; of text, for each.
     """
     read = {".blkcsv": _read_named, ".coocsv": _read_elements, ".bin": _read_binary}[Path(source.path).suffix]
     keys, of, matrices = read(source, blocks, width)
@@ -64,11 +65,13 @@ def read_blocks(source: Source, blocks: list[Block], spec: BlocksSpec, width: in
     if len(ids) < len(keys):
         twice = np.flatnonzero(np.bincount(numbers) > 1)[:MAX_PRINTED]
         raise_problems(Problem(f"{name!r} is named more than once", file=source.shown) for name in text_of(ids[twice]))
-    names = np.zeros(len(matrices), np.int64)  # of a matrix: one of its keys, for messages
-    names[of] = np.arange(len(of))
-    table = _checked(matrices, keys, names, source.shown, spec.inverse) * spec.scale
-    distinct, which = _distinct(table)
-    return SigmaBlocks(keys, which[of].astype(np.int32), distinct)
+    distinct, which = _distinct(matrices)
+    number = which[of]
+    names = np.zeros(len(distinct), np.int64)  # of a matrix: the first of its keys, for messages
+    names[number[::-1]] = np.arange(len(of))[::-1]
+    return SigmaBlocks(
+        keys, number.astype(np.int32), _checked(distinct, keys, names, source.shown, spec.inverse) * spec.scale
+    )
 
 
 def record_numbers(keys: Words, file: str) -> Ints:
@@ -143,8 +146,8 @@ def _read_binary(source: Source, blocks: list[Block], width: int) -> tuple[Words
         remedy = f"two int64 (matrices, {width} positions), an int64 for each level or record, then float64 matrices"
         raise_problems([Problem(what, file=source.shown, remedy=remedy)])
     numbers = np.fromfile(source.path, "<i8", n, offset=16).astype(np.int64)
-    matrices = np.fromfile(source.path, "<f8", offset=16 + 8 * n).astype(np.float64)
-    return words_of_integers(numbers), np.arange(n), matrices.reshape(n, width, width)
+    matrices = np.memmap(source.path, "<f8", "r", 16 + 8 * n, (n, width, width))
+    return words_of_integers(numbers), np.arange(n), matrices
 
 
 def _read_named(source: Source, blocks: list[Block], width: int) -> tuple[Words, Ints, Floats]:
@@ -269,10 +272,19 @@ def _named(what: str, matrices: Ints, keys: Words, names: Ints, file: str) -> It
 
 def _distinct(table: Floats) -> tuple[Floats, Ints]:
     """Return the different matrices, in order of first appearance, and which of them each is."""
-    rows = np.ascontiguousarray(table.reshape(len(table), -1)) + 0.0  # no negative zeros
+    parts, which = [], []
+    for start in range(0, len(table), CHUNK):  # some at a time: a sort of all would hold them twice
+        rows, mine = _distinct_rows(np.ascontiguousarray(table[start : start + CHUNK]).reshape(-1, table[0].size))
+        which.append(mine + sum(map(len, parts)))
+        parts.append(rows)
+    rows, again = _distinct_rows(np.concatenate(parts))
+    return rows.reshape(-1, *table.shape[1:]), again[np.concatenate(which)]
+
+
+def _distinct_rows(rows: Floats) -> tuple[Floats, Ints]:
     whole: NDArray[Any] = rows.view(np.dtype((np.void, rows.itemsize * rows.shape[1]))).ravel()
     _, first, which = np.unique(whole, return_index=True, return_inverse=True)
     order = np.argsort(first)
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
-    return table[first[order]], place[which.reshape(-1)]
+    return rows[first[order]], place[which.reshape(-1)]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from henderson.errors import unknown
 from henderson.language.draft import DraftVariance
+from henderson.language.source import listed
 from henderson.language.spec import RESIDUAL, BlocksSpec, Matrix
 from henderson.language.syntax import Misfit
 
@@ -79,6 +80,9 @@ def own_sigma_faults(variance: DraftVariance, levels: Sequence[str | None], grou
             "levels with a Sigma of their own and fixed groups in the relationship exclude each other; use "
             "'group_variance', metafounders, or a regression on the groups"
         )
+    if variance.by is not None and len(set(levels)) > 1:
+        names = listed(sorted(map(str, set(levels))))
+        yield f"levels with a Sigma by class are those of one column of the records, not of {names}"
     for name in levels:
         if name is None or name == "1" or ":" in name:
             yield (
