@@ -1,7 +1,7 @@
 """Run under mpiexec: solve many models, one after the other, as `henderson solve --engine petsc` does.
 
-usage: mpi_cases.py JOBS.json, which holds {"rtol": ..., "models": [[file, store, out], ...]}; rank 0 leaves
-errors.json beside it: the message of each model that failed.
+usage: mpi_cases.py JOBS.json, which holds {"rtol": ..., "models": [[file, store, out], ...], "settings": {...}}, and
+"all_jobs": true to do the jobs of the files; rank 0 leaves errors.json beside it: the message of each that failed.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ def main(listed: Path) -> None:
     jobs = json.loads(listed.read_text())
     communicator = MpiCommunicator()
     errors = {}
+    chosen = None if jobs.get("all_jobs") else ("solve",)
     for file, store, out in jobs["models"]:
-        settings = Settings(Path(out), Path(store), "petsc", jobs=("solve",), rtol=jobs["rtol"], **jobs["settings"])
+        settings = Settings(Path(out), Path(store), "petsc", jobs=chosen, rtol=jobs["rtol"], **jobs["settings"])
         try:
             run_together(Path(file), settings, communicator, Stopping())
         except (HendersonError, FoundElsewhereError) as error:

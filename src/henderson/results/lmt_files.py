@@ -95,7 +95,7 @@ def _write_fit(fit: RemlFit, spec: ModelSpec, out: Path) -> Iterable[Path]:
     if not order:
         return
     parameters = [fit.parameters[k] for k in order]
-    names = [p.name for p in parameters]
+    names = [_name(p) for p in parameters]
     rounds = _rounds(fit, order)
     yield _write_rows(out / "ai_pa.csv", names, [*rounds, [p.value for p in parameters]])
     covariance = fit.covariance[np.ix_(order, order)]
@@ -114,7 +114,7 @@ def _write_sigmas(parameters: Sequence[Parameter], rounds: Sequence[Sequence[flo
         mine = [k for k, p in enumerate(parameters) if p.variance == name]
         mine.sort(key=lambda k: (max(parameters[k].row, parameters[k].col), min(parameters[k].row, parameters[k].col)))
         rows = [[row[k] for k in mine] for row in (*rounds, [p.value for p in parameters])]
-        yield _write_rows(out / f"{name}_sigma_SA.csv", [parameters[k].name for k in mine], rows)
+        yield _write_rows(out / f"{name}_sigma_SA.csv", [_name(parameters[k]) for k in mine], rows)
 
 
 def _in_file_order(fit: RemlFit, spec: ModelSpec) -> list[int]:
@@ -146,7 +146,7 @@ def _rounds(fit: RemlFit, order: Sequence[int]) -> list[list[float]]:
         return []
     if not np.allclose(fit.history[-1].parameters, values, rtol=1e-6):
         return []
-    return [[r.parameters[k] for k in order] for r in fit.history]
+    return [[r.parameters[k] for k in order] for r in fit.history[:-1]]
 
 
 def _write_pedigree(parts: StoreParts, name: str, out: Path) -> list[Path]:
@@ -220,6 +220,10 @@ def _write_rows(path: Path, names: Sequence[str], rows: Iterable[Sequence[Any]])
         file.write(f"#{','.join(names)}\n")
         file.writelines(",".join(map(_number, row)) + "\n" for row in rows)
     return path
+
+
+def _name(parameter: Parameter) -> str:
+    return f"{parameter.variance}_{parameter.row}_{parameter.col}"
 
 
 def _number(value: float) -> str:
