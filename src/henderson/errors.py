@@ -101,6 +101,12 @@ class InterruptedRunError(ResourceError):
     """The run was told to stop; the same command goes on from where it was."""
 
 
+class DifferenceError(HendersonError):
+    """Two runs that should agree do not."""
+
+    exit_code = 8
+
+
 def nearest(name: str, known: Sequence[str]) -> str | None:
     """Return the known name most like `name` (any case), or None if none is near."""
     by_lower = {k.lower(): k for k in known}

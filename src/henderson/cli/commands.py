@@ -31,24 +31,32 @@ def run_jobs(
     **options: Any,
 ) -> None:
     """Run the jobs of a parameter file and print a table of the effects."""
-    from henderson.cli.together import requeueing, run_jobs_together
-    from henderson.jobs.run import Settings, run
-    from henderson.jobs.stopping import listening
+    from henderson.jobs.run import Settings
 
     settings = Settings(jobs=jobs, memory=None if memory is None else int(memory * 2**30), **options)
-    if settings.engine == "petsc":
-        outcome = run_jobs_together(file, settings, as_json=as_json, quiet=quiet, requeue=requeue)
-    else:
-        _only_petsc(settings)
-        _one_copy()
-        with listening() as stopping, requeueing(requeue), progress_bars(quiet=quiet) as progress:
-            outcome = run(file, settings, progress, stopping)
+    outcome = run_settings(file, settings, as_json=as_json, quiet=quiet, requeue=requeue)
     if outcome is None:
         return
     if as_json:
         print(json.dumps(outcome.record))
     elif not quiet:
         _print_outcome(outcome)
+
+
+def run_settings(
+    file: Path, settings: Settings, *, as_json: bool, quiet: bool, requeue: bool = False
+) -> Outcome | None:
+    """Return what the jobs of a parameter file left; of several processes the first has it, the others None."""
+    from henderson.cli.together import requeueing, run_jobs_together
+    from henderson.jobs.run import run
+    from henderson.jobs.stopping import listening
+
+    if settings.engine == "petsc":
+        return run_jobs_together(file, settings, as_json=as_json, quiet=quiet, requeue=requeue)
+    _only_petsc(settings)
+    _one_copy()
+    with listening() as stopping, requeueing(requeue), progress_bars(quiet=quiet) as progress:
+        return run(file, settings, progress, stopping)
 
 
 def run_ingest(

@@ -43,7 +43,7 @@ def cli() -> None:
     FILE is a parameter file: henderson's TOML, or an lmt XML. Results go to --out, logs to stderr.
 
     Exit codes: 0 done, 2 command line, 3 input files, 4 store, 5 parameter file and model, 6 not converged,
-    7 resources.
+    7 resources, 8 results differ.
     """
 
 
@@ -180,6 +180,31 @@ def slurm(file: Path, **options: Any) -> None:
     from henderson.cli.slurm import print_scripts
 
     print_scripts(file, **options)
+
+
+@cli.command()
+@click.argument("path", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print the number of files as JSON on stdout.")
+def verify(path: Path, as_json: bool) -> None:
+    """Compare the checksums of every file of PATH: a store, or the --out folder of a run with the store in it."""
+    from henderson.cli.audit import verify_files
+
+    verify_files(path, as_json=as_json)
+
+
+@cli.command()
+@click.argument("record", metavar="RUN.JSON", type=FILE)
+@click.option("--out", type=FOLDER, help="Folder of the new results [default: beside the old, with .rerun].")
+@click.option("--store", type=FOLDER, help="Use this store [default: a new one in --out].")
+@click.option("--base", type=FOLDER, help="Where relative paths begin [default: where the run was started].")
+@click.option("--tolerance", type=POSITIVE, help="Relative difference allowed [default: 100 rtol, at least 1e-6].")
+@click.option("--json", "as_json", is_flag=True, help="Print the agreement as JSON on stdout.")
+@click.option("--quiet", is_flag=True, help="No progress; warnings and errors only.")
+def rerun(record: Path, **options: Any) -> None:
+    """Run again what RUN.JSON records, on the same inputs, and compare the results with the old ones."""
+    from henderson.cli.audit import run_again
+
+    run_again(record, **options)
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ import click
 from henderson.jobs.failures import exit_code_of, known
 from henderson.jobs.launcher import launched
 
-KINDS = {3: "input", 4: "store", 5: "model", 6: "not converged", 7: "resources"}
+KINDS = {3: "input", 4: "store", 5: "model", 6: "not converged", 7: "resources", 8: "different"}
 
 
 def end(error: BaseException, *, as_json: bool) -> NoReturn:

@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -23,16 +23,14 @@ from henderson.errors import InterruptedRunError, UsageError
 from henderson.jobs.distributed import compare_together, require_petsc, run_together
 from henderson.jobs.run import Outcome, Settings
 from henderson.jobs.stopping import listening
-from henderson.jobs.together import one_voice
+from henderson.jobs.together import one_voice, only_first
 
 if TYPE_CHECKING:
     from henderson.partitions.mpi import MpiCommunicator
     from henderson.solvers.petsc.compare import LadderRow
 
 
-def run_jobs_together(
-    file: Path, settings: Settings, *, as_json: bool, quiet: bool, requeue: bool
-) -> Outcome | None:
+def run_jobs_together(file: Path, settings: Settings, *, as_json: bool, quiet: bool, requeue: bool) -> Outcome | None:
     """Return what the jobs of `file` left, on the first process; None on the others. **Collective**."""
     require_petsc()
     communicator = _communicator()
@@ -57,6 +55,14 @@ def run_jobs_together(
     if first:
         print(json.dumps([asdict(row) for row in rows])) if as_json else _print_ladder(rows)
     return None
+
+
+def with_one_voice(out: Path, work: Callable[[], None], *, as_json: bool) -> None:
+    """Do `work` on the first process; if it fails all end, with one message. **Collective**."""
+    require_petsc()
+    communicator = _communicator()
+    with one_voice(communicator, out, lambda error: say(error, as_json=as_json)):
+        only_first(communicator, work)
 
 
 def _print_ladder(rows: Sequence[LadderRow]) -> None:

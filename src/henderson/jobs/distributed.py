@@ -6,6 +6,7 @@ import importlib.util
 import logging
 import math
 import os
+import platform
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from henderson.jobs.memory import check_memory_together
 from henderson.jobs.progress import Progress, solve_progress
 from henderson.jobs.reml import FittedSolutions, reml_failure
 from henderson.jobs.run import Outcome, Settings, failed, understand
+from henderson.jobs.seeds import seeds
 from henderson.jobs.sequence import RECORD_JOBS, options_of, tolerances, with_solves
 from henderson.jobs.shares import over_ranks, owned_rows
 from henderson.jobs.stopping import Stopping
@@ -33,9 +35,10 @@ from henderson.reml.setup import with_values
 from henderson.results.files import write_json
 from henderson.results.group_files import write_group_files
 from henderson.results.lmt_files import from_lmt, write_history, write_lmt_files
+from henderson.results.manifest import write_manifest
 from henderson.results.parallel_summary import digest_together
 from henderson.results.parallel_tables import write_tables_together
-from henderson.results.run_record import describe_inputs, effective_config, write_run_record
+from henderson.results.run_record import How, describe_inputs, effective_config, write_run_record
 from henderson.results.stages import Stages
 from henderson.results.summary import Digest
 from henderson.solvers.checkpoint import Checkpointing
@@ -115,6 +118,8 @@ def run_together(
             effects = digest_together([r.part for r in rows], communicator)
     summed = over_ranks(stages.done, communicator)
     fits = tuple(s.fit for _, s in done if isinstance(s, FittedSolutions))
+    nodes = communicator.gather_all(platform.node())
+    jobs_done = [(d.job, d.record) for d in did]
 
     def conclude() -> tuple[tuple[Path, ...], dict[str, Any]]:
         pages: tuple[Path, ...] = ()
@@ -123,23 +128,24 @@ def run_together(
             if from_lmt(spec):
                 pages += (*(write_history(t.steps, out) for t in traces[-1:]),)
                 pages += write_lmt_files(spec, store, out, fits, limit)
+        given = [settings.petsc_file] if settings.petsc_file is not None else []
         record = write_run_record(
             out,
-            inputs=describe_inputs(input_files(spec)),
+            How(settings.command(file), "petsc", communicator.size, 1, nodes, seeds(jobs_done)),
+            inputs=describe_inputs(input_files(spec) + given),
             config=effective_config(spec, _described(settings, store)),
-            engine="petsc",
-            ranks=communicator.size,
             stages=summed,
-            jobs=[d.record for d in did],
+            jobs=[entry for _, entry in jobs_done],
         )
-        return pages, record
+        pages += (out / "run.json",)
+        return (*pages, write_manifest(out, (*files, *pages))), record
 
     pages, record = only_first(communicator, conclude)
     if not report.converged:
         if isinstance(solutions, FittedSolutions):
             raise reml_failure(solutions, out)
         raise failed(did[-1].job, report, out)
-    return Outcome(out, (*files, *pages, out / "run.json"), record, jobs.spec, (), effects, fits)
+    return Outcome(out, (*files, *pages), record, jobs.spec, (), effects, fits)
 
 
 def compare_together(

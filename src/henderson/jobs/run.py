@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from henderson.jobs.inputs import input_files
 from henderson.jobs.memory import check_memory
 from henderson.jobs.progress import Progress
 from henderson.jobs.reml import FittedSolutions, reml_failure
+from henderson.jobs.seeds import seeds
 from henderson.jobs.sequence import levels_of, with_solves
 from henderson.jobs.stopping import Stopping
 from henderson.jobs.write import name_dropped, write_results
@@ -28,11 +29,13 @@ from henderson.language.support import unsupported
 from henderson.reml.result import RemlFit
 from henderson.results.group_files import write_group_files
 from henderson.results.lmt_files import from_lmt, write_lmt_files
-from henderson.results.run_record import describe_inputs, effective_config, write_run_record
+from henderson.results.manifest import write_manifest
+from henderson.results.run_record import How, describe_inputs, effective_config, write_run_record
 from henderson.results.stages import Stages, available_bytes
 from henderson.results.summary import Digest
 from henderson.solvers.report import SolveReport, StopReason
 from henderson.solvers.solutions import SubfactorSolutions
+from henderson.solvers.solve import n_threads_for
 from henderson.store.reader import open_store
 
 log = logging.getLogger(__name__)
@@ -66,6 +69,10 @@ class Settings:
         """Return the folders of the results and of the store."""
         out = self.out or Path(f"{file.stem}.out")
         return out, self.store or out / "store.zarr"
+
+    def command(self, file: Path) -> dict[str, Any]:
+        """Return what `run.json` keeps of how the run was started."""
+        return {"directory": Path.cwd(), "file": file, "settings": asdict(self)}
 
     def applied_to(self, spec: ModelSpec) -> ModelSpec:
         """Return the model with `rtol` and `preconditioner` in its solve jobs, `method` in its reml jobs."""
@@ -123,9 +130,7 @@ def ingest_only(
     return store
 
 
-def run(
-    file: Path, settings: Settings, progress: Progress | None = None, stopping: Stopping | None = None
-) -> Outcome:
+def run(file: Path, settings: Settings, progress: Progress | None = None, stopping: Stopping | None = None) -> Outcome:
     """Return what the jobs of the parameter file `file` left in the folder of results.
 
     `stopping`: what signals act upon.
@@ -172,18 +177,20 @@ def run(
                 files += write_lmt_files(spec, store, out, fits, available_bytes())
     with stages.stage("checksums"):
         inputs = describe_inputs(input_files(spec))
+    jobs_done = [(d.job, d.record) for d in did]
     record = write_run_record(
         out,
+        How(settings.command(file), settings.engine, 1, n_threads_for(data, settings.threads), seeds=seeds(jobs_done)),
         inputs=inputs,
         config=effective_config(spec, {"engine": settings.engine, "threads": settings.threads, "store": store}),
-        engine=settings.engine,
-        ranks=1,
         stages=stages.done,
-        jobs=[d.record for d in did],
+        jobs=[entry for _, entry in jobs_done],
     )
+    files += (out / "run.json",)
+    files += (write_manifest(out, files),)
     if not last.report.converged:
         raise reml_failure(last, out) if isinstance(last, FittedSolutions) else failed(job, last.report, out)
-    return Outcome(out, (*files, out / "run.json"), record, embedded.spec, last.subfactors, fits=fits)
+    return Outcome(out, files, record, embedded.spec, last.subfactors, fits=fits)
 
 
 def failed(job: JobSpec, report: SolveReport[Any], out: Path) -> HendersonError:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import henderson
 from henderson.language.spec import ModelSpec
+from henderson.results.circumstances import machine, versions
 from henderson.results.files import write_json
+from henderson.results.manifest import file_sha256
 from henderson.results.stages import Stage
 
 Json = dict[str, Any]
@@ -21,9 +22,7 @@ def describe_inputs(paths: Iterable[Path]) -> list[Json]:
     """Return path, bytes and sha256 of every input file. Cost: one read of each."""
     inputs = []
     for path in paths:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        inputs.append({"path": str(path), "bytes": path.stat().st_size, "sha256": digest})
+        inputs.append({"path": str(path), "bytes": path.stat().st_size, "sha256": file_sha256(path)})
     return inputs
 
 
@@ -33,17 +32,38 @@ def effective_config(spec: ModelSpec, settings: Json) -> Json:
     return {"model": config, **_plain(settings)}
 
 
+@dataclasses.dataclass(frozen=True)
+class How:
+    """How a run was done: what it takes to do it again.
+
+    command: the directory it was started in, the parameter file and the settings; threads: of each rank; nodes: their
+    names, none for this one; seeds: by the name of the job that draws random numbers.
+    """
+
+    command: Json
+    engine: str
+    ranks: int
+    threads: int
+    nodes: Sequence[str] = ()
+    seeds: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+
 def write_run_record(
-    out: Path, *, inputs: list[Json], config: Json, engine: str, ranks: int, stages: Sequence[Stage], jobs: list[Json]
+    out: Path, how: How, *, inputs: list[Json], config: Json, stages: Sequence[Stage], jobs: list[Json]
 ) -> Json:
-    """Return the content of `run.json`, which is written whole."""
+    """Return the content of `run.json`, which is written whole. `seed` is that of the first job that has one."""
     record = {
         "version": henderson.__version__,
+        "command": _plain(how.command),
         "inputs": inputs,
         "config": config,
-        "engine": engine,
-        "ranks": ranks,
-        "seed": None,
+        "engine": how.engine,
+        "ranks": how.ranks,
+        "threads": how.threads,
+        "seed": next(iter(how.seeds.values()), None),
+        "seeds": dict(how.seeds),
+        "versions": versions(parallel=how.engine == "petsc"),
+        "machine": machine(how.nodes),
         "stages": [dataclasses.asdict(s) for s in stages],
         "jobs": _plain(jobs),
     }

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from henderson.errors import Problem, StoreError
-from henderson.store.checksums import file_checksum
+from henderson.store.checksums import file_checksum, own_problem
 from henderson.store.model_data import Labels, Loadings, ModelData, Pedigree, Records, RelationshipMatrix, StoredSigmas
 from henderson.store.record_arrays import RecordArrays
 from henderson.store.schema import FORMAT, FORMAT_VERSION, REMEDY, group_path, level_path, wip_of
@@ -82,6 +82,9 @@ def verify_store(path: Path) -> int:
 
     Raises `StoreError` that names the files that are damaged, missing or not declared. Cost: reads every byte once.
     """
+    root = path / "zarr.json"
+    if root.is_file() and (wrong := own_problem(root)) is not None:  # what it says of the others cannot be trusted then
+        raise StoreError(Problem(wrong, file=str(root), remedy=REMEDY))
     declared: dict[str, str] = store_attributes(path)["checksums"]
     problems = []
     for name, expected in declared.items():
@@ -95,7 +98,7 @@ def verify_store(path: Path) -> int:
         problems.append(Problem("not a file of the store", file=str(path / name), remedy="remove it"))
     if problems:
         raise StoreError(problems)
-    return len(declared)
+    return len(declared) + 1
 
 
 def missing_files(path: Path, names: Iterable[str]) -> list[Problem]:

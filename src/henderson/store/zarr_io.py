@@ -12,6 +12,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 
+from henderson.store.checksums import BLANK, OWN, sign
 from henderson.store.schema import ArraySchema
 from henderson.store.shards import ShardedArray
 
@@ -164,10 +165,14 @@ def read_attributes(root: Path) -> dict[str, Any]:
 
 
 def seal(root: Path, groups: list[str], attributes: dict[str, Any]) -> None:
-    """Gather the metadata below each group, so that it opens at once, and last write the attributes of the root."""
+    """Gather the metadata below each group, so that it opens at once, and last write the attributes of the root.
+
+    The root's metadata get their own checksum.
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Consolidated metadata", category=UserWarning)
         for path in groups:
             zarr.consolidate_metadata(root, path=path, zarr_format=3)
-        zarr.open_group(root, mode="r+", use_consolidated=False).attrs.put(attributes)
+        zarr.open_group(root, mode="r+", use_consolidated=False).attrs.put({**attributes, OWN: BLANK})
         zarr.consolidate_metadata(root, zarr_format=3)
+    sign(root / "zarr.json")
