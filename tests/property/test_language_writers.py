@@ -170,6 +170,7 @@ def models(draw: st.DrawFn, names: Texts = names, files: Texts = files) -> Model
             draw(st.none() | st.floats(-1e5, 1e5, allow_nan=False)),
             draw(st.none() | names),
             tuple(sorted(draw(st.lists(names, max_size=2, unique=True)))),
+            draw(st.none() | files),
         ),
         equations=tuple(Equation(t, tuple(terms[t])) for t in traits),
         subfactors=tuple(sorted(subfactors, key=lambda s: s.name)),
@@ -179,6 +180,7 @@ def models(draw: st.DrawFn, names: Texts = names, files: Texts = files) -> Model
         matrices=(MatrixSpec(own, draw(files), draw(st.booleans()), draw(st.booleans())),),
         jobs=draw(jobs()),
         functions=tuple((n, "res[1,1]/(res[1,1]+2)") for n in draw(st.lists(names, max_size=2, unique=True))),
+        lmt_files=draw(st.booleans()),
     )
 
 
@@ -251,7 +253,7 @@ def as_lmt_can_say(spec: ModelSpec) -> ModelSpec:
     keep = {"rtol", "max_it", "factor", "levels", "nrhs", "write_ai", "max_rounds"}
     return new(
         spec,
-        data=DataSpec(spec.data.records[:1], spec.data.missing),
+        data=DataSpec(spec.data.records[:1], spec.data.missing, missing_file=spec.data.missing_file),
         equations=equations,
         pedigrees=tuple(
             new(p, inbreeding=True, add_missing_parents=False, mgs=False, group_variance=None) for p in spec.pedigrees
@@ -340,7 +342,7 @@ def test_long_equations_are_broken_between_terms(tmp_path: Path) -> None:
 
 
 FIELDS = {
-    DataSpec: {"records", "missing", "weights", "classes"},
+    DataSpec: {"records", "missing", "missing_file", "weights", "classes"},
     PedigreeSpec: {
         "name", "file", "inbreeding", "selfing", "add_missing_parents", "probabilistic", "phantomparents", "qfile",
         "metafile", "metamatrix", "mgs", "group_variance",
@@ -353,7 +355,7 @@ FIELDS = {
     VarianceSpec: {"name", "sigma", "structure", "gamma", "fix", "by", "equal", "classes", "type", "options", "blocks"},
     ModelSpec: {
         "data", "equations", "subfactors", "variances", "polynomials", "pedigrees", "matrices", "jobs", "functions",
-        "source",
+        "lmt_files", "source",
     },
 }  # fmt: skip
 
