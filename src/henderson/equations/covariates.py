@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from henderson.equations.model import count
 from henderson.errors import InputFileError, Problem
 from henderson.language.spec import Term
 from henderson.partitions.communicator import ALONE, Communicator
+from henderson.store.columns import Coded
 from henderson.store.model_data import Records
 
 Floats = NDArray[np.float64]
@@ -18,6 +21,8 @@ Floats = NDArray[np.float64]
 @dataclass
 class CoefficientTable:
     """The coefficient arrays built so far; equal requests share one array. Problems are gathered, not raised.
+
+    Of a covariate that the store holds as codes of a table arrays are such columns, too, unless centred within classes.
 
     Over several processes arrays and `records` are those of this one, means and problems those of all, and `add` is
     **Collective**.
@@ -66,7 +71,7 @@ class CoefficientTable:
     ) -> Floats:
         """Return the values, centred within `n_levels` levels if that is not 0."""
         x = self.records.covariates[term.variable]
-        gaps = np.flatnonzero(counts & ~np.isfinite(x))
+        gaps = np.flatnonzero(counts & _not_finite(x))
         found = self.communicator.gather_all((len(gaps), int(self.records.row[gaps].min()) if len(gaps) else 0))
         if n_gaps := sum(n for n, _ in found):
             row = min(first for n, first in found if n)
@@ -77,15 +82,29 @@ class CoefficientTable:
                     remedy="fill it in, or set the response of these records to missing",
                 )
             )
-            counts = counts & np.isfinite(x)
+            counts = counts & ~_not_finite(x)
         if not n_levels:
             return x
+        if codes is None and isinstance(x, Coded):
+            return cast(Floats, Coded(_table_deviations(x, counts, self.communicator), x.codes))
         values = np.zeros_like(x)
         level = np.zeros(np.count_nonzero(counts), np.int32) if codes is None else codes[counts]
         values[counts] = _deviations(x[counts], level, n_levels, self.communicator)
         return values
 
     def _evaluate(self, polynomial: int, x: Floats) -> Floats:
+        if isinstance(x, Coded):
+            result, undefined = self._polynomial(polynomial, x.table)
+            if undefined.any():
+                self._undefined[len(self.arrays)] = undefined[x.codes]
+            return cast(Floats, Coded(result, x.codes))
+        result, undefined = self._polynomial(polynomial, x)
+        if undefined.any():
+            self._undefined[len(self.arrays)] = undefined
+        return result
+
+    def _polynomial(self, polynomial: int, x: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+        """Return the values of a polynomial, 0 where it has none, and where that is."""
         result = x
         if polynomial:
             from henderson.language.polynomials import evaluate
@@ -94,16 +113,14 @@ class CoefficientTable:
                 result = np.asarray(evaluate(self.polynomials[polynomial - 1], x), np.float64)
             result = np.broadcast_to(result, x.shape)
         undefined = ~np.isfinite(result)
-        if self.communicator.logical_or(np.array([undefined.any()]))[0]:
-            self._undefined[len(self.arrays)] = undefined
-            result = np.where(undefined, 0.0, result)
-        return np.ascontiguousarray(result)
+        return np.ascontiguousarray(np.where(undefined, 0.0, result) if undefined.any() else result), undefined
 
     def _check_defined(self, number: int, polynomial: int, term: Term, trait: str, counts: NDArray[np.bool_]) -> None:
-        if number not in self._undefined:
+        if not self.communicator.logical_or(np.array([number in self._undefined]))[0]:
             return
         x = self.records.covariates[term.variable]
-        where = np.flatnonzero(self._undefined[number] & counts & np.isfinite(x))
+        nowhere = np.zeros(len(x), np.bool_)
+        where = np.flatnonzero(self._undefined.get(number, nowhere) & counts & ~_not_finite(x))
         first = (float(x[where[0]]), int(self.records.row[where[0]])) if len(where) else None
         found = [each for each in self.communicator.gather_all(first) if each is not None]
         if found:
@@ -120,6 +137,27 @@ class CoefficientTable:
         """Raise InputFileError with all problems, if there are any."""
         if self.problems:
             raise InputFileError(self.problems)
+
+
+def _not_finite(x: Floats) -> NDArray[np.bool_]:
+    """Return which values are NaN or infinite."""
+    if isinstance(x, Coded):
+        missing = ~np.isfinite(x.table)
+        return missing[x.codes] if missing.any() else np.zeros(len(x), np.bool_)
+    return ~np.isfinite(x)
+
+
+def _table_deviations(x: Coded, counts: NDArray[np.bool_], communicator: Communicator) -> Floats:
+    """Return the table of x less the mean over the records that `counts`: `_deviations` of codes; 0 if not finite."""
+    n = communicator.sum(count(x.codes[counts], len(x.table)))
+    used = n > 0
+    difference = np.zeros(len(x.table))
+    finite = np.isfinite(x.table)
+    base = x.table[used & finite].min(initial=np.inf)
+    if np.isfinite(base):
+        difference[finite] = x.table[finite] - base
+        difference[finite] -= float(n @ np.where(used, difference, 0.0)) / float(n.sum())
+    return difference
 
 
 def _deviations(x: Floats, level: NDArray[np.int32], n_levels: int, communicator: Communicator) -> Floats:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from henderson.errors import ModelError
 from henderson.kernels.record_loops import TermLists
 from henderson.kernels.records import Bundles, Spans
+from henderson.kernels.vectors import count_codes
 from henderson.partitions.communicator import ALONE, Communicator
+from henderson.store.columns import Observed
 from henderson.store.model_data import Labels
 
 Residuals = tuple[NDArray[np.float64], ...] | NDArray[np.float64]
@@ -161,7 +163,7 @@ class Patterns:
 
     def counts(self) -> NDArray[np.int64]:
         """Return the number of records with each pattern."""
-        return np.bincount(self.codes, minlength=len(self.observed))
+        return count(self.codes, len(self.observed))
 
 
 def _lists(observed: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
@@ -253,9 +255,9 @@ class Design:
                 first_span.append(len(found))
             first_trait.append(len(traits))
         table = np.array(found, np.int64).reshape(-1, 4).T.copy()
-        trait = np.array(traits, np.int64), np.array(first_span, np.int64)
+        ends = np.array(traits, np.int64), np.array(first_span, np.int64)
         rest = table[0], table[1].astype(np.uint32), table[2], table[3]
-        return Spans(of_pattern, np.array(first_trait, np.int64), *trait, *rest)
+        return Spans(of_pattern, np.array(first_trait, np.int64), *ends, *rest)
 
     def bundles(self) -> Bundles:
         """Return the terms bundled by slot: one of each trait at most, so that a loop over the traits unrolls."""
@@ -277,8 +279,24 @@ class Design:
         return Bundles(np.array([slot for slot, _ in rows], np.int64), aligned, position, column, factor)
 
 
+def count(codes: NDArray[Any], n: int) -> NDArray[np.int64]:
+    """Return how often each of 0..n-1 is among unsigned `codes`; no copy is made."""
+    out = np.zeros(n, np.int64)
+    count_codes(codes, out)
+    return out
+
+
 def observed_patterns(responses: tuple[NDArray[np.float64], ...]) -> Patterns:
-    """Return the patterns of missing traits that occur. Cost: one pass per trait."""
+    """Return the patterns of missing traits that occur. Cost: one pass per trait, or one where the store has them."""
+    if isinstance(response := responses[0], Observed) and all(
+        isinstance(r, Observed) and r.pattern is response.pattern for r in responses
+    ):
+        observed = np.column_stack([cast(Observed, r).place >= 0 for r in responses])
+        present = count(response.pattern, len(observed)) > 0
+        table, number = np.unique(observed[present], axis=0, return_inverse=True)
+        of_pattern = np.zeros(len(observed), np.uint16)
+        of_pattern[present] = number.reshape(-1)
+        return Patterns(of_pattern[response.pattern], table, np.zeros(len(table), np.int64))
     n_records = len(responses[0])
     codes = np.zeros(n_records, np.int64)
     table = np.zeros((1, 0), np.bool_)

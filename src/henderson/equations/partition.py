@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from henderson.equations.coefficient_rows import coefficient_rows
 from henderson.equations.model import Design
 from henderson.equations.own_sigmas import LocalSigmas, local_sigmas
 from henderson.kernels.pedigree_loadings import Rows
@@ -183,16 +184,14 @@ def build_partition(design: Design, data: ModelData, piece: Piece, layout: Layou
     slots = np.empty((stop - start, len(design.slots)), np.uint32)
     for s, slot in enumerate(design.slots):
         slots[:, s] = layout.groups[slot.group].offsets(slot.codes[start:stop], layout.null)
-    coefficients = np.empty((stop - start, len(design.coefficients)))
-    for c, values in enumerate(design.coefficients):
-        coefficients[:, c] = values[start:stop]
+    rows, coefficients = coefficient_rows(design, start, stop)
     records = LocalRecords(
         start,
         stop,
         slots,
         design.patterns.codes[start:stop],
         None if design.weights is None else np.ascontiguousarray(design.weights[start:stop]),
-        None,
+        rows,
         coefficients,
     )
     relationship = tuple(_relationship(design, data, layout, g) for g in range(len(design.groups)))

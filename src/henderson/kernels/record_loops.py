@@ -111,7 +111,11 @@ def scatter(records: LocalRecords, lists: TermLists, r: int, z: NDArray[np.float
 
 @inline
 def weigh(
-    residual: NDArray[np.float64], pattern: int, weight: np.float64 | float, eta: NDArray[np.float64], z: NDArray[np.float64]
+    residual: NDArray[np.float64],
+    pattern: int,
+    weight: np.float64 | float,
+    eta: NDArray[np.float64],
+    z: NDArray[np.float64],
 ) -> None:
     """Set z = weight * R^-1 eta; `residual` has R^-1 of every pattern in a row."""
     n_traits = z.size
@@ -155,7 +159,11 @@ def scatter_columns(
 
 @inline
 def weigh_columns(
-    residual: NDArray[np.float64], pattern: int, weight: np.float64 | float, eta: NDArray[np.float64], z: NDArray[np.float64]
+    residual: NDArray[np.float64],
+    pattern: int,
+    weight: np.float64 | float,
+    eta: NDArray[np.float64],
+    z: NDArray[np.float64],
 ) -> None:
     """Set z_j = weight * R^-1 eta_j for vectors side by side."""
     n_traits = z.shape[0]

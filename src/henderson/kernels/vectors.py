@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -192,3 +194,10 @@ def offsets_by_range(
                 else:
                     high = middle
             out[k] = np.uint32(first_ghost + low * width)
+
+
+@jit
+def count_codes(codes: NDArray[np.unsignedinteger[Any]], out: NDArray[np.int64]) -> None:
+    """Add to out[k] how often k is among `codes`."""
+    for i in range(codes.size):
+        out[codes[i]] += 1

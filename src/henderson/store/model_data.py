@@ -153,7 +153,8 @@ class RelationshipMatrix:
 class Records:
     """The columns that the model uses, in store order; every array has shape (n_records,).
 
-    responses: float64 by trait, NaN where missing; covariates: float64 by column, NaN where missing;
+    responses: float64 by trait, NaN where missing; covariates: float64 by column, NaN where missing; both may be
+    `store.columns`, which are indexed like arrays;
     classes: int32 codes by column into `ModelData.levels`, -1 where empty or NA;
     related: int32 index by (column, pedigree or matrix name), `UNKNOWN` or `ZERO` where there is none;
     row: int64 row of the file(s), counted from 0 over all files; weights: float64 or None.

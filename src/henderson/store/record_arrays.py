@@ -7,12 +7,13 @@ from concurrent.futures import Executor
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from henderson.errors import Problem, StoreError
+from henderson.store.columns import Coded, Observed
 from henderson.store.model_data import Records
 from henderson.store.record_layout import RecordLayout
 from henderson.store.schema import REMEDY, RecordColumns, records_path
@@ -131,7 +132,10 @@ class RecordArrays:
                 out[...] = held(column)
 
     def records(self, start: int, stop: int, pool: Executor) -> Records:
-        """Return the records start..stop with all columns, decoded by the threads of `pool`."""
+        """Return the records start..stop with all columns, decoded by the threads of `pool`.
+
+        Responses with gaps, and covariates of few different values, are `store.columns`: as compact as in the store.
+        """
         c = self.columns
         rows = self.array(("row",)).shard_rows
         cuts = [start, *range(start - start % rows + rows, stop, rows), stop]
@@ -142,10 +146,28 @@ class RecordArrays:
             list(pool.map(lambda span: self.fill({column: out[span[0] - start : span[1] - start]}, span[0]), spans))
             return out
 
+        def within(codes: NDArray[Any], table: NDArray[Any]) -> NDArray[Any]:
+            self._check_codes(codes, len(table))
+            return codes
+
+        def responses() -> dict[str, NDArray[np.float64]]:
+            if self.n_values == len(c.responses):
+                return {t: read("response", t) for t in c.responses}
+            pattern, values = (
+                within(read("pattern"), self.layout.observed),
+                [read("value", str(k)) for k in range(self.n_values)],
+            )
+            return {t: cast(Any, Observed(pattern, self._places[t], values)) for t in c.responses}
+
         return Records(
             row=read("row"),
-            responses={t: read("response", t) for t in c.responses},
-            covariates={x: read("covariate", x) for x in c.covariates},
+            responses=responses(),
+            covariates={
+                x: cast(Any, Coded(self._tables[x], within(read("code", x), self._tables[x])))
+                if x in self._tables
+                else read("covariate", x)
+                for x in c.covariates
+            },
             classes={x: read("class", x) for x in c.classes},
             related={(x, to): read("related", x, to) for x, to in c.related},
             weights=read("weight") if c.weights is not None else None,
@@ -173,7 +195,11 @@ class RecordArrays:
 
     def _look_up(self, table: NDArray[Any], code: NDArray[Any], out: NDArray[Any]) -> NDArray[Any]:
         """Return `out`, set to ``table[code]``."""
-        if len(code) and int(code.max()) >= len(table):
-            what = f"a code beyond its table of {len(table)}"
-            raise StoreError(Problem(f"the store cannot be read ({what})", file=str(self.path), remedy=REMEDY))
+        self._check_codes(code, len(table))
         return np.take(table, code, out=out, mode="clip")
+
+    def _check_codes(self, code: NDArray[Any], n: int) -> None:
+        """Raise `StoreError` if a code is beyond its table of `n` rows."""
+        if len(code) and int(code.max()) >= n:
+            what = f"a code beyond its table of {n}"
+            raise StoreError(Problem(f"the store cannot be read ({what})", file=str(self.path), remedy=REMEDY))
