@@ -43,7 +43,8 @@ def outcome(folder: Path, out: str, **changes: Any) -> dict[str, Any]:
         options = ", ".join(f"{k} = {json.dumps(v)}" for k, v in changes.items())
         kept = [line for line in text.splitlines() if not line.startswith("reml =")]
         file.write_text("\n".join(kept).replace("[jobs]", f"[jobs]\nreml = {{ {options} }}"))
-    settings = Settings(folder / out, folder / "store.zarr", jobs=("reml",), method=SAMPLED.method)
+    method = None if "method" in changes else SAMPLED.method
+    settings = Settings(folder / out, folder / "store.zarr", jobs=("reml",), method=method)
     record: dict[str, Any] = run(file, settings).record
     return record | {"variances": json.loads((folder / out / "variances.json").read_text())}
 
@@ -87,6 +88,16 @@ def test_other_seeds_are_within_the_errors_that_are_reported(folder: Path, whole
     for a, b in zip(other["variances"]["parameters"], whole["variances"]["parameters"], strict=True):
         assert a["value"] != b["value"]
         assert abs(a["value"] - b["value"]) < 4.0 * np.hypot(a["mc_se"], b["mc_se"])
+
+
+def test_accelerated_em_has_the_same_root(folder: Path, whole: dict[str, Any]) -> None:
+    other = outcome(folder, "em", method="mc-em")
+    steps = [r["step"] for r in path_of(other)]
+    assert "EM+" in steps
+    assert steps[-1] == "AI"
+    for a, b in zip(other["variances"]["parameters"], whole["variances"]["parameters"], strict=True):
+        assert a["value"] == pytest.approx(b["value"], abs=0.2 * b["mc_se"])
+        assert a["se"] == pytest.approx(b["se"], rel=0.1)
 
 
 def test_auto_is_exact_where_the_factor_is_small(folder: Path) -> None:

@@ -39,7 +39,7 @@ def test_an_animal_model_is_supported() -> None:
 @pytest.mark.parametrize(
     ("change", "word"),
     [
-        ({"jobs": (JobSpec("reml", (("method", "mc-em"),)),)}, "reml"),
+        ({"jobs": (JobSpec("reml", (("REML", False), ("method", "mc-em"))),)}, "maximum likelihood"),
         ({"variances": (replace(G, sigma=None), RES)}, "without sigma of variance 'g'"),
         (
             {"jobs": (JobSpec("reml"),), "variances": (replace(G, by="line"), RES)},

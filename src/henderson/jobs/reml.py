@@ -95,8 +95,6 @@ def run_reml_together(
     memory: bytes that a process may take, the same on all of them.
     """
     options = replace(options_of(job, out), memory=memory)
-    if options.method == "auto":
-        options = replace(options, method="mc-ai")
 
     def show(number: int, _: Round) -> None:
         if progress is not None:

@@ -26,7 +26,7 @@ def _jobs(spec: ModelSpec) -> Iterator[str]:
             yield f"job {names[0] if names else 'solve'!r} without sigma of variance {variance.name!r} is"
     for job in spec.jobs:
         sampled = job.name == "reml" and job.get("method") in ("mc-ai", "mc-em")
-        if job.name not in COMPUTABLE_JOBS or (sampled and job.get("method") == "mc-em"):
+        if job.name not in COMPUTABLE_JOBS:
             method = f" (method {job.get('method')!r})" if job.get("method") else ""
             yield f"job {job.name!r}{method} is"
         elif sampled and job.get("REML") is False:

@@ -74,7 +74,7 @@ def fit_reml(
         if (why := too_dear(symbolic, options.memory)) is not None and options.reml:
             log.info("%s: Monte Carlo REML", why)
             del problem
-            return fit_sampled(spec, data, options=replace(options, method="mc-ai"), callback=callback)
+            return fit_sampled(spec, data, options=options, callback=callback)
         log.info("%d equations, %.1f GFlop a factorisation: exact REML", n, symbolic.flops / 1e9)
         options = replace(options, method="ai")
     check_memory(problem.likelihood.factor.symbolic, options.memory)

@@ -27,7 +27,8 @@ from henderson.reml.monte_carlo import BATCH, SampledLikelihood, SampledPoint, U
 from henderson.reml.optimise import Callback
 from henderson.reml.quadrature import sampled_log_likelihood
 from henderson.reml.result import RemlFit, RemlOptions, Round, Rounds
-from henderson.reml.sampled import SampledClimb, Unstarted, climb_sampled
+from henderson.reml.sampled import SampledClimb, SampledRun, Unstarted
+from henderson.reml.sampled_em import EmRun
 from henderson.reml.sampled_setup import SampledProblem, sampled_problem
 from henderson.reml.setup import Key, estimates, with_covariances, with_values
 from henderson.reml.simpler import simpler_starts
@@ -43,6 +44,8 @@ Floats = NDArray[np.float64]
 QUICK_ERROR = 0.5  # Monte Carlo error of fits for start values
 SOLUTION_RTOL = 1e-8  # of the solutions at the estimates
 COLUMNS_RTOL = 1e-10  # of solves for predictions and tests
+
+MANY = 100  # parameters above which method auto takes EM rounds
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +90,9 @@ def fit_operator(
 
     """
     problem = sampled_problem(spec, operator, communicator, options.start == "data")
+    if options.method == "auto":
+        many = sum(s.n_free for s in problem.structures) > MANY
+        options = replace(options, method="mc-em" if many else "mc-ai")
     for name, text in spec.functions:  # before the rounds, not after them
         function_value(text, name, problem.keys, problem.starts)
     label = label_of_sampled(operator.design, problem, options, communicator) if options.checkpoint else ""
@@ -94,7 +100,7 @@ def fit_operator(
     point = found.point
     likelihood.rtol = min(likelihood.rtol, options.sampling.solver_rtol)
     noise: Callable[..., Floats] = lambda directions: likelihood.gradient_noise(point, directions)  # noqa: E731
-    inference = infer(spec, likelihood, problem.keys, problem.structures, found.phis, point, noise)
+    inference = infer(spec, found.information, problem.keys, problem.structures, found.phis, point, noise)
     design = with_covariances(operator.design, point.sigmas)
     sampled = sampled_log_likelihood(likelihood, point)
     constant = -0.5 * (problem.n_observations - problem.n_fixed) * math.log(2.0 * math.pi)
@@ -167,7 +173,8 @@ def _climb(
         if start is None:
             continue
         try:
-            return climb_sampled(likelihood, problem.structures, start, options, keep), likelihood
+            kind = EmRun if options.method == "mc-em" else SampledRun
+            return kind(likelihood, problem.structures, start, options, keep).climb(), likelihood
         except Unstarted:
             continue
         except UnsolvedError as error:

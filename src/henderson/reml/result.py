@@ -106,12 +106,12 @@ class Noise:
     """What Monte Carlo rounds know of their own noise.
 
     expected: the decrement that other samples would find here, on average; ratio: the largest Monte Carlo error of a
-    parameter relative to its standard error; samples: their number; rtol: of the solves; products: passes over the
-    equations; errors: Monte Carlo errors of the values of the free parameters.
+    parameter relative to its standard error, None where that is not known; samples: their number; rtol: of the solves;
+    products: passes over the equations; errors: Monte Carlo errors of the values of the free parameters, or none.
     """
 
     expected: float
-    ratio: float
+    ratio: float | None
     samples: int
     rtol: float
     products: int

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from henderson.reml.monte_carlo import SampledLikelihood, SampledPoint, UnsolvedError
-from henderson.reml.optimise import System, free_values, inside, sigmas_of, singular, split
+from henderson.reml.optimise import Information, System, free_values, inside, sigmas_of, singular, split
 from henderson.reml.result import Noise, RemlOptions, RemlStop, Round, Rounds, Sampling
 from henderson.reml.structures import Structure
 
@@ -29,12 +29,13 @@ FAR = 0.1  # of one unit of log-likelihood, or of the noise if that is more: wha
 
 @dataclass
 class SampledClimb:
-    """Where the rounds ended."""
+    """Where the rounds ended; information: where standard errors come from."""
 
     point: SampledPoint
     phis: list[Floats]
     stop: RemlStop
     history: list[Round]
+    information: Information[SampledPoint]
 
 
 Callback = Callable[[int, Rounds], None]
@@ -63,16 +64,10 @@ def climb_sampled(
         There is no point at the start.
 
     """
-    run = _Run(likelihood, structures, start, options, callback)
-    try:
-        return run.climb()
-    except UnsolvedError:
-        if run.point is None:
-            raise
-        return SampledClimb(run.point, run.phis, RemlStop.UNSOLVED, start.history)
+    return SampledRun(likelihood, structures, start, options, callback).climb()
 
 
-class _Run:
+class SampledRun:
     """The state of the rounds."""
 
     def __init__(
@@ -90,8 +85,25 @@ class _Run:
         self.point: SampledPoint | None = None
         self._tight = options.sampling.solver_rtol
         self._step = "start"
+        self._begin()
+
+    def _begin(self) -> None:
+        """Begin without a past."""
+
+    def information(self) -> Information[SampledPoint]:
+        """Return where standard errors come from."""
+        return self.likelihood
 
     def climb(self) -> SampledClimb:
+        """Return where the rounds end."""
+        try:
+            return self._ended(self._rounds())
+        except UnsolvedError:
+            if self.point is None:
+                raise
+            return self._ended(RemlStop.UNSOLVED)
+
+    def _rounds(self) -> RemlStop:
         likelihood, state = self.likelihood, self.state
         likelihood.n_samples = state.samples
         likelihood.rtol = self._tight if state.tight else max(LOOSE, self._tight)
@@ -100,19 +112,22 @@ class _Run:
             raise Unstarted
         self.point = point
         if sum(len(phi) for phi in self.phis) == 0:
-            return self._ended(RemlStop.ALL_FIXED)
+            return RemlStop.ALL_FIXED
         if not state.history:
             self._rescale()
         stop = None
         while stop is None:
             stop = self._round()
-        return self._ended(stop)
+        return stop
 
     def _ended(self, stop: RemlStop) -> SampledClimb:
         assert self.point is not None
         if stop is RemlStop.SAMPLED and singular(self.structures, self.point.sigmas):
             stop = RemlStop.BOUNDARY
-        return SampledClimb(self.point, self.phis, stop, self.state.history)
+        return SampledClimb(self.point, self.phis, stop, self.state.history, self.information())
+
+    def _system(self, point: SampledPoint) -> System:
+        return System(self.likelihood, self.structures, self.phis, point)
 
     def _rescale(self) -> None:
         """Multiply all covariance matrices by the factor that is best if they stay in proportion: y'P y / (n - p)."""
@@ -134,7 +149,7 @@ class _Run:
         likelihood, state, sampling = self.likelihood, self.state, self.options.sampling
         point = self.point
         assert point is not None
-        system = System(likelihood, self.structures, self.phis, point)
+        system = self._system(point)
         inverse = np.asarray(np.linalg.pinv(system.information, hermitian=True), np.float64)
         noise = likelihood.gradient_noise(point, self._directions(self.phis))
         decrement = system.decrement(self.phis, 0.0)
