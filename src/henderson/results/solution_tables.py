@@ -40,8 +40,8 @@ def write_solutions(
 ) -> Path:
     """Return the path of the written table of all solutions: ``factor,subfactor,level,value[,se,reliability]``.
 
-    With sampled accuracies their Monte Carlo errors follow, ``se_mc_se,reliability_mc_se``. Dropped fixed levels have no
-    row. `orders` has the order of the levels by factor, where that is not their own: animals are written as in their
+    With sampled accuracies their Monte Carlo errors follow, ``se_mc_se,reliability_mc_se``. Dropped fixed levels have
+    no row. `orders` has the order of the levels by factor, where that is not their own: animals are written as in their
     file. More than `parquet_above` rows go to ``solutions.parquet``; the file of the other format, if an earlier run
     left one, is removed. Blocks of `BLOCK` levels are in memory at a time.
     """
