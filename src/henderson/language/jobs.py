@@ -109,11 +109,11 @@ OPTIONS: dict[str, dict[str, Check]] = {
     "yhat": {},
     "residuals": {},
     "sample": _SAMPLING,
-    "pevsample": _SAMPLING,
 }
 # lmt's names and what they are here.
 ALIASES: dict[str, tuple[str, dict[str, Option]]] = {
     "pevsolve": ("pev", {}),
+    "pevsample": ("pev", {"method": "sampling"}),
     "airemlc": ("reml", {"method": "ai"}),
     "aireml": ("reml", {"method": "ai"}),
     "mcemreml": ("reml", {"method": "mc-em"}),

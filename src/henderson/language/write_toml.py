@@ -8,6 +8,7 @@ from dataclasses import fields
 from itertools import zip_longest
 
 from henderson.errors import ModelError, Problem
+from henderson.language.jobs import ALIASES
 from henderson.language.printing import print_equations
 from henderson.language.spec import (
     RESIDUAL,
@@ -191,10 +192,9 @@ def _jobs(spec: ModelSpec) -> list[str]:
     jobs = spec.jobs
     if tuple(jobs) == (JobSpec("solve"),) and not spec.lmt_files:
         return []
-    lines, solvers = ["[jobs]", f"run = {value(tuple(dict.fromkeys(job.name for job in jobs)))}"], []
+    lines, solvers = ["[jobs]", f"run = {value(tuple(name for name, _ in grouped(jobs)))}"], []
     lines += ["lmt_files = true"] if spec.lmt_files else []
-    for name in dict.fromkeys(job.name for job in jobs):
-        same = [job for job in jobs if job.name == name]
+    for name, same in grouped(jobs):
         if len(same) > 1:  # a solve by several solvers, one after the other
             names = [f"{name}_{number}" for number in range(1, len(same) + 1)]
             for solver, job in zip(names, same, strict=True):
@@ -204,6 +204,17 @@ def _jobs(spec: ModelSpec) -> list[str]:
             options = ", ".join(f"{key(k)} = {value(option)}" for k, option in same[0].options)
             lines.append(f"{key(name)} = {{ {options} }}")
     return [*lines, *solvers]
+
+
+def grouped(jobs: Sequence[JobSpec]) -> list[tuple[str, list[JobSpec]]]:
+    """Return the jobs by name, in order: several solves together, a second job of another kind under its alias."""
+    found: dict[str, list[JobSpec]] = {}
+    for job in jobs:
+        of_kind = {alias: set(implied.items()) for alias, (kind, implied) in ALIASES.items() if kind == job.name}
+        aliases = [alias for alias, implied in of_kind.items() if implied <= set(job.options)]
+        free = [name for name in (job.name, *aliases) if name not in found]
+        found.setdefault(free[0] if free and job.name != "solve" else job.name, []).append(job)
+    return list(found.items())
 
 
 def _functions(spec: ModelSpec) -> list[str]:

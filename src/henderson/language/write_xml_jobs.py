@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from henderson.language.jobs import rtol_of_log
 from henderson.language.spec import JobSpec, Option
-from henderson.language.write_toml import number
+from henderson.language.write_toml import grouped, number
 
 _REML = {
     "max_rounds": "rounds",
@@ -20,7 +20,7 @@ _REML = {
 }
 _SWITCHES = {"write_ai": "writeai", "residuals": "residuals", "solutions": "solutions"}
 _NAMES = {"pev": "pevsolve", "reml": "airemlc"}
-_KNOWN = ("solve", "pev", "reml", "yhat", "residuals", "sample", "pevsample")
+_KNOWN = ("solve", "pev", "reml", "yhat", "residuals", "sample")
 _PEV = ("factor", "levels", "levelfile", "nrhs")
 _BAD_IN_WORD = re.compile(r"[,#<>&\s]")
 _SAMPLER = ("samples", "burnin", "chains", "switch")
@@ -35,17 +35,18 @@ def write_jobs(jobs: Sequence[JobSpec]) -> tuple[list[str], list[str], list[str]
         return [], [], []
     writer = _Writer()
     names, elements = [], []
-    for name in dict.fromkeys(job.name for job in jobs):
-        same = [job for job in jobs if job.name == name]
-        if name not in _KNOWN:
-            writer.lost.append(f"lmt has no job {name!r}")
+    for name, same in grouped(jobs):
+        if (kind := same[0].name) not in _KNOWN:
+            writer.lost.append(f"lmt has no job {kind!r}")
             continue
         if name == "residuals":
             writer.notes.append("job 'residuals' is not lmt's: there it is a switch of airemlc")
-        if len(same) > 1:
+        if len(same) > 1 and name == "solve":
             lines = [f"solver: {','.join(writer.solver_of(job, number) for number, job in enumerate(same, 1))}"]
         else:
             name, lines = writer.job(same[0])
+        if name in names:
+            writer.lost.append(f"lmt does each job once, also {name!r}")
         names.append(name)
         elements += [f"<{name}>", *(f"  {line}" for line in lines), f"</{name}>"] if lines else []
     body = ["<jobs>", *(f"  {line}" for line in (f"jobs: {','.join(names)}", *elements)), "</jobs>"]
@@ -79,7 +80,11 @@ class _Writer:
             words = [v for v in (option if isinstance(option, tuple) else (option,)) if isinstance(v, str)]
             if bad := [w for w in words if _BAD_IN_WORD.search(w)]:
                 self.lost.append(f"job {job.name!r}: {key!r} has {bad[0]!r}; lmt's lists hold no blanks, no , # < &")
-        if job.name == "pev":
+        if job.name == "pev" and options.get("method") == "sampling":
+            del options["method"]
+            name = "pevsample"
+            options["sampler"] = "pev"
+        elif job.name == "pev":
             lines += [f"{k}: {_word(options.pop(k))}" for k in _PEV if k in options]
         elif job.name == "reml":
             name = self._reml_name(options)

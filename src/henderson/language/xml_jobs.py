@@ -101,7 +101,7 @@ def _read_job(
     for tool in keys.texts("sampler") if "sampler" in known else ():
         if tool not in samplers:
             keys.fault(unknown("sampler", tool, list(samplers)), "sampler")
-        options.update(samplers.get(tool, {}))
+        options.update(_pev_sampling(samplers.get(tool, {})) if name == "pevsample" else samplers.get(tool, {}))
     named = keys.texts("solver") if "solver" in known else ()
     for tool in named:
         if tool not in solvers:
@@ -109,6 +109,14 @@ def _read_job(
     if len(named) > 1 and name != "solve":
         keys.fault(f"job {name!r} takes one solver, not {len(named)}", "solver")
     return keys, [through_solver(name, solvers.get(tool, {})) for tool in named] or [{}]
+
+
+def _pev_sampling(sampler: dict[str, Any]) -> dict[str, Any]:
+    """Return what a sampler says of independent samples, of which those of all chains count and none are burnt."""
+    found = {k: v for k, v in sampler.items() if k == "rtol"}
+    if "samples" in sampler:
+        found["samples"] = sampler["samples"] * sampler.get("chains", 1)
+    return found
 
 
 def _value(keys: Keys, key: str) -> object:
