@@ -10,8 +10,10 @@ import pytest
 from henderson.equations.assembly import Assembled, assemble
 from henderson.equations.columns import ColumnOperator
 from henderson.equations.design import build_design
+from henderson.equations.model import LevelSigmas
 from henderson.equations.operator import Operator, build_operator
 from henderson.equations.rank import full_rank
+from henderson.equations.samples import refuse_own_sigmas
 from henderson.errors import NotSupportedError
 from henderson.language.spec import ModelSpec
 from henderson.partitions.threads import Team
@@ -210,3 +212,15 @@ def test_user_matrix_is_refused() -> None:
         operator = build_operator(full_rank(build_design(spec, data)), data, team)
         with pytest.raises(NotSupportedError, match="user matrix of 'k'"):
             log_determinant(operator, BlockPreconditioner(operator), 4, 1)
+
+
+def test_sigmas_of_levels_are_refused() -> None:
+    spec, data = small_model(Recipe(permanent=True))
+    design = full_rank(build_design(spec, data))
+    one = LevelSigmas(2, {}, np.eye(2).reshape(1, -1), None, {}, None)
+    groups = tuple(
+        g if g.covariance is None else replace(g, covariance=replace(g.covariance, own=one)) for g in design.groups
+    )
+    with pytest.raises(NotSupportedError, match="levels have a Sigma of their own"):
+        refuse_own_sigmas(replace(design, groups=groups))
+    refuse_own_sigmas(design)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cholesky
 
 from henderson.equations.columns import ColumnOperator
-from henderson.equations.model import Group
+from henderson.equations.model import Design, Group
 from henderson.equations.operator import Operator
 from henderson.equations.partition import LocalMatrix, LocalPedigree
 from henderson.errors import NotSupportedError
@@ -50,6 +50,7 @@ def sample_right_hand_sides(columns: ColumnOperator, seed: int) -> Vectors:
         raise ValueError(f"{columns.n_columns} columns, more than {kernels.COLUMNS}: use several seeds")
     operator = columns.operator
     design = operator.design
+    refuse_own_sigmas(design)
     n_traits = design.n_traits
     factors = residual_factors(operator).reshape(-1, n_traits * n_traits)
     word = np.uint64(seed)
@@ -213,6 +214,13 @@ def _root_of(matrix: LocalMatrix, group: Group) -> tuple[NDArray[np.int64], NDAr
     if matrix.root is None:
         raise NotSupportedError(f"sampling the user matrix of {group.name!r} without its factor (with_roots)")
     return matrix.root.indptr, matrix.root.levels, matrix.root.values
+
+
+def refuse_own_sigmas(design: Design) -> None:
+    """Raise `NotSupportedError` for factors whose levels have a Sigma of their own."""
+    for group in design.groups:
+        if group.covariance is not None and group.covariance.own is not None:
+            raise NotSupportedError(f"sampling {group.name!r}, whose levels have a Sigma of their own")
 
 
 def residual_factors(operator: Operator) -> Floats:

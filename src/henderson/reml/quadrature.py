@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from henderson.equations.columns import ColumnOperator
 from henderson.equations.operator import Operator
 from henderson.equations.partition import LocalMatrix, LocalPedigree, Partition
-from henderson.equations.samples import stream_of
+from henderson.equations.samples import refuse_own_sigmas, stream_of
 from henderson.errors import HendersonError, NotSupportedError
 from henderson.kernels import samples as kernels
 from henderson.partitions.exchange import Vectors
@@ -156,6 +156,7 @@ def log_covariances(operator: Operator) -> float:
     Raises `NotSupportedError` for user matrices without a factor (`matrix_root.with_roots`).
     """
     design = operator.design
+    refuse_own_sigmas(design)
     of_residual = np.array(
         [
             np.linalg.slogdet(design.residuals[c][np.ix_(seen, seen)])[1]
