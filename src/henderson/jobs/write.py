@@ -107,6 +107,7 @@ def write_page(
         history=iterated.report.residual_norms if iterated else (),
         rtol=rtol_of(done[0][0]),
         notes=_notes(last),
+        fit=next((s.fit for _, s in reversed(done) if isinstance(s, FittedSolutions)), None),
     )
     return write_report(report, out)
 

@@ -24,7 +24,7 @@ def convergence(history: Sequence[float], rtol: float) -> str:
     axes.annotate(f"rtol {rtol:g}", (0, rtol), xytext=(4, 4), textcoords="offset points", fontsize=8, color=INK)
     axes.set_xlabel("iteration")
     axes.set_ylabel("||b - Cx|| / ||b||")
-    return _svg(figure)
+    return as_svg(figure)
 
 
 def distributions(digests: Sequence[Digest]) -> str:
@@ -40,10 +40,11 @@ def distributions(digests: Sequence[Digest]) -> str:
         axes.set_title(f"{summary.factor}: {summary.subfactor}", fontsize=9, color=INK)
         axes.tick_params(labelsize=8)
         axes.set_ylabel("levels", fontsize=8)
-    return _svg(figure)
+    return as_svg(figure)
 
 
-def _svg(figure: Figure) -> str:
+def as_svg(figure: Figure) -> str:
+    """Return a figure as text of SVG, without frames, with a light grid."""
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color=LIGHT, linewidth=0.6)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 
+from henderson.reml.result import RemlFit
 from henderson.results.files import replacing
 from henderson.results.stages import Stage
 from henderson.results.summary import Digest
@@ -21,9 +22,15 @@ th.text, td.text { text-align: left; } pre { background: #f5f7fa; padding: .8rem
 """
 
 
+PATHS = (
+    "Blue: value and 95 % band of its Monte Carlo error; dotted: more samples from here on; grey: the estimate and its "
+    "standard error."
+)
+
+
 @dataclass(frozen=True)
 class Report:
-    """What the page shows; `history` is the relative residual by iteration."""
+    """What the page shows; history: the relative residual by iteration; fit: whose components have a path."""
 
     title: str
     facts: Sequence[tuple[str, str]]
@@ -33,6 +40,7 @@ class Report:
     history: Sequence[float] = ()
     rtol: float = 1e-8
     notes: Sequence[str] = field(default_factory=tuple)
+    fit: RemlFit | None = None
 
 
 def write_report(report: Report, out: Path) -> Path:
@@ -44,7 +52,8 @@ def write_report(report: Report, out: Path) -> Path:
 
 
 def _page(report: Report) -> str:
-    from henderson.results import figures  # loads Matplotlib, which the solver's peak memory must not pay for
+    # these load Matplotlib, which the solver's peak memory must not pay for
+    from henderson.results import figures, path_figures
 
     random = [d for d in report.effects if d.is_random]
     sections = [
@@ -60,6 +69,10 @@ def _page(report: Report) -> str:
         sections += ["<h2>Distributions</h2>", figures.distributions(random)]
     if len(report.history) > 1:
         sections += ["<h2>Convergence</h2>", figures.convergence(report.history, report.rtol)]
+    if report.fit is not None and len(report.fit.history) > 1:
+        sections += ["<h2>Variance components by round</h2>", path_figures.component_paths(report.fit)]
+        if report.fit.mc_covariance is not None:
+            sections.append(f"<p>{PATHS}</p>")
     rows = [(s.name, f"{s.seconds:.2f}", f"{s.peak_bytes / 2**20:,.0f}") for s in report.stages]
     sections += ["<h2>Stages</h2>", _table(("stage", "seconds", "peak MiB"), rows, texts=1)]
     body = "\n".join(sections)
