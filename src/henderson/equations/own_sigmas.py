@@ -105,47 +105,36 @@ def _codes_of(data: ModelData, variable: str) -> Codes:
 
 @dataclass(frozen=True)
 class LocalSigmas:
-    """The Sigmas of the levels of one group in one partition: `index` and `factors` as in `kernels.level_sigmas`."""
+    """The Sigmas of the levels of one group in one partition."""
 
-    width: int
-    first_owned: int
-    n_owned: int
-    first_ghost: int
-    index: NDArray[np.uint32]
-    factors: Floats
-
-    @property
-    def _where(self) -> tuple[int, int, int, int, NDArray[np.uint32], Floats]:
-        return self.width, self.first_owned, self.n_owned, self.first_ghost, self.index, self.factors
+    levels: kernels.Levels
 
     def standardised(self, x: Floats) -> Floats:
         """Return Theta_L^-1 x on the levels of the group, zero elsewhere; x (n_local,) or (n_local, n_columns)."""
         out = np.zeros_like(x)
-        kernels.standardise(*self._where, x.reshape(len(x), -1), out.reshape(len(x), -1))
+        kernels.standardise(self.levels, x.reshape(len(x), -1), out.reshape(len(x), -1))
         return out
 
     def add_restored(self, v: Floats, y: Floats) -> None:
         """Add Theta_L^-T v to `y`."""
-        kernels.add_restored(*self._where, v.reshape(len(v), -1), y.reshape(len(y), -1))
+        kernels.add_restored(self.levels, v.reshape(len(v), -1), y.reshape(len(y), -1))
 
     def add_diagonal(self, column: int, gamma: Floats, y: Floats) -> None:
         """Add one column of the diagonal blocks of Gamma^-1 with these Sigmas; gamma: diagonal at first elements."""
-        kernels.add_diagonal(column, *self._where, gamma, y)
+        kernels.add_diagonal(self.levels, column, gamma, y)
 
     def blocks(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Floats:
         """Return L_i^-T L_j^-1 of levels given by their first elements, (n, width**2)."""
+        width = self.levels.width
         left, right = (
-            self.factors[self.index[self._level(at)]].reshape(-1, self.width, self.width) for at in (rows, columns)
+            self.levels.factors[self.levels.row[self._level(at)]].reshape(-1, width, width) for at in (rows, columns)
         )
         return np.asarray(np.einsum("nki,nkj->nij", left, right).reshape(len(rows), -1))
 
     def _level(self, element: NDArray[np.int64]) -> NDArray[np.int64]:
-        ghost = element >= self.first_ghost
-        return np.where(
-            ghost,
-            self.n_owned + (element - self.first_ghost) // self.width,
-            (element - self.first_owned) // self.width,
-        )
+        width, first_owned, n_owned, first_ghost, _, _ = self.levels
+        ghost = element >= first_ghost
+        return np.where(ghost, n_owned + (element - first_ghost) // width, (element - first_owned) // width)
 
 
 def local_sigmas(levels: LevelSigmas, name: str, local: GroupLayout) -> LocalSigmas:
@@ -153,7 +142,8 @@ def local_sigmas(levels: LevelSigmas, name: str, local: GroupLayout) -> LocalSig
     here = np.concatenate([local.owned_levels(), local.ghosts]).astype(np.int64)
     index, sigmas = levels.distinct(here)
     factors = inverse_factors(sigmas, name).reshape(len(sigmas), -1)
-    return LocalSigmas(levels.width, local.first_owned, local.n_owned, local.first_ghost, index, factors)
+    where = (levels.width, local.first_owned, local.n_owned, local.first_ghost)
+    return LocalSigmas(kernels.Levels(*where, index, factors))
 
 
 def inverse_factors(sigmas: Floats, name: str) -> Floats:

@@ -272,11 +272,14 @@ def _named(what: str, matrices: Ints, keys: Words, names: Ints, file: str) -> It
 
 def _distinct(table: Floats) -> tuple[Floats, Ints]:
     """Return the different matrices, in order of first appearance, and which of them each is."""
-    parts, which = [], []
+    parts: list[Floats] = []
+    which: list[Ints] = []
+    n = 0
     for start in range(0, len(table), CHUNK):  # some at a time: a sort of all would hold them twice
         rows, mine = _distinct_rows(np.ascontiguousarray(table[start : start + CHUNK]).reshape(-1, table[0].size))
-        which.append(mine + sum(map(len, parts)))
+        which.append(mine + n)
         parts.append(rows)
+        n += len(rows)
     rows, again = _distinct_rows(np.concatenate(parts))
     return rows.reshape(-1, *table.shape[1:]), again[np.concatenate(which)]
 
