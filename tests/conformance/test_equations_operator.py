@@ -26,6 +26,9 @@ MODELS = {
     "matrix and selfing": Recipe(n_traits=2, matrix=True, selfing=True),
     "random regression": Recipe(n_traits=4, regression=True),
     "wide blocks": Recipe(n_traits=4, regression=True, maternal=True, permanent=True, weights=True),
+    "own Sigmas": Recipe(
+        n_traits=2, maternal=True, permanent=True, matrix=True, regression=True, weights=True, own=True
+    ),
 }
 CUTS = [(1, 1), (2, 2), (2, 4)]  # threads, partitions
 

@@ -22,6 +22,7 @@ MODELS = {
     "aligned traits": Recipe(n_traits=3, covariate=False, mean=False, weights=True),
     "matrix and selfing": Recipe(n_traits=2, matrix=True, selfing=True),
     "wide blocks": Recipe(n_traits=4, regression=True, maternal=True, permanent=True, weights=True),
+    "own Sigmas": Recipe(n_traits=2, maternal=True, matrix=True, weights=True, own=True),
 }
 N_COLUMNS = 5
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.sparse import csr_array
 
 from henderson.language.spec import (
+    BlocksSpec,
     DataSpec,
     Equation,
     GammaSpec,
@@ -16,7 +17,7 @@ from henderson.language.spec import (
     Term,
     VarianceSpec,
 )
-from henderson.store.model_data import Labels, ModelData, Pedigree, Records, RelationshipMatrix
+from henderson.store.model_data import Labels, ModelData, Pedigree, Records, RelationshipMatrix, StoredSigmas
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Recipe:
     regression: bool = False
     unequal: bool = False
     related_class: bool = False
+    own: bool = False  # a Sigma for most levels of every random factor, and for most records
 
 
 def positive_definite(rng: np.random.Generator, n: int) -> tuple[tuple[float, ...], ...]:
@@ -123,7 +125,25 @@ def small_model(recipe: Recipe) -> tuple[ModelSpec, ModelData]:
         {"ped": pedigree},
         {"K": RelationshipMatrix("K", labels, csr_array(K_inverse), np.diag(np.linalg.inv(K_inverse)).copy())},
     )
-    return _spec(recipe, rng), data
+    spec = _spec(recipe, rng)
+    return _with_own_sigmas(spec, data, rng) if recipe.own else (spec, data)
+
+
+def _with_own_sigmas(spec: ModelSpec, data: ModelData, rng: np.random.Generator) -> tuple[ModelSpec, ModelData]:
+    """Levels and records choose among five Sigmas, and that of all others."""
+    sizes = {"herd": len(data.levels["herd"]), **{c: len(data.pedigrees["ped"]) for c in ("id", "dam", "line")}}
+    found, variances = {}, []
+    for v in spec.variances:
+        n = spec.n_positions(v.name)
+        table = np.array([positive_definite(rng, n) for _ in range(5)]).reshape(5, -1)
+        members = {s.name for s in spec.subfactors if s.variance == v.name}
+        columns = {t.level_variable or "" for e in spec.equations for t in e.terms if t.subfactor in members}
+        related = rng.integers(-1, 5, sizes["id"] + 1).astype(np.int32)  # one Sigma, whichever column names the level
+        numbers = {c: related if c != "herd" else rng.integers(-1, 5, 6).astype(np.int32) for c in columns}
+        of_record = rng.integers(-1, 5, len(data.records)).astype(np.int32) if v.name == "res" else None
+        found[v.name] = StoredSigmas(table, numbers, of_record)
+        variances.append(replace(v, blocks=BlocksSpec(f"{v.name}.bin")))
+    return replace(spec, variances=tuple(variances)), replace(data, sigmas=found)
 
 
 def _spec(recipe: Recipe, rng: np.random.Generator) -> ModelSpec:
