@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
 from henderson.results.parallel_summary import digest_together
 from henderson.results.parallel_tables import OwnedRows, write_tables_together
+from henderson.results.record_tables import RecordValues, write_records
 from henderson.results.solution_tables import write_lmt_results, write_solutions
 from henderson.results.summary import digest_effects
 from henderson.solvers.solutions import SubfactorSolutions
@@ -170,3 +172,39 @@ def test_digests_of_many_ranks_are_those_of_one(size: int) -> None:
             if expected.histogram is not None:
                 assert one.histogram.edges.tolist() == expected.histogram.edges.tolist()
                 assert one.histogram.counts.tolist() == expected.histogram.counts.tolist()
+
+
+@pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize("observed_only", [False, True])
+@pytest.mark.parametrize("above", [0, 10_000])
+def test_tables_of_records(size: int, observed_only: bool, above: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    row = rng.permutation(40)[:31].astype(np.int64)  # some records were skipped
+    observed, fitted = rng.normal(size=(31, 2)), rng.normal(size=(31, 2))
+    observed[rng.random((31, 2)) < 0.3] = np.nan
+    fitted[0, 1] = observed[0, 1] = np.nan
+    (tmp_path / ("yhat.csv" if above == 0 else "yhat.parquet")).write_text("of an earlier run")
+    cuts = np.array_split(np.arange(31), size)
+
+    def work(communicator: Rank) -> Path:
+        mine = cuts[communicator.rank]
+        values = RecordValues(row[mine], observed[mine], fitted[mine])
+        options = {"observed_only": observed_only, "parquet_above": above}
+        return write_records("yhat", values, ["milk", 'f"t'], tmp_path, communicator, **options)
+
+    (path,) = set(Ranks(size).run(work))
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    frame = pq.read_table(path).to_pandas() if above == 0 else pd.read_csv(path)
+    order = np.argsort(row)
+    expected = pd.DataFrame(
+        {
+            "record": np.repeat(row[order] + 1, 2),
+            "trait": ["milk", 'f"t'] * 31,
+            "observed": observed[order].ravel(),
+            "fitted": fitted[order].ravel(),
+            "residual": (observed - fitted)[order].ravel(),
+        }
+    )
+    if observed_only:
+        expected = expected[expected["observed"].notna()].reset_index(drop=True)
+    pd.testing.assert_frame_equal(frame, expected, check_dtype=False, rtol=1e-14)

@@ -86,7 +86,8 @@ def _chunks(handle: BinaryIO) -> Iterator[tuple[int, bytes, list[str] | None]]:
         end = data.rfind(b"\n") + 1
         data, rest = data[:end], data[end:]
         if not begun and data:
-            names, data, skipped = _head(data)
+            found, data, skipped = _head(data)
+            names = names if found is None else found
             number += skipped
             begun = bool(data)
         if data:
