@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -9,6 +12,7 @@ from henderson.partitions.exchange import SharedMemoryExchange, Vectors
 from henderson.partitions.threads import Team
 from henderson.solvers.pcg import pcg
 from henderson.solvers.report import StopReason
+from henderson.solvers.trace import Trace
 
 
 class Dense:
@@ -161,3 +165,41 @@ def test_small_last_step_guards_solutions_beside_a_large_mean() -> None:
     assert report.converged
     exact = np.linalg.solve(matrix, b)
     assert np.linalg.norm(report.solution[0] - exact) <= 1e-6 * np.linalg.norm(exact)
+
+
+def test_the_last_change_decides_if_it_is_asked() -> None:
+    matrix, b = spd(60, 1e4), np.ones(60)
+    xs = [solve(matrix, b, rtol=1e-300, max_it=k).solution[0] for k in range(1, 58)]
+    changes = [np.linalg.norm(y - x) / np.linalg.norm(x) for x, y in pairwise(xs)]
+    first = next(k for k, change in enumerate(changes, 2) if change <= 1e-2)
+    trace = Trace()
+    report = solve(matrix, b, rtol=math.inf, xtol=1e-2, trace=trace)
+    assert report.reason is StopReason.SMALL_CHANGE
+    assert report.converged
+    assert report.iterations == first
+    assert report.relative_residual > 1e-8
+    true = np.linalg.norm(b - matrix @ report.solution[0]) / np.linalg.norm(b)
+    assert report.relative_residual == pytest.approx(true)
+    assert math.isinf(trace.steps[0].change)
+    np.testing.assert_allclose([s.change for s in trace.steps[1:]], changes[: first - 1], rtol=1e-6)
+    np.testing.assert_allclose([s.residual for s in trace.steps], report.residual_norms[1:])
+    lengths = [s.product for s in trace.steps]
+    np.testing.assert_allclose([s.beta for s in trace.steps[1:]], np.divide(lengths[1:], lengths[:-1]), rtol=1e-6)
+    assert all(s.alpha > 0 and s.seconds >= 0 for s in trace.steps)
+
+
+def test_both_criteria_hold_if_both_are_asked() -> None:
+    matrix, b = spd(60, 1e4), np.ones(60)
+    loose = solve(matrix, b, rtol=math.inf, xtol=1e-2)
+    both = solve(matrix, b, rtol=1e-9, xtol=1e-2)
+    assert both.reason is StopReason.CONVERGED
+    assert both.iterations > loose.iterations
+    assert both.relative_residual <= 1e-9
+
+
+def test_too_few_iterations_for_a_small_change() -> None:
+    report = solve(spd(60, 1e6), np.ones(60), rtol=math.inf, xtol=1e-9, max_it=4)
+    assert report.reason is StopReason.MAX_ITERATIONS
+    assert report.iterations == 4
+    assert solve(np.array([[4.0]]), np.array([2.0]), rtol=math.inf, xtol=1e-9).converged
+    assert solve(np.full((2, 2), math.nan), np.ones(2), rtol=math.inf, xtol=1e-3).reason is StopReason.NOT_FINITE

@@ -8,8 +8,8 @@ the flags stand in that order, else in that of the equations.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from gzip import GzipFile
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,7 +76,7 @@ def flags_of(packed: NDArray[np.uint8], n_traits: int) -> Flags:
     return np.unpackbits(packed, axis=1, count=n_traits).astype(np.bool_)
 
 
-def _chunks(handle: BinaryIO) -> Iterator[tuple[int, bytes, list[str] | None]]:
+def _chunks(handle: GzipFile) -> Iterator[tuple[int, bytes, list[str] | None]]:
     """Yield the number of its first line, a chunk of whole lines, and the names if it begins the data."""
     number, names = 0, None
     rest = b""
