@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import henderson
+from henderson.jobs.convert import convert
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "covariances"
 FILES = ("by_level.toml", "by_class.toml", "by_record.toml", "by_record.xml", "by_device.toml", "files.toml")
@@ -40,6 +41,15 @@ def test_two_ways_to_say_one_thing(one: int, other: int, results: dict[str, tupl
     (_, a), (_, b) = results[FILES[one]], results[FILES[other]]
     assert a.keys() == b.keys()
     np.testing.assert_allclose([a[k] for k in a], [b[k] for k in a], atol=1e-7)
+
+
+def test_what_is_converted_elsewhere_finds_its_files(
+    results: dict[str, tuple[Path, Solutions]], tmp_path: Path
+) -> None:
+    convert(EXAMPLES / "by_record.xml", tmp_path / "new" / "model.toml")
+    henderson.solve(tmp_path / "new" / "model.toml", out=tmp_path / "out")
+    expected = results["by_record.xml"][1]
+    assert solutions(tmp_path / "out") == pytest.approx(expected, abs=1e-9)
 
 
 def test_held_elements_stay(results: dict[str, tuple[Path, Solutions]]) -> None:

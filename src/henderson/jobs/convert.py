@@ -178,8 +178,14 @@ def move(spec: ModelSpec, old: Path, new: Path) -> ModelSpec:
     )
     return replace(
         spec,
-        data=replace(spec.data, records=tuple(map(path, spec.data.records))),
+        data=replace(
+            spec.data, records=tuple(map(path, spec.data.records)), missing_file=optional(spec.data.missing_file)
+        ),
         pedigrees=pedigrees,
         matrices=tuple(replace(m, file=path(m.file)) for m in spec.matrices),
+        variances=tuple(
+            v if v.blocks is None else replace(v, blocks=replace(v.blocks, file=path(v.blocks.file)))
+            for v in spec.variances
+        ),
         jobs=jobs,
     )
