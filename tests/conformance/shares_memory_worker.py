@@ -13,7 +13,7 @@ from henderson.equations.distributed import take_share
 from henderson.ingest.header import read_schema
 from henderson.language.load import load_model
 from henderson.partitions.mpi import MpiCommunicator
-from henderson.store.zarr_io import StoredArray
+from henderson.store.stored_array import StoredArray
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from henderson.store.model_data import KnownRows, Labels, ModelData
 from henderson.store.reader import open_store
 from henderson.store.schema import ArraySchema
 from henderson.store.slices import StoreParts
-from henderson.store.zarr_io import StoredArray
+from henderson.store.stored_array import StoredArray
 from oracles.random_files import Written
 
 N = 1_000

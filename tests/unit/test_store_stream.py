@@ -99,6 +99,8 @@ def test_whole_individuals_are_not_cut(store: Path) -> None:
     reader = RecordReader(store)
     assert reader.home == ("related", "id", "ped")
     home = reader.read(reader.home)
+    for individual in (0, 1, int(home[900]), int(home[-1]), int(home[-1]) + 1, 1 << 30):
+        assert reader.first_record(individual) == np.searchsorted(home, individual)
     _, edges = joined(reader, (reader.home,), chunk=64, whole=True)
     inner = np.array(edges[1:-1])
     assert len(inner) > 10
@@ -124,6 +126,7 @@ def test_individuals_larger_than_chunks_and_records_without_one(
     found, edges = joined(reader, reader.available(), chunk=32, whole=True)
     assert_whole(tmp_path / "s.zarr", found, slice(None))
     assert edges == [0, 153, 224, 256, 288, 313]  # records of nobody, from 223, are cut anywhere
+    assert [reader.first_record(k) for k in (0, 1, 2, 3, 9)] == [0, 150, 153, 223, 223]
 
 
 @pytest.mark.parametrize("seed", [1, 6, 9])

@@ -27,6 +27,7 @@ from henderson.language.spec import RESIDUAL
 from henderson.store import zarr_io
 from henderson.store.model_data import UNKNOWN, ZERO, Labels
 from henderson.store.schema import CHUNK_ROWS, ArraySchema, group_path, level_path, records_path, safe
+from henderson.store.stored_array import StoredArray
 
 if TYPE_CHECKING:
     from henderson.ingest.roles import OwnSigmas
@@ -91,8 +92,8 @@ def _write(ingest: Ingest, path: str, dim: str, values: NDArray[Any], meaning: s
     )
 
 
-def _array(ingest: Ingest, path: str) -> Any:
-    return zarr_io.StoredArray(ingest.store, path)
+def _array(ingest: Ingest, path: str) -> StoredArray:
+    return StoredArray(ingest.store, path)
 
 
 def _home(ingest: Ingest, relation_of: str | None, column: str) -> tuple[str, str]:

@@ -32,7 +32,7 @@ from henderson.store.schema import group_path
 from henderson.store.slices import StoreParts
 
 if TYPE_CHECKING:
-    from henderson.store.zarr_io import StoredArray
+    from henderson.store.stored_array import StoredArray
 
 ROWS = 1 << 17  # animals at a time
 

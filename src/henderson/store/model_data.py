@@ -26,7 +26,7 @@ class Labels:
     """The user's own names of levels.
 
     `values` is int64 (n,) for integer columns, or uint8 (n, width): UTF-8, padded with zeros. Where no process has
-    all labels it is an object that is indexed like that array: `zarr_io.StoredArray`, or `KnownRows`.
+    all labels it is an object that is indexed like that array: `stored_array.StoredArray`, or `KnownRows`.
     """
 
     values: NDArray[np.int64] | NDArray[np.uint8]

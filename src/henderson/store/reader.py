@@ -14,6 +14,8 @@ from henderson.store.checksums import file_checksum, own_problem
 from henderson.store.model_data import Labels, Loadings, ModelData, Pedigree, Records, RelationshipMatrix, StoredSigmas
 from henderson.store.record_arrays import RecordArrays
 from henderson.store.schema import FORMAT, FORMAT_VERSION, REMEDY, group_path, level_path, wip_of
+from henderson.store.shards import ShardedArray
+from henderson.store.stored_array import StoredArray
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,8 +49,6 @@ def store_attributes(path: Path) -> dict[str, Any]:
 
     Raises `StoreError`: no store, one that is not finished, of another format, or unreadable.
     """
-    from henderson.store import zarr_io
-
     if not path.exists():
         unfinished = wip_of(path).exists()
         raise StoreError(
@@ -59,8 +59,8 @@ def store_attributes(path: Path) -> dict[str, Any]:
             )
         )
     try:
-        attributes = zarr_io.read_attributes(path)
-    except Exception as error:  # zarr raises many kinds for files that are not what they should be
+        attributes = _root_attributes(path)
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(Problem(f"not a readable store ({error})", file=str(path), remedy=REMEDY)) from error
     if attributes.get("format") != FORMAT:
         raise StoreError(
@@ -75,6 +75,13 @@ def store_attributes(path: Path) -> dict[str, Any]:
             )
         )
     return attributes
+
+
+def _root_attributes(path: Path) -> dict[str, Any]:
+    group = json.loads((path / "zarr.json").read_bytes())
+    if group["node_type"] != "group":
+        raise ValueError(f"its root is no group, but {group['node_type']!r}")
+    return dict(group["attributes"])
 
 
 def verify_store(path: Path) -> int:
@@ -116,8 +123,6 @@ def open_store(path: Path, *, verify: bool = False, threads: int | None = None) 
 
     Raises `StoreError`: see `store_attributes` and `verify_store`; also if an array cannot be decoded.
     """
-    from henderson.store import zarr_io
-
     attributes = store_attributes(path)
     if verify:
         verify_store(path)
@@ -129,8 +134,8 @@ def open_store(path: Path, *, verify: bool = False, threads: int | None = None) 
             return _read(
                 arrays.records(0, arrays.n_records, pool),
                 attributes["model"],
-                lambda name: zarr_io.read_array(path, name, pool),
-                lambda name: zarr_io.StoredArray(path, name),
+                lambda name: ShardedArray(path, name).read(pool),
+                lambda name: StoredArray(path, name),
             )
     except StoreError:
         raise

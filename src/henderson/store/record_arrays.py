@@ -18,6 +18,7 @@ from henderson.store.model_data import Records
 from henderson.store.record_layout import RecordLayout
 from henderson.store.schema import REMEDY, RecordColumns, records_path
 from henderson.store.shards import ShardedArray
+from henderson.store.stored_array import StoredArray
 
 Column = tuple[str, ...]
 DOUBLE = np.dtype(np.float64)
@@ -130,6 +131,29 @@ class RecordArrays:
                 self._look_up(self._tables[name], held(("code", name)), out)
             elif held(column) is not out:
                 out[...] = held(column)
+
+    def first_record(self, individual: int) -> int:
+        """Return the first record of the individuals from `individual` on: where they may be cut into shares.
+
+        Cost: log2 of the number of chunks, in chunks read. Raises ValueError if the records have no `home`.
+        """
+        if self.home is None:
+            raise ValueError("records without individuals are in the order of their files")
+        return self._homes.first_not_below(individual, 0, self._n_known)
+
+    @cached_property
+    def _homes(self) -> StoredArray:
+        assert self.home is not None
+        return StoredArray(self.path, records_path(*self.home))
+
+    @cached_property
+    def _n_known(self) -> int:
+        """The number of records that have an individual: the others, negative, are last."""
+        low, high = 0, self.n_records
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (middle + 1, high) if self._homes[middle : middle + 1][0] >= 0 else (low, middle)
+        return low
 
     def records(self, start: int, stop: int, pool: Executor) -> Records:
         """Return the records start..stop with all columns, decoded by the threads of `pool`.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from concurrent.futures import Executor
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,17 @@ class ShardedArray:
 
     def __len__(self) -> int:
         return self.shape[0]
+
+    def read(self, pool: Executor) -> NDArray[Any]:
+        """Return the whole array, its shards decoded by the threads of `pool` straight into it."""
+        out: NDArray[Any] = np.empty(self.shape, self.dtype)
+        rows = self.shard_rows
+
+        def part(lo: int) -> None:
+            self.read_into(lo, min(lo + rows, len(self)), out[lo : lo + rows])
+
+        list(pool.map(part, range(0, len(self), rows)))
+        return out
 
     def read_into(self, start: int, stop: int, out: NDArray[Any]) -> None:
         """Set `out` (stop - start, ...), contiguous, to the rows start..stop. Memory: a chunk where it is cut."""

@@ -11,11 +11,11 @@ from henderson.store.model_data import Labels, Loadings, ModelData, Pedigree, Re
 from henderson.store.reader import LOADINGS, pedigree_extras, read_sigmas, store_attributes
 from henderson.store.record_arrays import RecordArrays
 from henderson.store.schema import group_path, records_path
+from henderson.store.stored_array import StoredArray
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from henderson.store.zarr_io import StoredArray
 
 Range = tuple[int, int]
 
@@ -46,8 +46,6 @@ class StoreParts:
 
     def array(self, path: str) -> StoredArray:
         """Return an array that is read where it is indexed."""
-        from henderson.store.zarr_io import StoredArray
-
         return StoredArray(self.path, path)
 
     def length(self, group: str, name: str) -> int:

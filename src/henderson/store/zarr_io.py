@@ -1,9 +1,8 @@
-"""The one place that imports zarr: create and write the arrays of a store; they are read by `shards`."""
+"""The one place that imports zarr: create and write the arrays of a store (`shards` reads them)."""
 
 from __future__ import annotations
 
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 
 from henderson.store.checksums import BLANK, OWN, sign
 from henderson.store.schema import ArraySchema
-from henderson.store.shards import ShardedArray
 
 _CODEC_LEVEL = 1  # higher levels cost several times the time for a few percent
 
@@ -72,96 +70,6 @@ def write_whole(root: Path, schema: ArraySchema, values: NDArray[Any]) -> None:
     create_array(root, schema)
     if len(values):
         write_rows(root, schema.path, 0, np.asarray(values))
-
-
-def read_array(root: Path, path: str, pool: ThreadPoolExecutor) -> NDArray[Any]:
-    """Return a whole array, its shards decoded by the threads of `pool` straight into it."""
-    array = ShardedArray(root, path)
-    out: NDArray[Any] = np.empty(array.shape, dtype=array.dtype)
-    rows = array.shard_rows
-
-    def read(lo: int) -> None:
-        array.read_into(lo, min(lo + rows, len(array)), out[lo : lo + rows])
-
-    list(pool.map(read, range(0, len(array), rows)))
-    return out
-
-
-class StoredArray:
-    """An array of a store that is read where it is indexed, and only there: a slice or indices of rows.
-
-    Only the chunks that are asked for are read; the last one used is kept. Stands for a NumPy array where that is
-    indexed, asked for its shape, or converted (which reads all of it). Not for several threads at once. Raises
-    `StoreError` where a chunk or what is said about the array cannot be decoded.
-    """
-
-    def __init__(self, root: Path, path: str) -> None:
-        self._array = ShardedArray(root, path)
-        self.shape = self._array.shape
-        self.dtype = self._array.dtype
-        self._last: tuple[int, NDArray[Any]] | None = None
-
-    @property
-    def ndim(self) -> int:
-        """Return the number of dimensions."""
-        return len(self.shape)
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, rows: slice | NDArray[np.integer[Any]]) -> NDArray[Any]:
-        if isinstance(rows, slice):
-            start, stop, step = rows.indices(len(self))
-            return (
-                self._slice(start, max(start, stop))[::step] if step > 0 else self[np.arange(*rows.indices(len(self)))]
-            )
-        at = np.asarray(rows, np.int64)
-        out: NDArray[Any] = np.empty((len(at), *self.shape[1:]), self.dtype)
-        chunk = at // self._array.chunk_rows
-        order = np.argsort(chunk, kind="stable")
-        numbers, first = np.unique(chunk[order], return_index=True)
-        for number, part in zip(numbers.tolist(), np.split(order, first[1:]), strict=False):
-            out[part] = self._chunk(number)[at[part] - number * self._array.chunk_rows]
-        return out
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.asarray(self._slice(0, len(self)), dtype)
-
-    def first_not_below(self, value: int, low: int, high: int) -> int:
-        """Return the first row of low..high whose value is not below `value`, `high` if none: the rows are sorted.
-
-        Cost: log2 of the number of chunks between, in chunks read.
-        """
-        size = self._array.chunk_rows
-        while low < high:
-            middle = (low + high) // 2
-            number = middle // size
-            begin, end = max(low, number * size), min(high, (number + 1) * size)
-            block = self._chunk(number)[begin - number * size : end - number * size]
-            at = int(np.searchsorted(block, value))
-            if at == 0:
-                high = begin
-            elif at == len(block):
-                low = end
-            else:
-                return begin + at
-        return low
-
-    def _slice(self, start: int, stop: int) -> NDArray[Any]:
-        out: NDArray[Any] = np.empty((stop - start, *self.shape[1:]), self.dtype)
-        self._array.read_into(start, stop, out)
-        return out
-
-    def _chunk(self, number: int) -> NDArray[Any]:
-        if self._last is None or self._last[0] != number:
-            size = self._array.chunk_rows
-            self._last = (number, self._slice(number * size, min((number + 1) * size, len(self))))
-        return self._last[1]
-
-
-def read_attributes(root: Path) -> dict[str, Any]:
-    """Return the attributes of the root group."""
-    return dict(zarr.open_group(root, mode="r").attrs)
 
 
 def seal(root: Path, groups: list[str], attributes: dict[str, Any]) -> None:
