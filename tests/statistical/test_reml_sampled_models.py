@@ -1,4 +1,4 @@
-"""Monte Carlo REML against the exact method: every structure by both methods, and the open cases with records enough."""
+"""Monte Carlo REML against the exact method: every structure by both methods, and open cases with records enough."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ import click
 
 import henderson
 from henderson.cli.messages import end
-from henderson.cli.solver_options import POSITIVE, solver_options
+from henderson.cli.solver_options import POSITIVE, run_options, solver_options
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -72,6 +72,7 @@ def solve(file: Path, **options: Any) -> None:
 @cli.command()
 @click.argument("file", type=FILE)
 @shared_options
+@run_options
 @click.option(
     "--method",
     type=click.Choice(["ai", "em", "mc-ai", "mc-em", "auto"]),

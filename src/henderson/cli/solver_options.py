@@ -16,12 +16,21 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
+def run_options(command: F) -> F:
+    """Return `command` with the options of all jobs that may take long."""
+    options = [
+        click.option("--memory", type=POSITIVE, metavar="GIB", help="Of a node, at most [default: what is there]."),
+        click.option("--requeue", is_flag=True, help="If a signal stops it, let SLURM run this job again."),
+    ]
+    return functools.reduce(lambda f, option: option(f), reversed(options), command)
+
+
 def solver_options(command: F) -> F:
     """Return `command` with the options of the solvers, and those that only the petsc engine has."""
     options = [
+        run_options,
         click.option("--rtol", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Instead of FILE's."),
         click.option("--preconditioner", type=click.Choice(["border", "block", "diagonal"]), help="Instead of FILE's."),
-        click.option("--memory", type=POSITIVE, metavar="GIB", help="Of a node, at most [default: what is there]."),
         click.option(
             "--checkpoint-every",
             type=POSITIVE,
@@ -30,7 +39,6 @@ def solver_options(command: F) -> F:
             metavar="SECONDS",
             help="How often the state of a solve is kept in --out.",
         ),
-        click.option("--requeue", is_flag=True, help="If a signal stops it, let SLURM run this job again."),
         click.option(
             "--operator",
             type=click.Choice(["matrix-free", "assembled"]),

@@ -119,7 +119,7 @@ class EmbeddedJobs:
     def _reml(self, job: JobSpec) -> JobDone:
         self._closing.close()
         self._equations = self.fitted = self._values = None
-        found = run_reml(job, self.spec, self.data, self._out, self._progress)
+        found = run_reml(job, self.spec, self.data, self._out, self._progress, self._available())
         self.spec, self.fitted = found.fit.spec, found
         return JobDone(job, job_record(job, found), found)
 

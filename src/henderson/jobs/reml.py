@@ -63,13 +63,21 @@ def options_of(job: JobSpec, out: Path | None = None) -> RemlOptions:
 
 
 def run_reml(
-    job: JobSpec, spec: ModelSpec, data: ModelData, out: Path, progress: Callable[[str, int, int], None] | None = None
+    job: JobSpec,
+    spec: ModelSpec,
+    data: ModelData,
+    out: Path,
+    progress: Callable[[str, int, int], None] | None = None,
+    memory: int | None = None,
 ) -> FittedSolutions:
     """Return the fit of a reml job with its solutions; the caller has to look at `report.converged`.
 
-    An interrupted job continues from its checkpoint in `out`, which is removed at the end.
+    memory: bytes that it may take, if that is less than there are. An interrupted job continues from its checkpoint in
+    `out`, which is removed at the end.
     """
     options = options_of(job, out)
+    if memory is not None:
+        options = replace(options, memory=memory)
 
     def show(number: int, _: Round) -> None:
         if progress is not None:
