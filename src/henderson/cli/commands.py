@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from henderson.cli.progress import progress_bars
+from henderson.cli.progress import progress_bars, watching
 from henderson.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,13 +28,14 @@ def run_jobs(
     quiet: bool,
     requeue: bool = False,
     memory: float | None = None,
+    json_log: Path | None = None,
     **options: Any,
 ) -> None:
     """Run the jobs of a parameter file and print a table of the effects."""
     from henderson.jobs.run import Settings
 
     settings = Settings(jobs=jobs, memory=None if memory is None else int(memory * 2**30), **options)
-    outcome = run_settings(file, settings, as_json=as_json, quiet=quiet, requeue=requeue)
+    outcome = run_settings(file, settings, as_json=as_json, quiet=quiet, requeue=requeue, log=json_log)
     if outcome is None:
         return
     if as_json:
@@ -44,7 +45,13 @@ def run_jobs(
 
 
 def run_settings(
-    file: Path, settings: Settings, *, as_json: bool, quiet: bool, requeue: bool = False
+    file: Path,
+    settings: Settings,
+    *,
+    as_json: bool,
+    quiet: bool,
+    requeue: bool = False,
+    log: Path | None = None,
 ) -> Outcome | None:
     """Return what the jobs of a parameter file left; of several processes the first has it, the others None."""
     from henderson.cli.together import requeueing, run_jobs_together
@@ -52,10 +59,11 @@ def run_settings(
     from henderson.jobs.stopping import listening
 
     if settings.engine == "petsc":
-        return run_jobs_together(file, settings, as_json=as_json, quiet=quiet, requeue=requeue)
+        return run_jobs_together(file, settings, as_json=as_json, quiet=quiet, requeue=requeue, log=log)
     _only_petsc(settings)
     _one_copy()
-    with listening() as stopping, requeueing(requeue), progress_bars(quiet=quiet) as progress:
+    watched = watching(file, settings.folders(file)[0], engine="embedded", ranks=1, quiet=quiet, log=log)
+    with listening() as stopping, requeueing(requeue), watched as progress:
         return run(file, settings, progress, stopping)
 
 
@@ -100,14 +108,14 @@ def check_model(file: Path, *, store: Path | None = None, as_json: bool) -> None
         console.print(line, soft_wrap=True, markup=False)
     counted = any(f.levels is not None for f in model.factors)
     names = ("factor", "relationship", "levels of", "Sigma", *(("levels",) if counted else ()), "width")
-    table = _table(*names, *(("equations",) if counted else ()), texts=4)
+    table = plain_table(*names, *(("equations",) if counted else ()), texts=4)
     for f in model.factors:
         sizes = [("at most " * f.at_most + f"{n:,}") if n is not None else "" for n in (f.levels, f.equations)]
         equations = [sizes[1] if f.factor != "res" else ""] if counted else []
         cells = (f.factor, f.relationship, f.levels_of, f.sigma, *sizes[:counted], str(f.width), *equations)
         table.add_row(*map(Text, cells))
     console.print(table)
-    table = _table("factor", "sub-factor", "traits", "multiplies", "position", "variance", texts=4)
+    table = plain_table("factor", "sub-factor", "traits", "multiplies", "position", "variance", texts=4)
     for p in model.positions:
         cells = (p.factor, p.name, p.traits, p.term, str(p.position or ""), p.variance)
         table.add_row(*map(Text, cells))
@@ -191,7 +199,7 @@ def _print_outcome(outcome: Outcome) -> None:
 
     console = Console(highlight=False, file=sys.stdout)
     for fit in outcome.fits:
-        components = _table(*COLUMNS[: 5 + (fit.mc_covariance is not None)])
+        components = plain_table(*COLUMNS[: 5 + (fit.mc_covariance is not None)])
         for row in variance_rows(fit):
             components.add_row(*row[: len(components.columns)])
         console.print(components)
@@ -202,7 +210,7 @@ def _print_outcome(outcome: Outcome) -> None:
     effects = [d.summary for d in digests]
     with_accuracy = any(e.mean_reliability is not None for e in effects)
     names = ("factor", "sub-factor", "levels", "mean", "sd", "min", "max", "reliability")
-    table = _table(*names[: 7 + with_accuracy], texts=2)
+    table = plain_table(*names[: 7 + with_accuracy], texts=2)
     for e in effects:
         numbers = (f"{v:.4g}" if e.levels else "" for v in (e.mean, e.sd, e.minimum, e.maximum))
         cells = (e.factor, e.subfactor, f"{e.levels:,}", *numbers, _number(e.mean_reliability, 3))
@@ -210,7 +218,7 @@ def _print_outcome(outcome: Outcome) -> None:
     console.print(table)
     for digest in [d for d in digests if d.is_random][:4]:
         accuracy = ("se", "reliability") if digest.summary.mean_reliability is not None else ()
-        best = _table(f"best by {digest.summary.subfactor}", "solution", *accuracy)
+        best = plain_table(f"best by {digest.summary.subfactor}", "solution", *accuracy)
         for t in digest.best[:5]:
             cells = (t.level, f"{t.value:.4f}", _number(t.se, 4), _number(t.reliability, 3))
             best.add_row(*cells[: 2 + len(accuracy)])
@@ -243,7 +251,8 @@ def _number(value: float | None, digits: int) -> str:
     return "" if value is None else f"{value:.{digits}f}"
 
 
-def _table(*names: str, texts: int = 1) -> Table:
+def plain_table(*names: str, texts: int = 1) -> Table:
+    """Return a table without lines, its first `texts` columns flush left."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for k, name in enumerate(names):
         table.add_column(name, justify="left" if k < texts else "right")

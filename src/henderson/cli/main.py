@@ -30,9 +30,17 @@ def shared_options(command: F) -> F:
         click.option("--engine", type=click.Choice(["embedded", "petsc"]), default="embedded", show_default=True),
         click.option("--threads", type=THREADS, help="Threads [default: all cores]."),
         click.option("--json", "as_json", is_flag=True, help="Print the run record as JSON on stdout."),
-        click.option("--quiet", is_flag=True, help="No progress bar, no tables; warnings and errors only."),
+        click.option("--quiet", is_flag=True, help="No progress, no tables; warnings and errors only."),
     ]
     return functools.reduce(lambda f, option: option(f), reversed(options), command)
+
+
+JSON_LOG = click.option(
+    "--json-log",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Where the log of the run goes, one JSON object a line [default: log.jsonl in --out].",
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -50,6 +58,7 @@ def cli() -> None:
 @cli.command()
 @click.argument("file", type=FILE)
 @shared_options
+@JSON_LOG
 @solver_options
 def run(file: Path, **options: Any) -> None:
     """Do everything FILE asks for: ingest, then its jobs, then the results."""
@@ -61,6 +70,7 @@ def run(file: Path, **options: Any) -> None:
 @cli.command()
 @click.argument("file", type=FILE)
 @shared_options
+@JSON_LOG
 @solver_options
 def solve(file: Path, **options: Any) -> None:
     """Solve the mixed model equations of FILE, whatever jobs it lists."""
@@ -73,6 +83,7 @@ def solve(file: Path, **options: Any) -> None:
 @click.argument("file", type=FILE)
 @shared_options
 @run_options
+@JSON_LOG
 @click.option(
     "--method",
     type=click.Choice(["ai", "em", "mc-ai", "mc-em", "auto"]),
@@ -181,6 +192,17 @@ def slurm(file: Path, **options: Any) -> None:
     from henderson.cli.slurm import print_scripts
 
     print_scripts(file, **options)
+
+
+@cli.command()
+@click.argument("path", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--once", is_flag=True, help="Show where it is now, and end.")
+@click.option("--every", type=POSITIVE, default=1.0, show_default=True, metavar="SECONDS", help="How often to look.")
+def watch(path: Path, **options: Any) -> None:
+    """Show a run from the log in its --out folder DIR (or from a --json-log), also on another node, until it ends."""
+    from henderson.cli.watch import watch_run
+
+    sys.exit(watch_run(path, **options))
 
 
 @cli.command()

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from henderson.cli.messages import say
-from henderson.cli.progress import progress_bars
+from henderson.cli.progress import watching
 from henderson.errors import InterruptedRunError, UsageError
 from henderson.jobs.distributed import compare_together, require_petsc, run_together
 from henderson.jobs.run import Outcome, Settings
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from henderson.solvers.petsc.compare import LadderRow
 
 
-def run_jobs_together(file: Path, settings: Settings, *, as_json: bool, quiet: bool, requeue: bool) -> Outcome | None:
+def run_jobs_together(
+    file: Path, settings: Settings, *, as_json: bool, quiet: bool, requeue: bool, log: Path | None
+) -> Outcome | None:
     """Return what the jobs of `file` left, on the first process; None on the others. **Collective**."""
     require_petsc()
     communicator = _communicator()
@@ -43,10 +45,12 @@ def run_jobs_together(file: Path, settings: Settings, *, as_json: bool, quiet: b
         if isinstance(error, InterruptedRunError) and requeue:
             _requeue_job()
 
+    out = settings.folders(file)[0]
+    watched = watching(file, out, engine="petsc", ranks=communicator.size, quiet=quiet, log=log)
     with (
         listening() as stopping,
-        one_voice(communicator, settings.folders(file)[0], tell),
-        progress_bars(quiet=quiet or not first) as progress,
+        one_voice(communicator, out, tell),
+        watched if first else nullcontext() as progress,
     ):
         if not settings.compare:
             outcome = run_together(file, settings, communicator, stopping, progress)

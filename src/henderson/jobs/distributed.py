@@ -21,7 +21,7 @@ from henderson.jobs.checkpoints import checkpoints_of
 from henderson.jobs.distributed_jobs import DistributedJobs, SharedJobDone, refuse_direct
 from henderson.jobs.inputs import input_files
 from henderson.jobs.memory import check_memory_together
-from henderson.jobs.progress import Progress, solve_progress
+from henderson.jobs.progress import Progress, solve_progress, stages_told
 from henderson.jobs.reml import FittedSolutions, reml_failure
 from henderson.jobs.run import Outcome, Settings, failed, understand
 from henderson.jobs.seeds import seeds
@@ -84,7 +84,7 @@ def run_together(
         errors on some ranks only: `together.one_voice` ends the others.
 
     """
-    stages = Stages()
+    stages = stages_told(progress)
     out, store = settings.folders(file)
     spec, share, limit = _set_up(file, settings, communicator, stages, progress)
 

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from henderson.equations.operator import Operator
 from henderson.errors import NotConvergedError
+from henderson.jobs.progress import reml_progress
 from henderson.language.spec import JobSpec, ModelSpec
 from henderson.partitions.communicator import Communicator
 from henderson.reml.fit import fit_reml
 from henderson.reml.fit_sampled import fit_operator
-from henderson.reml.result import RemlFit, RemlOptions, Round, Sampling
+from henderson.reml.result import RemlFit, RemlOptions, Sampling
 from henderson.results.stages import available_bytes
 from henderson.results.variances import finite
 from henderson.solvers.report import SolveReport, StopReason
@@ -79,11 +80,7 @@ def run_reml(
     if memory is not None:
         options = replace(options, memory=memory)
 
-    def show(number: int, _: Round) -> None:
-        if progress is not None:
-            progress("reml", number, options.max_rounds)
-
-    fit = fit_reml(spec, data, options=options, callback=show)
+    fit = fit_reml(spec, data, options=options, callback=reml_progress(progress, spec, options.max_rounds))
     if fit.stop_reason.converged:
         (out / CHECKPOINT).unlink(missing_ok=True)
     return solutions_of(fit)
@@ -104,11 +101,7 @@ def run_reml_together(
     """
     options = replace(options_of(job, out), memory=memory)
 
-    def show(number: int, _: Round) -> None:
-        if progress is not None:
-            progress("reml", number, options.max_rounds)
-
-    fit = fit_operator(spec, operator, options, communicator, show)
+    fit = fit_operator(spec, operator, options, communicator, reml_progress(progress, spec, options.max_rounds))
     if communicator.rank == 0 and fit.found.converged:
         (out / CHECKPOINT).unlink(missing_ok=True)
     return fit.found, fit.x[0]

@@ -17,7 +17,7 @@ from henderson.jobs.checkpoints import FOLDER, checkpoints_of
 from henderson.jobs.embedded import EmbeddedJobs, JobDone
 from henderson.jobs.inputs import input_files
 from henderson.jobs.memory import check_memory
-from henderson.jobs.progress import Progress
+from henderson.jobs.progress import Progress, stages_told
 from henderson.jobs.reml import FittedSolutions, reml_failure
 from henderson.jobs.seeds import seeds
 from henderson.jobs.sequence import levels_of, with_solves
@@ -31,7 +31,7 @@ from henderson.results.group_files import write_group_files
 from henderson.results.lmt_files import from_lmt, write_lmt_files
 from henderson.results.manifest import write_manifest
 from henderson.results.run_record import How, describe_inputs, effective_config, write_run_record
-from henderson.results.stages import Stages, available_bytes
+from henderson.results.stages import available_bytes
 from henderson.results.summary import Digest
 from henderson.solvers.report import SolveReport, StopReason
 from henderson.solvers.solutions import SubfactorSolutions
@@ -138,7 +138,7 @@ def run(file: Path, settings: Settings, progress: Progress | None = None, stoppi
     Raises a `HendersonError` for what is wrong in the parameter file, in the files it names, in the store, or with the
     iteration; then no file of solutions is written.
     """
-    stages = Stages()
+    stages = stages_told(progress)
     with stages.stage("model"):
         spec = settings.applied_to(understand(file, settings.jobs))
     out, store = settings.folders(file)

@@ -140,7 +140,7 @@ def infer(
                     e.row + 1,
                     e.col + 1,
                     e.kind,
-                    _name(key, e.row, e.col, structure, e.kind),
+                    parameter_name(key, e.row, e.col, structure, e.kind),
                     float((correlation if e.kind == "correlation" else value)[e.row, e.col]),
                     None if np.isnan(error) else error,
                     _constraint(e, bool(singular[e.row, e.col]), delta.blind(slope)),
@@ -279,7 +279,7 @@ def _positions(spec: ModelSpec, variance: str, size: int) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _name(key: Key, i: int, j: int, structure: Structure, kind: str) -> str:
+def parameter_name(key: Key, i: int, j: int, structure: Structure, kind: str) -> str:
     """Return how a parameter is called: ``g[2,1]``, ``cor(g[2,1])``, with the class of the residual behind."""
     text = key[0] if structure.size == 1 else f"{key[0]}[{i + 1},{j + 1}]"
     if kind == "correlation":

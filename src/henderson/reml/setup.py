@@ -55,7 +55,7 @@ class Blocks:
         """Return the structures, and start values: `starts` where the model gives none, or where `from_data`."""
         structures, values = [], []
         for v, n, sigma, own, scale in zip(self.variances, self.sizes, self.given, starts, scales, strict=True):
-            structures.append(_structure(v, n, scale, sigma if sigma is not None else own))
+            structures.append(structure_of(v, n, scale, sigma if sigma is not None else own))
             use = own if sigma is None or (from_data and not structures[-1].fix.any()) else sigma
             values.append(bend(use, 1e-6))
         return tuple(structures), values
@@ -155,7 +155,8 @@ def log_determinant(matrix: csc_array) -> float:
     return factor.log_determinant
 
 
-def _structure(variance: VarianceSpec, n: int, scale: Floats, start: Floats) -> Structure:
+def structure_of(variance: VarianceSpec, n: int, scale: Floats, start: Floats) -> Structure:
+    """Return the structure of a Sigma of `n` positions; `scale` and `start` as in `Structure`."""
     fix = np.zeros((n, n), np.bool_) if variance.fix is None else np.array(variance.fix, np.bool_)
     return Structure(variance.structure, n, fix, variance.equal, scale, start)
 

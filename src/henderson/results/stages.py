@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,16 +27,21 @@ class Stages:
     """The stages of a run in order; `with stages.stage("solve"): ...` records one."""
 
     done: list[Stage] = field(default_factory=list)
+    told: Callable[[str, Stage | None], None] | None = None  # that a stage begins (None), and of the stage done
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Record the block as stage `name`, also when it fails."""
         _reset_peak()
+        if self.told is not None:
+            self.told(name, None)
         start = time.perf_counter()
         try:
             yield
         finally:
             self.done.append(Stage(name, time.perf_counter() - start, peak_bytes()))
+            if self.told is not None:
+                self.told(name, self.done[-1])
 
 
 def peak_bytes() -> int:
