@@ -1,9 +1,12 @@
 """The level-block preconditioner: one small dense inverse per level, stored as a packed symmetric matrix.
 
-Packed: the lower triangle row by row, element (t, u <= t) at t (t + 1) / 2 + u; one row of `packed` per level.
+Packed: the lower triangle row by row, element (t, u <= t) at t (t + 1) / 2 + u. Of a large factor only levels with
+records are stored, in single precision: the block of another is a number times Sigma^-1, its inverse Sigma over it.
 """
 
 from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,26 +14,108 @@ from numpy.typing import NDArray
 from henderson.kernels.jit import inline, jit, set_item
 
 
+class LevelBlocks(NamedTuple):
+    """The blocks of the levels of one group in one partition, or their inverses.
+
+    first: element of the first owned level; place: int32, the row of `packed` of each level, -1 where its inverse is
+    scale[level] * sigma, None if every level has its row; packed: float32 or float64; scale: float32; sigma: float64
+    (width, width).
+    """
+
+    width: int
+    first: int
+    place: NDArray[np.int32] | None
+    packed: NDArray[np.float32] | NDArray[np.float64]
+    scale: NDArray[np.float32]
+    sigma: NDArray[np.float64]
+
+    @property
+    def nbytes(self) -> int:
+        """Return the memory of the arrays."""
+        return self.packed.nbytes + self.scale.nbytes + (0 if self.place is None else self.place.nbytes)
+
+
+@inline
+def _n_levels(place: NDArray[np.int32] | None, packed: NDArray[Any]) -> int:
+    if place is None:
+        return int(packed.shape[0])
+    return place.size
+
+
+@inline
+def _row(place: NDArray[np.int32] | None, i: int) -> int:
+    """Return the row of level `i`, -1 if it has none."""
+    if place is None:
+        return i
+    return int(place[i])
+
+
+@inline
+def _unpack(blocks: LevelBlocks, i: int, block: NDArray[np.float64]) -> None:
+    """Set `block` to both triangles of the inverse of level `i`."""
+    row = _row(blocks.place, i)
+    for t in range(blocks.width):
+        for u in range(t + 1):
+            value = blocks.packed[row, t * (t + 1) // 2 + u] if row >= 0 else blocks.scale[i] * blocks.sigma[t, u]
+            block[t, u] = value
+            block[u, t] = value
+
+
+@inline
+def _multiply(blocks: LevelBlocks, i: int, r: NDArray[np.float64], z: NDArray[np.float64]) -> None:
+    """Set z = M^-1 r for level `i`."""
+    row = _row(blocks.place, i)
+    if row < 0:
+        z[:] = 0.0
+        for u in range(blocks.width):
+            value = blocks.scale[i] * r[u]
+            for t in range(blocks.width):
+                z[t] += value * blocks.sigma[u, t]
+        return
+    packed = blocks.packed
+    k = 0
+    for t in range(blocks.width):
+        total = 0.0
+        for u in range(t):
+            value = packed[row, k]
+            total += value * r[u]
+            z[u] += value * r[t]
+            k += 1
+        z[t] = total + packed[row, k] * r[t]
+        k += 1
+
+
 @jit
-def store_column(
-    column: int,
-    last: int,
-    first: int,
-    width: int,
-    y: NDArray[np.float64],
-    packed: NDArray[np.float64],
-) -> None:
-    """Store column `column` of the blocks, rows column..last, which lies in `y` level by level from element `first`."""
-    for i in range(packed.shape[0]):
-        for t in range(column, last):
-            packed[i, t * (t + 1) // 2 + column] = y[first + i * width + t]
+def mark(slots: NDArray[np.uint32], y: NDArray[np.float64]) -> None:
+    """Set the first element of each level in `slots` to 1."""
+    for r in range(slots.size):
+        y[slots[r]] = 1.0
+
+
+@jit
+def store_column(column: int, last: int, blocks: LevelBlocks, y: NDArray[np.float64]) -> None:
+    """Store column `column` of the blocks, rows column..last, which lies in `y` level by level.
+
+    Of a level without a row it gives the scale: sigma must then be the inverse of what its block is a multiple of.
+    """
+    for i in range(_n_levels(blocks.place, blocks.packed)):
+        own = blocks.first + i * blocks.width
+        row = _row(blocks.place, i)
+        if row >= 0:
+            for t in range(column, last):
+                blocks.packed[row, t * (t + 1) // 2 + column] = y[own + t]
+        elif column == 0:
+            total = 0.0  # (d sigma^-1)_0' sigma_0 = d
+            for t in range(blocks.width):
+                total += y[own + t] * blocks.sigma[t, 0]
+            blocks.scale[i] = 1.0 / total if total > 0.0 else 1.0  # any positive number keeps M positive definite
 
 
 @jit
 def invert_blocks(
     width: int,
     kept: NDArray[np.bool_] | None,
-    packed: NDArray[np.float64],
+    packed: NDArray[np.float32] | NDArray[np.float64],
 ) -> int:
     """Replace every block by its inverse over the kept positions; return the first level that failed, or -1.
 
@@ -80,11 +165,11 @@ def invert_blocks(
 
 
 @inline
-def _cholesky(width: int, packed: NDArray[np.float64], factor: NDArray[np.float64]) -> None:
-    """Set `factor` to the lower Cholesky factor of a packed block; rows of zeros stay zero."""
+def _cholesky(width: int, block: NDArray[np.float64], factor: NDArray[np.float64]) -> None:
+    """Set `factor` to the lower Cholesky factor of a block; rows of zeros stay zero."""
     for t in range(width):
         for u in range(t + 1):
-            value = packed[t * (t + 1) // 2 + u]
+            value = block[t, u]
             for k in range(u):
                 value -= factor[t, k] * factor[u, k]
             if u < t:
@@ -94,12 +179,14 @@ def _cholesky(width: int, packed: NDArray[np.float64], factor: NDArray[np.float6
 
 
 @jit
-def log_determinant(width: int, packed: NDArray[np.float64]) -> float:
-    """Return the sum of the log-determinants of packed blocks; rows of zeros are left out."""
-    factor = np.empty((width, width))
+def log_determinant(blocks: LevelBlocks) -> float:
+    """Return the sum of the log-determinants of the inverses; rows of zeros are left out."""
+    width = blocks.width
+    block, factor = np.empty((width, width)), np.empty((width, width))
     total = 0.0
-    for i in range(packed.shape[0]):
-        _cholesky(width, packed[i], factor)
+    for i in range(_n_levels(blocks.place, blocks.packed)):
+        _unpack(blocks, i, block)
+        _cholesky(width, block, factor)
         for t in range(width):
             if factor[t, t] > 0.0:
                 total += 2.0 * np.log(factor[t, t])
@@ -107,15 +194,17 @@ def log_determinant(width: int, packed: NDArray[np.float64]) -> float:
 
 
 @jit
-def multiply_root(width: int, first: int, packed: NDArray[np.float64], x: NDArray[np.float64]) -> None:
-    """Replace columns x_j by L x_j, L L' being the inverse of every packed block, level by level from `first`.
+def multiply_root(blocks: LevelBlocks, x: NDArray[np.float64]) -> None:
+    """Replace columns x_j by L x_j, L L' being the block of every level, whose inverse is known.
 
-    x: float64 (n_local, n_columns). L = Q^-T for the Cholesky factor Q of a packed block; rows of zeros become zero.
+    x: float64 (n_local, n_columns). L = Q^-T for the Cholesky factor Q of the inverse; rows of zeros become zero.
     """
-    factor = np.empty((width, width))
-    for i in range(packed.shape[0]):
-        own = first + i * width
-        _cholesky(width, packed[i], factor)
+    width = blocks.width
+    block, factor = np.empty((width, width)), np.empty((width, width))
+    for i in range(_n_levels(blocks.place, blocks.packed)):
+        own = blocks.first + i * width
+        _unpack(blocks, i, block)
+        _cholesky(width, block, factor)
         for t in range(width - 1, -1, -1):
             for j in range(x.shape[1]):
                 value = x[own + t, j]
@@ -125,20 +214,33 @@ def multiply_root(width: int, first: int, packed: NDArray[np.float64], x: NDArra
 
 
 @jit
+def inverse_diagonal(blocks: LevelBlocks, x: NDArray[np.float64]) -> None:
+    """Set the elements of the levels to the diagonal of their inverses."""
+    for i in range(_n_levels(blocks.place, blocks.packed)):
+        row = _row(blocks.place, i)
+        for t in range(blocks.width):
+            value = blocks.packed[row, t * (t + 3) // 2] if row >= 0 else blocks.scale[i] * blocks.sigma[t, t]
+            x[blocks.first + i * blocks.width + t] = value
+
+
+@jit
 def descend_blocks(
     zero: tuple[float, ...],
-    first: int,
-    packed: NDArray[np.float64],
+    blocks: LevelBlocks,
     alpha: float,
     q: NDArray[np.float64],
     r: NDArray[np.float64],
     z: NDArray[np.float64],
 ) -> tuple[float, float]:
-    """Set r -= alpha q and z = M^-1 r in one pass; return (r'r, r'z). `z` may be `q`."""
+    """Set r -= alpha q and z = M^-1 r in one pass, all levels stored; return (r'r, r'z). `z` may be `q`.
+
+    `zero` has one 0.0 per position.
+    """
     width = len(zero)
+    packed = blocks.packed
     rr0 = rr1 = rz0 = rz1 = 0.0
     for i in range(packed.shape[0]):
-        own = np.uint32(first + i * width)
+        own = np.uint32(blocks.first + i * width)
         residual = zero
         squares = 0.0
         level = 0.0
@@ -165,69 +267,68 @@ def descend_blocks(
 
 @jit
 def descend_blocks_wide(
-    width: int,
-    first: int,
-    packed: NDArray[np.float64],
+    blocks: LevelBlocks,
     alpha: float,
     q: NDArray[np.float64],
     r: NDArray[np.float64],
     z: NDArray[np.float64],
 ) -> tuple[float, float]:
-    """Set r -= alpha q and z = M^-1 r; return (r'r, r'z): `descend_blocks` for many positions. `z` may be `q`."""
+    """Set r -= alpha q and z = M^-1 r; return (r'r, r'z): `descend_blocks` for any blocks. `z` may be `q`."""
+    width = blocks.width
+    residual, solution = np.empty(width), np.empty(width)
     squares = 0.0
     product = 0.0
-    for i in range(packed.shape[0]):
-        own = np.uint32(first + i * width)
+    for i in range(_n_levels(blocks.place, blocks.packed)):
+        own = blocks.first + i * width
         for t in range(width):
-            r[own + t] -= alpha * q[own + t]
-            squares += r[own + t] * r[own + t]
+            residual[t] = r[own + t] - alpha * q[own + t]
+            r[own + t] = residual[t]
+            squares += residual[t] * residual[t]
+        _multiply(blocks, i, residual, solution)
         for t in range(width):
-            total = 0.0
-            for u in range(width):
-                k = t * (t + 1) // 2 + u if u <= t else u * (u + 1) // 2 + t
-                total += packed[i, k] * r[own + u]
-            z[own + t] = total
-            product += total * r[own + t]
+            z[own + t] = solution[t]
+            product += solution[t] * residual[t]
     return squares, product
 
 
 @jit
-def apply_blocks(
-    zero: tuple[float, ...],
-    first: int,
-    packed: NDArray[np.float64],
-    r: NDArray[np.float64],
-    z: NDArray[np.float64],
-) -> None:
-    """Set z = M^-1 r, level by level from element `first`; `zero` has one 0.0 per position."""
-    width = len(zero)
-    for i in range(packed.shape[0]):
-        own = np.uint32(first + i * width)
-        residual = zero
-        for t in range(width):
-            residual = set_item(residual, t, r[own + t])
-        for t in range(width):
-            total = 0.0
-            for u in range(width):
-                k = t * (t + 1) // 2 + u if u <= t else u * (u + 1) // 2 + t
-                total += packed[i, k] * residual[u]
-            z[own + t] = total
+def apply_blocks(blocks: LevelBlocks, r: NDArray[np.float64], z: NDArray[np.float64]) -> None:
+    """Set z = M^-1 r level by level."""
+    width = blocks.width
+    for i in range(_n_levels(blocks.place, blocks.packed)):
+        own = blocks.first + i * width
+        _multiply(blocks, i, r[own : own + width], z[own : own + width])
 
 
 @jit
-def apply_blocks_wide(
-    width: int,
-    first: int,
-    packed: NDArray[np.float64],
+def descend_columns(
+    blocks: LevelBlocks,
+    alpha: NDArray[np.float64],
+    q: NDArray[np.float64],
     r: NDArray[np.float64],
     z: NDArray[np.float64],
+    squares: NDArray[np.float64],
+    products: NDArray[np.float64],
 ) -> None:
-    """Set z = M^-1 r: `apply_blocks` for many positions."""
-    for i in range(packed.shape[0]):
-        own = np.uint32(first + i * width)
+    """Set r_j -= alpha_j q_j and z_j = M^-1 r_j; add r_j'r_j to `squares` and r_j'z_j to `products`. `z` may be `q`.
+
+    Vectors lie side by side: (n_local, n_columns).
+    """
+    width, n_columns = blocks.width, r.shape[1]
+    block = np.empty((width, width))
+    total = np.empty(n_columns)
+    for i in range(_n_levels(blocks.place, blocks.packed)):
+        own = blocks.first + i * width
+        _unpack(blocks, i, block)
         for t in range(width):
-            total = 0.0
+            for j in range(n_columns):
+                r[own + t, j] -= alpha[j] * q[own + t, j]
+                squares[j] += r[own + t, j] * r[own + t, j]
+        for t in range(width):
+            total[:] = 0.0
             for u in range(width):
-                k = t * (t + 1) // 2 + u if u <= t else u * (u + 1) // 2 + t
-                total += packed[i, k] * r[own + u]
-            z[own + t] = total
+                for j in range(n_columns):
+                    total[j] += block[t, u] * r[own + u, j]
+            for j in range(n_columns):
+                z[own + t, j] = total[j]
+                products[j] += total[j] * r[own + t, j]

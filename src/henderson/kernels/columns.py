@@ -235,36 +235,3 @@ def advance(
         for j in range(p.shape[1]):
             x[i, j] += alpha[j] * p[i, j]
             p[i, j] = z[i, j] + beta[j] * p[i, j]
-
-
-@jit
-def descend_blocks(
-    width: int,
-    first: int,
-    packed: NDArray[np.float64],
-    alpha: NDArray[np.float64],
-    q: NDArray[np.float64],
-    r: NDArray[np.float64],
-    z: NDArray[np.float64],
-    squares: NDArray[np.float64],
-    products: NDArray[np.float64],
-) -> None:
-    """Set r_j -= alpha_j q_j and z_j = M^-1 r_j; add r_j'r_j to `squares` and r_j'z_j to `products`. `z` may be `q`."""
-    n_columns = r.shape[1]
-    total = np.empty(n_columns)
-    for i in range(packed.shape[0]):
-        own = np.uint32(first + i * width)
-        for t in range(width):
-            for j in range(n_columns):
-                r[own + t, j] -= alpha[j] * q[own + t, j]
-                squares[j] += r[own + t, j] * r[own + t, j]
-        for t in range(width):
-            total[:] = 0.0
-            for u in range(width):
-                k = t * (t + 1) // 2 + u if u <= t else u * (u + 1) // 2 + t
-                scale = packed[i, k]
-                for j in range(n_columns):
-                    total[j] += scale * r[own + u, j]
-            for j in range(n_columns):
-                z[own + t, j] = total[j]
-                products[j] += total[j] * r[own + t, j]

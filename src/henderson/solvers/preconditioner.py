@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +18,13 @@ from henderson.equations.border import (
 from henderson.equations.operator import UNROLLED, Operator
 from henderson.errors import HendersonError
 from henderson.kernels import blocks as kernels
-from henderson.kernels import columns as side_by_side
+from henderson.kernels.blocks import LevelBlocks
 from henderson.partitions.exchange import Vectors
 
 Floats = NDArray[np.float64]
 Kind = Literal["border", "block", "diagonal"]
 BORDER_LIMIT = 1000  # equations; the dense block takes 8 n^2 bytes
+COMPACT_ABOVE = 1 << 27  # bytes that the blocks of a random group would take in double precision
 
 
 class Preconditioner(Protocol):
@@ -37,26 +38,35 @@ class BlockPreconditioner:
     """M = the diagonal blocks of C, one per level of every group: traits and correlated effects of a level together.
 
     With kind ``border`` the small fixed groups form one dense block instead, with ``diagonal`` only the diagonal
-    elements are taken. Memory: width (width + 1) / 2 floats a level, and the border.
+    elements are taken. Memory: width (width + 1) / 2 doubles a level, and the border; of a random group for which that
+    is more than `compact_above` bytes single precision, and none for levels without records: their block is a number
+    times Sigma^-1.
     """
 
-    def __init__(self, operator: Operator, kind: Kind = "border", border_limit: int = BORDER_LIMIT) -> None:
+    def __init__(
+        self,
+        operator: Operator,
+        kind: Kind = "border",
+        border_limit: int = BORDER_LIMIT,
+        compact_above: int = COMPACT_ABOVE,
+    ) -> None:
         self._operator = operator
         self._border = border_of(operator, border_limit) if kind == "border" else None
         self._rows: list[NDArray[np.float64]] = []  # of the border's inverse, those that a partition owns
         if self._border is not None:
             inverse = inverse_of_border(self._border.matrix)
             self._rows = [inverse[rows] for rows in self._border.rows]
-        self._packed = _columns(operator, kind)
+        self._blocks = _blocks(operator, kind, compact_above)
 
         def invert(p: int) -> None:
             layout = operator.partitions[p].layout
-            for g, (local, packed) in enumerate(zip(layout.groups, self._packed[p], strict=True)):
+            for g, (local, blocks) in enumerate(zip(layout.groups, self._blocks[p], strict=True)):
                 kept = operator.design.kept[g]
                 mask = None if kept is None else np.ascontiguousarray(kept[local.owned_levels()])
-                failed = kernels.invert_blocks(local.width, mask, packed)
+                failed = kernels.invert_blocks(local.width, mask, blocks.packed)
                 if failed >= 0:
-                    level = int(local.owned_levels()[failed])
+                    at = failed if blocks.place is None else int(np.flatnonzero(blocks.place == failed)[0])
+                    level = int(local.owned_levels()[at])
                     name = operator.design.groups[g].labels.text(level, level + 1)[0]
                     raise HendersonError(
                         f"the equations of level {name!r} of {operator.design.groups[g].name!r} are not finite; "
@@ -65,20 +75,21 @@ class BlockPreconditioner:
 
         operator.team.run(invert, operator.n_partitions)
 
-    def arrays(self) -> list[NDArray[np.float64]]:
+    @property
+    def nbytes(self) -> int:
+        """Return the memory that it takes here."""
+        return sum(b.nbytes for parts in self._blocks for b in parts) + sum(r.nbytes for r in self._rows)
+
+    def arrays(self) -> list[NDArray[Any]]:
         """Return the arrays it consists of here: the blocks, and the inverse of the border."""
-        return [
-            *(packed for parts in self._packed for packed in parts),
-            *self._rows,
-        ]
+        return [*(a for parts in self._blocks for b in parts for a in (b.packed, b.scale)), *self._rows]
 
     def log_determinant(self) -> float:
         """Return log|M| over the equations that are kept. **Collective**."""
         border = () if self._border is None else self._border.groups
 
         def part(p: int) -> float:
-            blocks = zip(self._operator.partitions[p].layout.groups, self._packed[p], strict=True)
-            return sum(kernels.log_determinant(g.width, b) for k, (g, b) in enumerate(blocks) if k not in border)
+            return sum(kernels.log_determinant(b) for k, b in enumerate(self._blocks[p]) if k not in border)
 
         inverse = self._operator.exchange.sum(self._operator.team.run(part, self._operator.n_partitions))
         return -inverse if self._border is None else log_determinant_of_border(self._border.matrix) - inverse
@@ -87,8 +98,8 @@ class BlockPreconditioner:
         """Replace vectors side by side by L x, L L' = M; L moves smoothly with the equations. **Collective**."""
 
         def part(p: int) -> None:
-            for local, packed in zip(self._operator.partitions[p].layout.groups, self._packed[p], strict=True):
-                kernels.multiply_root(local.width, local.first_owned, packed, x[p])
+            for blocks in self._blocks[p]:
+                kernels.multiply_root(blocks, x[p])
 
         border = self._border
         of_border = np.zeros(0) if border is None else root_of_border(border.matrix) @ self._of_border(border, x)
@@ -100,11 +111,9 @@ class BlockPreconditioner:
     def inverse_diagonal(self) -> Vectors:
         """Return the diagonal of M^-1, zero where equations are left out."""
         out = self._operator.zeros()
-        for p, (partition, x) in enumerate(zip(self._operator.partitions, out, strict=True)):
-            for local, packed in zip(partition.layout.groups, self._packed[p], strict=True):
-                diagonal = [t * (t + 3) // 2 for t in range(local.width)]
-                stop = local.first_owned + local.n_owned * local.width
-                x[local.first_owned : stop] = packed[:, diagonal].ravel()
+        for p, x in enumerate(out):
+            for blocks in self._blocks[p]:
+                kernels.inverse_diagonal(blocks, x)
             if self._border is not None:
                 rows = self._border.rows[p]
                 x[self._border.elements[p]] = self._rows[p][np.arange(len(rows)), rows]
@@ -115,14 +124,11 @@ class BlockPreconditioner:
 
         def part(p: int) -> tuple[float, float]:
             squares = product = 0.0
-            for local, packed in zip(self._operator.partitions[p].layout.groups, self._packed[p], strict=True):
-                if local.width <= UNROLLED:
-                    zero = (0.0,) * local.width
-                    rr, rz = kernels.descend_blocks(zero, local.first_owned, packed, alpha, q[p], r[p], z[p])
+            for blocks in self._blocks[p]:
+                if blocks.width <= UNROLLED and blocks.place is None:
+                    rr, rz = kernels.descend_blocks((0.0,) * blocks.width, blocks, alpha, q[p], r[p], z[p])
                 else:
-                    rr, rz = kernels.descend_blocks_wide(
-                        local.width, local.first_owned, packed, alpha, q[p], r[p], z[p]
-                    )
+                    rr, rz = kernels.descend_blocks_wide(blocks, alpha, q[p], r[p], z[p])
                 squares += rr
                 product += rz
             return squares, product
@@ -138,10 +144,8 @@ class BlockPreconditioner:
 
         def part(p: int) -> Floats:
             sums = np.zeros((2, len(alpha)))
-            for local, packed in zip(self._operator.partitions[p].layout.groups, self._packed[p], strict=True):
-                side_by_side.descend_blocks(
-                    local.width, local.first_owned, packed, alpha, q[p], r[p], z[p], sums[0], sums[1]
-                )
+            for blocks in self._blocks[p]:
+                kernels.descend_columns(blocks, alpha, q[p], r[p], z[p], sums[0], sums[1])
             return sums
 
         partials = self._operator.team.run(part, self._operator.n_partitions)
@@ -154,11 +158,8 @@ class BlockPreconditioner:
         """Set z = M^-1 r; `z` must not be `r`. **Collective**."""
 
         def part(p: int) -> None:
-            for local, packed in zip(self._operator.partitions[p].layout.groups, self._packed[p], strict=True):
-                if local.width <= UNROLLED:
-                    kernels.apply_blocks((0.0,) * local.width, local.first_owned, packed, r[p], z[p])
-                else:
-                    kernels.apply_blocks_wide(local.width, local.first_owned, packed, r[p], z[p])
+            for blocks in self._blocks[p]:
+                kernels.apply_blocks(blocks, r[p], z[p])
 
         self._operator.team.run(part, self._operator.n_partitions)
         self._solve_border(r, z)
@@ -189,21 +190,53 @@ class BlockPreconditioner:
         return self._operator.exchange.sum_arrays(partials)
 
 
-def _columns(operator: Operator, kind: Kind) -> list[list[NDArray[np.float64]]]:
-    """Return the packed diagonal blocks of C per partition and group."""
-    packed = [
-        [np.zeros((g.n_owned, g.width * (g.width + 1) // 2)) for g in partition.layout.groups]
-        for partition in operator.partitions
-    ]
+def _blocks(operator: Operator, kind: Kind, compact_above: int) -> list[list[LevelBlocks]]:
+    """Return the diagonal blocks of C per partition and group, not yet inverted. **Collective**."""
     work = operator.zeros()
+    _mark(operator, work)
+
+    def room(p: int) -> list[LevelBlocks]:
+        partition, found = operator.partitions[p], []
+        for g, local in enumerate(partition.layout.groups):
+            inverse = operator.sigma_inverse[g]
+            width, first, n = local.width, local.first_owned, local.n_owned
+            size = width * (width + 1) // 2
+            large = 8 * size * operator.design.groups[g].n_levels > compact_above
+            if inverse is None or partition.sigmas[g] is not None or not large:
+                none = np.zeros(0, np.float32)
+                found.append(LevelBlocks(width, first, None, np.zeros((n, size)), none, np.zeros((0, width))))
+                continue
+            own = work[p][first : first + n * width : width] > 0.0
+            place = np.where(own, np.cumsum(own, dtype=np.int32) - 1, -1).astype(np.int32)
+            packed = np.zeros((int(np.count_nonzero(own)), size), np.float32)
+            sigma = np.diag(1.0 / np.diag(inverse)) if kind == "diagonal" else np.linalg.inv(inverse)
+            scale = np.zeros(n, np.float32)
+            found.append(LevelBlocks(width, first, place, packed, scale, np.ascontiguousarray(sigma, np.float64)))
+        return found
+
+    blocks = operator.team.run(room, operator.n_partitions)
     for column in range(widest(operator)):
         block_column(operator, column, work)
 
         def store(p: int, column: int = column) -> None:
-            for local, blocks in zip(operator.partitions[p].layout.groups, packed[p], strict=True):
-                if column < local.width:
-                    last = column + 1 if kind == "diagonal" else local.width
-                    kernels.store_column(column, last, local.first_owned, local.width, work[p], blocks)
+            for each in blocks[p]:
+                if column < each.width:
+                    last = column + 1 if kind == "diagonal" else each.width
+                    kernels.store_column(column, last, each, work[p])
 
         operator.team.run(store, operator.n_partitions)
-    return packed
+    return blocks
+
+
+def _mark(operator: Operator, work: Vectors) -> None:
+    """Make the first element of every level with records, or an equation held at zero, positive. **Collective**."""
+
+    def part(p: int) -> None:
+        partition = operator.partitions[p]
+        for s in range(len(operator.design.slots)):
+            kernels.mark(partition.records.slots[:, s], work[p])
+        if (pins := partition.pins) is not None:
+            work[p][pins.element - pins.position.astype(np.uint32)] = 1.0
+
+    operator.team.run(part, operator.n_partitions)
+    operator.exchange.reverse_add(work)
