@@ -111,6 +111,14 @@ def test_nodes_and_memory_come_of_the_sizes_of_the_files(model: Path) -> None:
     assert "#SBATCH --nodes=1\n" in scripts["solve"]
 
 
+def test_all_jobs_are_done_where_ranks_can(model: Path) -> None:
+    assert 'henderson solve "$file" --engine petsc' in plan_scripts(model, "generic")["solve"]
+    model.write_text(f'{MODEL}[jobs]\nrun = ["solve", "pev", "yhat"]\npev = {{ factor = "g", levels = "animal3" }}\n')
+    scripts = plan_scripts(model, "generic")
+    assert list(scripts) == ["ingest", "solve"]
+    assert 'henderson run "$file" --engine petsc --requeue' in scripts["solve"]
+
+
 def test_nodes_without_the_memory_are_refused(model: Path, tmp_path: Path) -> None:
     profile = tmp_path / "small.toml"
     profile.write_text('[slurm]\ntime = "1"\n[node]\ncores = 8\nmemory = 1\n')

@@ -38,7 +38,10 @@ exit "$code\""""
 
 @dataclass(frozen=True)
 class Request:
-    """What the jobs ask for beyond the site's defaults; None: those, or as many nodes as the memory needs."""
+    """What the jobs ask for beyond the site's defaults; None: those, or as many nodes as the memory needs.
+
+    every_job: the solve script does all jobs of the file, in order.
+    """
 
     nodes: int = 1
     ranks_per_node: int | None = None
@@ -47,6 +50,7 @@ class Request:
     account: str | None = None
     memory: int | None = None  # GiB a node
     notes: tuple[str, ...] = ()
+    every_job: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,7 @@ def plan_scripts(
         ranks_per_node=ranks_per_node,
         memory=size.memory if size else None,
         notes=size.notes if size else (),
+        every_job=any(j.name != "solve" for j in spec.jobs) and all(j.name != "reml" for j in spec.jobs),
         **options,
     )
     return submit_scripts(file, profile, request, jobs)
@@ -168,7 +173,7 @@ def _solve(site: Site, request: Request) -> Task:
     options = [*plugin, "--kill-on-bad-exit=1"] if by_srun else ["-n", '"$SLURM_NTASKS"']
     run = (BY_SRUN if by_srun else BY_MPIEXEC).format(
         options=" ".join([*options, *map(shlex.quote, site.mpi_options)]),
-        command=_command(site, 'solve "$file" --engine petsc --requeue'),
+        command=_command(site, f'{"run" if request.every_job else "solve"} "$file" --engine petsc --requeue'),
     )
     about = ABOUT["solve"].format(ranks=request.nodes * per_node)
     return Task(about, f"{WARNED.format(warning=site.warning)}\n{run}", resources)
