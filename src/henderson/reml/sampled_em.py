@@ -6,9 +6,10 @@ none besides those of the gradient. So:
 1. EM steps (Dempster, Laird & Rubin 1977) extrapolated from the last `MEMORY` rounds (Anderson 1965, type II). An
    extrapolated step is taken if the gradients at its ends say that the likelihood rises; else the memory is dropped and
    the plain EM step is taken.
-2. When the rise that an EM step promises is below `SWITCH` of its Monte Carlo noise, the average information is
-   computed once. Rounds go on as those of mc-ai with this matrix, carried to the parameters of each round, and end as
-   those do. It is computed again where a round has not brought the decrement down to `STALE` of the one before.
+2. When the rise that an EM step promises is below `SWITCH` of its Monte Carlo noise, or above half of what it was
+   `SLOW` rounds before, the average information is computed once. Rounds go on as those of mc-ai with this matrix,
+   carried to the parameters of each round, and end as those do. It is computed again where a round has not brought the
+   decrement down to `STALE` of the one before.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ Floats = NDArray[np.float64]
 
 MEMORY = 6  # rounds that an extrapolation looks back
 SWITCH = 0.1
+SLOW = 4
 STALE = 0.25
 CLOSE = 0.1  # decrement where the information was computed up to which it serves at the end
 
@@ -81,9 +83,11 @@ class EmRun(SampledRun):
     def _round(self) -> RemlStop | None:
         history, point = self.state.history, self.point
         assert point is not None
-        if self._frozen is None:
+        switched = any(r.noise is not None and r.noise.ratio is not None for r in history)  # before a checkpoint
+        if self._frozen is None and not switched:
             step, decrement, expected = self._em_step(point)
-            if decrement > SWITCH * expected and len(history) <= self.options.max_rounds:
+            slow = len(history) > SLOW and decrement > 0.5 * history[-SLOW].decrement
+            if decrement > SWITCH * expected and not slow and len(history) <= self.options.max_rounds:
                 noise = Noise(expected, None, self.likelihood.n_samples, self.likelihood.rtol, point.products, ())
                 self._tell(decrement, noise)
                 return self._extrapolated(step)
