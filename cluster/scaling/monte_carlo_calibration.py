@@ -70,7 +70,7 @@ class Case:
 
 def make(model: str, animals: int, seed: int, folder: Path) -> Case:
     """Return a simulated data set."""
-    common = {"animals": animals, "seed": seed, "missing": 0.0}
+    common = {"animals": animals, "seed": seed, "missing": 0.0, "age_effect": 0.0}  # age is in no model
     if model == "bivariate":
         config = SimulationConfig(**common, traits=("y1", "y2"), records=1.0, recorded="all", herd_sd=3.0)
         genetic, rest = config.genetic(), {"res": config.residual()}

@@ -108,3 +108,25 @@ def test_its_sentence(model: Path, sampled: Path, tmp_path: Path) -> None:
     command += ["--store", str(sampled / "store.zarr")]
     said = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
     assert "4 samples" in said
+
+
+@pytest.mark.timeout(300)
+def test_after_monte_carlo_reml(model: Path, tmp_path: Path, mpiexec: str) -> None:
+    """Log-likelihood and accuracies are those of the estimates, the same on two ranks."""
+    text = model.read_text(encoding="utf-8").split("[jobs]")[0].split("\ny2 = ")
+    one = text[0] + '\n"""' + text[1].split('"""', 1)[1]
+    jobs = 'run = ["reml", "pev"]\nreml = { method = "mc-ai", mc_error = 0.3 }\n'
+    jobs += 'pev = { method = "sampling", samples = 16 }\n'
+    variances = one.split("[variance.")[0]
+    variances += '[variance.g]\ngamma = { A = { pedigree = "ped" } }\n[variance.res]\n'
+    file = model.with_name("fitted.toml")
+    file.write_text(f"{variances}[jobs]\n{jobs}", encoding="utf-8")
+    run(file, Settings(out=tmp_path / "one"))
+    command = [mpiexec, "-n", 2, HENDERSON, "run", file, "--out", tmp_path / "two", "--engine", "petsc", "--quiet"]
+    command += ["--store", tmp_path / "one" / "store.zarr"]
+    subprocess.run([str(c) for c in command], check=True, timeout=200)
+    pd.testing.assert_frame_equal(table(tmp_path / "two"), table(tmp_path / "one"), rtol=1e-4, atol=1e-5)
+    assert table(tmp_path / "one").loc["g", "reliability"].between(0.0, 1.0).all()
+    found, again = (json.loads((tmp_path / o / "variances.json").read_text("utf-8")) for o in ("one", "two"))
+    assert again["loglik"] == pytest.approx(found["loglik"], abs=1e-4)
+    assert again["loglik_mc_se"] == pytest.approx(found["loglik_mc_se"], rel=1e-4)

@@ -29,12 +29,12 @@ from henderson.store.model_data import ModelData
 from oracles.small_models import Recipe, small_model
 
 MODELS = {
-    "pedigree": Recipe(maternal=True, permanent=True, weights=True, n_animals=150, n_records=260),
-    "wide": Recipe(n_traits=4, regression=True, permanent=True, n_animals=80, n_records=240, seed=1),
-    "dependent": Recipe(interaction=True, nested=True, overlay=True, n_animals=120, n_records=300, seed=2),
+    "pedigree": Recipe(maternal=True, permanent=True, weights=True, n_animals=100, n_records=160),
+    "wide": Recipe(n_traits=4, regression=True, permanent=True, n_animals=50, n_records=120, seed=1),
+    "dependent": Recipe(interaction=True, nested=True, overlay=True, n_animals=80, n_records=200, seed=2),
 }
-SEEDS = 80
-K = 16
+SEEDS = 40
+K = 24
 
 
 def random_rows(operator: Operator, assembled: Assembled) -> np.ndarray:
@@ -62,8 +62,8 @@ def test_log_determinant_and_its_error(name: str, part: str) -> None:
     values = np.array([f.value for f in found])
     errors = np.array([f.mc_se for f in found])
     assert abs(values.mean() - exact) < 3.0 * values.std() / np.sqrt(SEEDS)
-    assert np.mean(np.abs(values - exact) < 3.0 * errors) > 0.95
-    assert 0.8 < values.std() / np.sqrt(np.mean(errors**2)) < 1.25
+    assert np.mean(np.abs(values - exact) < 3.0 * errors) > 0.92
+    assert 0.75 < values.std() / np.sqrt(np.mean(errors**2)) < 1.3  # known to 1 / sqrt(80), 11 %
 
 
 def test_preconditioner_log_determinant() -> None:
