@@ -37,6 +37,7 @@ from oracles.pedigree_files import (
 BIN = Path(sys.executable).parent
 MPIEXEC = shutil.which("mpiexec", path=f"{BIN}:{os.environ['PATH']}")
 RTOL = 1e-13
+AS_XML = ("animal", "residual_by_record", "sigma_by_level")  # the others are one model in both forms
 PEDIGREES = (*KINDS, "fixed groups")
 
 pytestmark = pytest.mark.timeout(600)
@@ -110,7 +111,8 @@ def test_two_ranks_find_the_dense_solutions(models: dict[str, Model], tmp_path: 
     if lacking or MPIEXEC is None:
         reason = f"this test needs {', '.join(lacking) or 'mpiexec'}: pip install .[mpi]"
         pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
-    listed = [[str(m.file), str(m.store), str(tmp_path / name)] for name, m in models.items()]
+    chosen = {n: m for n, m in models.items() if n.endswith("toml") or n.startswith(AS_XML)}
+    listed = [[str(m.file), str(m.store), str(tmp_path / name)] for name, m in chosen.items()]
     jobs = tmp_path / "jobs.json"
     jobs.write_text(json.dumps({"rtol": RTOL, "models": listed, "settings": {}}))
     script = Path(__file__).with_name("mpi_cases.py")
@@ -118,5 +120,5 @@ def test_two_ranks_find_the_dense_solutions(models: dict[str, Model], tmp_path: 
     done = subprocess.run(command, capture_output=True, text=True, timeout=550, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "errors.json").read_text()) == {}
-    for name, model in models.items():
+    for name, model in chosen.items():
         model.check(read(tmp_path / name), False)
