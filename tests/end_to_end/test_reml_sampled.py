@@ -16,6 +16,7 @@ import henderson
 from henderson.errors import NotConvergedError, UsageError
 from henderson.jobs.reml import CHECKPOINT
 from henderson.jobs.run import Settings, run
+from henderson.reml import fit
 
 HENDERSON = Path(sys.executable).parent / "henderson"
 SAMPLED = Settings(jobs=("reml",), method="mc-ai")
@@ -100,9 +101,12 @@ def test_accelerated_em_has_the_same_root(folder: Path, whole: dict[str, Any]) -
         assert a["se"] == pytest.approx(b["se"], rel=0.1)
 
 
-def test_auto_is_exact_where_the_factor_is_small(folder: Path) -> None:
-    fit = henderson.reml(folder / "m3.toml", method="auto")
-    assert fit.result.algorithm == "ai"
+def test_auto_is_exact_where_the_factor_is_small(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert henderson.reml(folder / "m3.toml", method="auto").result.algorithm == "ai"
+    for limit in ("AFFORDABLE", "MOST_ANALYSED"):  # flops of a factorisation; equations
+        with monkeypatch.context() as context:
+            context.setattr(fit, limit, 100)
+            assert henderson.reml(folder / "m3.toml", method="auto").result.algorithm == "mc-ai"
     with pytest.raises(UsageError, match=r"mc-ai.*auto|'mc-ai'"):
         henderson.reml(folder / "m3.toml", method="mcai")
 

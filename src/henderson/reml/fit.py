@@ -19,7 +19,7 @@ from henderson.reml.inference import function_value, infer
 from henderson.reml.likelihood import Likelihood, Point
 from henderson.reml.optimise import Callback, Climb, climb
 from henderson.reml.result import Ordering, RemlFit, RemlOptions, RemlStop
-from henderson.reml.setup import Problem, estimates, set_up, with_covariances
+from henderson.reml.setup import Problem, estimates, set_up, size_of, with_covariances
 from henderson.reml.simpler import simpler_starts
 from henderson.solvers.cholesky import Symbolic
 from henderson.solvers.solutions import SubfactorSolutions, by_subfactor, dropped_columns
@@ -30,6 +30,7 @@ Key = tuple[str, str | None]
 
 QUICK_ROUNDS, QUICK_TOLERANCE = 25, 1e-3  # of fits for start values
 WORTH_A_LINE = 1e10  # flops
+MOST_ANALYSED = 5_000_000  # equations above which method auto does not even look at the fill
 AFFORDABLE = 3e11  # flops of a factorisation up to which method auto is exact: less than some minutes a fit
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,9 @@ def fit_reml(
         There is nothing to estimate from, or the likelihood cannot be computed at the start values.
 
     """
+    if options.method == "auto" and options.reml and animal_equations(spec, data) > MOST_ANALYSED:
+        log.info("more than %d equations of animals: Monte Carlo REML", MOST_ANALYSED)
+        return fit_sampled(spec, data, options=options, callback=callback)
     if options.sampled:
         return fit_sampled(spec, data, options=options, callback=callback)
     if options.start == "simpler":
@@ -102,6 +106,12 @@ def _quick_fit(data: ModelData, options: RemlOptions) -> Callable[[ModelSpec], d
         return dict(zip(problem.keys, sigmas, strict=True))
 
     return fit
+
+
+def animal_equations(spec: ModelSpec, data: ModelData) -> int:
+    """Return the number of equations of individuals that a pedigree relates."""
+    related = [v for v in spec.variances if v.gamma.kind == "pedigree" and v.gamma.name in data.pedigrees]
+    return sum(len(data.pedigrees[v.gamma.name or ""]) * size_of(spec, v) for v in related)
 
 
 def too_dear(symbolic: Symbolic, limit: int | None) -> str | None:
