@@ -195,6 +195,22 @@ def slurm(file: Path, **options: Any) -> None:
 
 
 @cli.command()
+@click.argument("old", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("new", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--out", type=FOLDER, help="Folder of compare.html and compare.json [default: NEW].")
+@click.option("--top", type=click.IntRange(min=0), default=20, show_default=True, help="Top movers of a sub-factor.")
+@click.option("--sex", metavar="COLUMN", help="Column of the pedigree or record file [default: sex, if there].")
+@click.option("--born", metavar="COLUMN", help="Its column of birth years or dates [default: birth_year and the like].")
+@click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON on stdout.")
+@click.option("--quiet", is_flag=True, help="No tables; warnings and errors only.")
+def compare(old: Path, new: Path, **options: Any) -> None:
+    """Compare the results in the --out folders OLD and NEW: agreement, groups, top movers and what changed for them."""
+    from henderson.cli.compare import compare_runs
+
+    compare_runs(old, new, **options)
+
+
+@cli.command()
 @click.argument("path", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--once", is_flag=True, help="Show where it is now, and end.")
 @click.option("--every", type=POSITIVE, default=1.0, show_default=True, metavar="SECONDS", help="How often to look.")

@@ -40,6 +40,12 @@ def solver_options(command: F) -> F:
             help="How often the state of a solve is kept in --out.",
         ),
         click.option(
+            "--start",
+            type=click.Path(exists=True, file_okay=False, path_type=Path),
+            metavar="DIR",
+            help="Start from the solutions of an earlier run, whose --out folder this was.",
+        ),
+        click.option(
             "--operator",
             type=click.Choice(["matrix-free", "assembled"]),
             default="matrix-free",

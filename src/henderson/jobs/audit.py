@@ -72,7 +72,7 @@ class Rerun:
             names = {f.name for f in dataclasses.fields(Settings)}
             given = {k: v for k, v in command["settings"].items() if k in names}
             given |= {"jobs": None if given.get("jobs") is None else tuple(given["jobs"])}
-            given |= {"petsc_file": begin / given["petsc_file"] if given.get("petsc_file") else None}
+            given |= {k: begin / given[k] if given.get(k) else None for k in ("petsc_file", "start")}
             left = path.resolve().parent
             new = out or left.with_name(f"{left.name}.rerun")
             settings = Settings(**{**given, "out": new, "store": store})

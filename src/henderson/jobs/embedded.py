@@ -24,6 +24,7 @@ from henderson.jobs.sequence import (
     sampling_options,
     tolerances,
 )
+from henderson.jobs.warm_start import start_values
 from henderson.jobs.write import job_record
 from henderson.language.spec import JobSpec, ModelSpec
 from henderson.partitions.communicator import ALONE
@@ -71,7 +72,9 @@ class EmbeddedJobs:
         threads: int | None = None,
         memory: int | None = None,
         progress: Progress | None = None,
+        start: Path | None = None,
     ) -> None:
+        self._start = start  # results of an earlier run
         self.spec, self.data, self._out = spec, data, out
         self._threads, self._memory, self._progress = threads, memory, progress
         self.fitted: Solutions | None = None
@@ -126,8 +129,10 @@ class EmbeddedJobs:
     def _solve(self, job: JobSpec, checkpoints: Checkpointing | None, trace: Trace | None = None) -> Solutions:
         options = tolerances(job) | options_of(job, "method", "preconditioner", "max_it")
         callback = solve_progress(self._progress, rtol_of(job))
-        found = self._at_hand().solve(
-            memory=self._available(), callback=callback, checkpointing=checkpoints, trace=trace, **options
+        equations = self._at_hand()
+        start = None if self._start is None else start_values(equations.operator.design, self._start)
+        found = equations.solve(
+            memory=self._available(), callback=callback, checkpointing=checkpoints, trace=trace, start=start, **options
         )
         return self._keep(found)
 

@@ -22,6 +22,7 @@ from henderson.jobs.reml import FittedSolutions, reml_failure
 from henderson.jobs.seeds import seeds
 from henderson.jobs.sequence import levels_of, with_solves
 from henderson.jobs.stopping import Stopping
+from henderson.jobs.warm_start import start_files
 from henderson.jobs.write import name_dropped, write_results
 from henderson.language.load import load_model
 from henderson.language.spec import JobSpec, ModelSpec
@@ -47,7 +48,8 @@ class Settings:
 
     rtol, preconditioner: instead of those of the solve job; method: instead of that of the reml job; memory: bytes of a
     node that may be taken, if that is less than there are; checkpoint_every: seconds, None: no checkpoints; operator to
-    compare: for the petsc engine alone, as in `solvers.petsc`.
+    compare: for the petsc engine alone, as in `solvers.petsc`; start: results of an earlier run, where solves of the
+    embedded engine start.
     """
 
     out: Path | None = None
@@ -64,6 +66,7 @@ class Settings:
     petsc: str = ""
     petsc_file: Path | None = None
     compare: bool = False
+    start: Path | None = None
 
     def folders(self, file: Path) -> tuple[Path, Path]:
         """Return the folders of the results and of the store."""
@@ -141,6 +144,7 @@ def run(file: Path, settings: Settings, progress: Progress | None = None, stoppi
     stages = stages_told(progress)
     with stages.stage("model"):
         spec = settings.applied_to(understand(file, settings.jobs))
+        started = [] if settings.start is None else describe_inputs(start_files(settings.start))  # out may be the same
     out, store = settings.folders(file)
     out.mkdir(parents=True, exist_ok=True)
     with stages.stage("ingest"):
@@ -151,7 +155,7 @@ def run(file: Path, settings: Settings, progress: Progress | None = None, stoppi
     check_memory(spec, data, settings.memory)
     did: list[JobDone] = []
     embedded = EmbeddedJobs(
-        spec, data, out, threads=settings.threads, memory=settings.memory, progress=progress
+        spec, data, out, threads=settings.threads, memory=settings.memory, progress=progress, start=settings.start
     )  # its variances become the estimates
     with embedded as jobs:
         for job in with_solves(spec.jobs):
@@ -176,7 +180,7 @@ def run(file: Path, settings: Settings, progress: Progress | None = None, stoppi
             if from_lmt(spec):
                 files += write_lmt_files(spec, store, out, fits, available_bytes())
     with stages.stage("checksums"):
-        inputs = describe_inputs(input_files(spec))
+        inputs = describe_inputs(input_files(spec)) + started
     jobs_done = [(d.job, d.record) for d in did]
     record = write_run_record(
         out,

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 
 from henderson.reml.result import RemlFit
 from henderson.results.files import replacing
+from henderson.results.page import html_page, html_table
 from henderson.results.stages import Stage
 from henderson.results.summary import Digest
-
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #1f2933; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin-top: 2rem; border-bottom: 1px solid #d9e2ec; }
-table { border-collapse: collapse; margin: .5rem 0; font-variant-numeric: tabular-nums; }
-th, td { padding: .2rem .8rem .2rem 0; text-align: right; } th { border-bottom: 1px solid #9fb3c8; font-weight: 600; }
-th.text, td.text { text-align: left; } pre { background: #f5f7fa; padding: .8rem; overflow-x: auto; }
-.columns { display: flex; flex-wrap: wrap; gap: 2.5rem; } svg { max-width: 100%; height: auto; }
-"""
-
 
 PATHS = (
     "Blue: value and 95 % band of its Monte Carlo error; dotted: more samples from here on; grey: the estimate and its "
@@ -58,7 +49,7 @@ def _page(report: Report) -> str:
     random = [d for d in report.effects if d.is_random]
     sections = [
         f"<h1>{escape(report.title)}</h1>",
-        _table(("", ""), report.facts, texts=2),
+        html_table(("", ""), report.facts, texts=2),
         *(f"<p>{escape(note)}</p>" for note in report.notes),
         f"<h2>Model</h2><pre>{escape(report.equations)}</pre>",
         "<h2>Effects</h2>",
@@ -74,10 +65,8 @@ def _page(report: Report) -> str:
         if report.fit.mc_covariance is not None:
             sections.append(f"<p>{PATHS}</p>")
     rows = [(s.name, f"{s.seconds:.2f}", f"{s.peak_bytes / 2**20:,.0f}") for s in report.stages]
-    sections += ["<h2>Stages</h2>", _table(("stage", "seconds", "peak MiB"), rows, texts=1)]
-    body = "\n".join(sections)
-    head = f"<meta charset='utf-8'><title>{escape(report.title)}</title><style>{STYLE}</style>"
-    return f"<!doctype html>\n<html lang='en'><head>{head}</head>\n<body>\n{body}\n</body></html>\n"
+    sections += ["<h2>Stages</h2>", html_table(("stage", "seconds", "peak MiB"), rows, texts=1)]
+    return html_page(report.title, sections)
 
 
 def _effects(effects: Sequence[Digest]) -> str:
@@ -93,7 +82,7 @@ def _effects(effects: Sequence[Digest]) -> str:
         for e in (d.summary for d in effects)
     ]
     header = ("factor", "sub-factor", "levels", "left out", "mean", "sd", "minimum", "maximum", "mean reliability")
-    return _table(header, rows, texts=2)
+    return html_table(header, rows, texts=2)
 
 
 def _best(effect: Digest) -> str:
@@ -102,21 +91,9 @@ def _best(effect: Digest) -> str:
         for t in effect.best
     ]
     title = escape(f"{effect.summary.factor}: {effect.summary.subfactor}")
-    return f"<div><b>{title}</b>{_table(('level', 'solution', 'se', 'reliability'), rows, texts=1)}</div>"
+    return f"<div><b>{title}</b>{html_table(('level', 'solution', 'se', 'reliability'), rows, texts=1)}</div>"
 
 
 def _share(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
 
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]], *, texts: int) -> str:
-    """Return an HTML table whose first `texts` columns are flush left; columns without any content are left out."""
-    body = list(rows)
-    shown = [k for k in range(len(header)) if any(row[k] for row in body)]
-
-    def line(tag: str, cells: Sequence[str]) -> str:
-        marks = ((escape(cells[k]), " class='text'" if k < texts else "") for k in shown)
-        return "<tr>" + "".join(f"<{tag}{mark}>{cell}</{tag}>" for cell, mark in marks) + "</tr>"
-
-    head = line("th", header) if any(header) else ""
-    return f"<table>{head}{''.join(line('td', row) for row in body)}</table>"

@@ -91,13 +91,18 @@ def places(old: pa.Array, new: pa.Array) -> NDArray[np.int64]:
     return np.asarray(pc.fill_null(found, -1).to_numpy(zero_copy_only=False), np.int64)
 
 
+def solution_file(out: Path) -> Path:
+    """Return the table of solutions in a folder of results. Raises `InputFileError` if there is none."""
+    for name in ("solutions.csv", "solutions.parquet"):
+        if (out / name).exists():
+            return out / name
+    raise InputFileError(Problem("there are no solutions (.csv or .parquet)", file=str(out), remedy=REMEDY))
+
+
 def _read_table(out: Path) -> pa.Table:
-    csv, parquet = out / "solutions.csv", out / "solutions.parquet"
-    path = csv if csv.exists() else parquet
-    if not path.exists():
-        raise InputFileError(Problem("there are no solutions (.csv or .parquet)", file=str(out), remedy=REMEDY))
+    path = solution_file(out)
     try:
-        if path is parquet:
+        if path.suffix == ".parquet":
             return pq.read_table(path)
         types = {k: pa.string() for k in KEYS} | {"value": pa.float64()}
         options = pa_csv.ConvertOptions(column_types=types, strings_can_be_null=False, null_values=["", "NA"])

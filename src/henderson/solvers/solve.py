@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from types import TracebackType
@@ -123,6 +123,7 @@ class Equations:
         callback: Callback | None = None,
         checkpointing: Checkpointing | None = None,
         trace: Trace | None = None,
+        start: Sequence[Floats] | None = None,
     ) -> Solutions:
         """Return the solutions of the mixed model equations.
 
@@ -148,6 +149,8 @@ class Equations:
             Where ``pcg`` keeps its state from time to time.
         trace
             Gets every step of ``pcg``.
+        start
+            Where ``pcg`` starts: one array (n_levels, width) per group; None: at zero.
 
         """
         if method == "direct":
@@ -167,6 +170,7 @@ class Equations:
                 rtol=rtol,
                 xtol=xtol,
                 max_it=max_it,
+                x0=None if start is None else self.operator.from_levels(start),
                 callback=callback,
                 checkpointing=checkpointing,
                 trace=trace,
