@@ -13,6 +13,7 @@ from henderson.accuracy.pev_samples import SampledPev, combined, prior_samples, 
 from henderson.equations.assembly import Assembled, assemble
 from henderson.equations.columns import ColumnOperator
 from henderson.equations.design import build_design
+from henderson.equations.matrix_root import with_roots
 from henderson.equations.operator import Operator, build_operator
 from henderson.equations.rank import full_rank
 from henderson.equations.samples import sample_right_hand_sides
@@ -30,6 +31,7 @@ from oracles.pedigree_files import make_kind, make_records, write_model
 from oracles.small_models import Recipe, small_model
 
 RECIPES = {
+    "user matrix": Recipe(matrix=True, n_animals=60, n_records=150, seed=3),
     "maternal": Recipe(maternal=True, permanent=True, weights=True, interaction=True, n_animals=150, n_records=260),
     "wide": Recipe(n_traits=4, regression=True, permanent=True, n_animals=80, n_records=240, seed=1),
 }
@@ -53,7 +55,7 @@ class Case:
 def make(name: str, folder: Path, partitions: int = 2) -> Case:
     if name in RECIPES:
         spec, data = small_model(RECIPES[name])
-        operator = build_operator(full_rank(build_design(spec, data)), data, Team(1), partitions)
+        operator = with_roots(build_operator(full_rank(build_design(spec, data)), data, Team(1), partitions))
     else:
         kind = make_kind(name, 4)
         spec = load_model(write_model(folder, kind, make_records(kind, 4)), read_schema)

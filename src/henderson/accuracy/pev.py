@@ -14,6 +14,7 @@ from henderson.accuracy.gamma import gamma_diagonal, of_data
 from henderson.accuracy.pev_columns import Blocks, PevReport, Progress, columns_for, reliabilities, solve_pev
 from henderson.accuracy.pev_samples import SIDE_BY_SIDE, SampledPev, sample_pev
 from henderson.accuracy.pev_samples import VECTORS as SAMPLE_VECTORS
+from henderson.equations.matrix_root import with_roots
 from henderson.equations.model import Design
 from henderson.language.spec import ModelSpec
 from henderson.partitions.communicator import ALONE
@@ -138,7 +139,7 @@ def sampled_levels(
 
     memory: bytes that there are; options: of `pev_samples.sample_pev`.
     """
-    operator = equations.operator
+    operator = with_roots(equations.operator)
     with equations.stages.stage("pev"):
         n_columns = min(SIDE_BY_SIDE, columns_for(operator, memory, SAMPLE_VECTORS))
         found = sample_pev(

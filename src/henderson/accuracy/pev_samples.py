@@ -89,7 +89,7 @@ def sample_pev(
     NotConvergedError
         A solve did not converge.
     NotSupportedError
-        A factor has a user matrix, or levels with Sigmas of their own.
+        A factor has levels with Sigmas of their own, or a user matrix without its factor (`matrix_root.with_roots`).
 
     """
     n_local = [p.layout.n_local for p in operator.partitions]
@@ -191,10 +191,16 @@ def prior_samples(columns: ColumnOperator, seed: int, proper: list[bool]) -> Vec
 
 
 def _with_prior(operator: Operator) -> list[bool]:
-    """Return which groups are random and have no fixed genetic groups among their levels. **Collective**."""
+    """Return which groups have prior samples: random, without user matrix or fixed genetic groups. **Collective**.
+
+    Multiplying with a user matrix would take its factor.
+    """
     fixed = [np.array([float(len(f)) for f in p.fixed_levels()]) for p in operator.partitions]
     n_fixed = operator.exchange.sum_arrays(fixed)
-    return [g.covariance is not None and n == 0 for g, n in zip(operator.design.groups, n_fixed, strict=True)]
+    return [
+        g.covariance is not None and g.covariance.kind != "matrix" and n == 0
+        for g, n in zip(operator.design.groups, n_fixed, strict=True)
+    ]
 
 
 def _deviations(partition: Partition, g: int) -> Floats:

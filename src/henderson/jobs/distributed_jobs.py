@@ -17,6 +17,7 @@ from henderson.accuracy.gamma import of_store
 from henderson.accuracy.pev_columns import PevReport, columns_for, reliabilities, solve_pev
 from henderson.accuracy.pev_samples import SIDE_BY_SIDE, VECTORS, sample_pev
 from henderson.equations.distributed import Share
+from henderson.equations.matrix_root import with_roots
 from henderson.equations.operator import Operator
 from henderson.errors import ResourceError, UsageError
 from henderson.jobs.progress import Progress, of_stage
@@ -176,6 +177,7 @@ class DistributedJobs:
         return self._keep(job, report, operator)
 
     def _sampled_pev(self, job: JobSpec, operator: Operator) -> SharedJobDone:
+        operator = with_roots(operator, self._communicator)
         fit = min(SIDE_BY_SIDE, columns_for(operator, self._memory // 2, VECTORS))
         found = sample_pev(
             operator,
