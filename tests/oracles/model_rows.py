@@ -331,12 +331,27 @@ def random_group_regression(row: Row) -> None:
 def several_pedigrees(row: Row) -> None:
     row.pedigrees = {}
     for name, kind in (("one", "uncertain"), ("two", "mgd"), ("three", "selfing")):
-        made = make_kind(kind, 7)
-        row.file(f"{name}.csv", made.lines)
-        row.pedigrees[name] = (made.switches.split("\n"), made.xml.split("\n"))
-        row.columns[name] = [made.labels[k] for k in row.rng.integers(0, len(made.labels), N_RECORDS)]
-        row.random(f"v{name}", *per_trait(row, name, f"u{name}"), related=("given", made.labels, made.A))
-        in_pedigree(row, f"v{name}", name)
+        _pedigree_of(row, name, kind)
+
+
+def _pedigree_of(row: Row, name: str, kind: str) -> list[str]:
+    """Add animals of a pedigree of some kind, and return who they are."""
+    made = make_kind(kind, 7)
+    row.file(f"{name}.csv", made.lines)
+    for file, text in made.files.items():
+        row.file(file, [text])
+    row.pedigrees[name] = (made.switches.split("\n"), made.xml.split("\n"))
+    row.columns[name] = [made.labels[k] for k in row.rng.integers(0, len(made.labels), N_RECORDS)]
+    row.random(f"v{name}", *per_trait(row, name, f"u{name}"), related=("given", made.labels, made.A))
+    in_pedigree(row, f"v{name}", name)
+    return made.labels
+
+
+def sigma_of_uncertain_parents(row: Row) -> None:
+    """Animals with parents of weights of their own, some from metafounders, most with a Sigma of their own."""
+    row.pedigrees = {}
+    labels = _pedigree_of(row, "one", "uncertain metafounders")
+    _levels(row, "vone", labels, ".coocsv", inverse=False, default=True)
 
 
 ROWS: tuple[Callable[[Row], None], ...] = (
@@ -345,7 +360,7 @@ ROWS: tuple[Callable[[Row], None], ...] = (
     gamma_sparse, gamma_inverse, gamma_inverse_sparse, gamma_diagonal, residual_by_record, residual_by_record_elements,
     residual_by_record_binary, residual_of_some_records, sigma_by_level, sigma_by_level_elements, sigma_by_level_binary,
     sigma_of_animals, sigma_of_diagonal, sigma_of_matrix, sigma_by_class, sigma_of_animals_by_class,
-    group_regression, random_group_regression, several_pedigrees,
+    group_regression, random_group_regression, several_pedigrees, sigma_of_uncertain_parents,
 )  # fmt: skip
 
 
