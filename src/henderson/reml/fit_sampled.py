@@ -168,7 +168,7 @@ def _climb(
     if path is not None:
         before = communicator.broadcast((read_rounds(path, label) if communicator.rank == 0 else None,))[0]
     if before is not None and communicator.rank == 0:
-        log.info("continues after round %d from %s", len(before.history) - 1, path)
+        log.info("continues with round %d from %s", len(before.history), path)
     for start in (before, Rounds(problem.starts, sampling.samples)):
         if start is None:
             continue
