@@ -79,6 +79,17 @@ run='reml'
 """
 OWN = """[data]
 records = "r.csv"
+missing_file = "flags.csv"
+[solvers.quick]
+xtol = 1e-4
+[solvers.exact]
+method = "direct"
+[jobs]
+run = ["solve", "pevsolve", "pevsample", "yhat", "residuals"]
+lmt_files = true
+solve = { solver = ["quick", "exact"] }
+pevsolve = { solver = "quick", factor = "g", levels = [3, 7], levelfile = "ids.csv", nrhs = 2 }
+pevsample = { samples = 30 }
 [model]
 equations = "y1 = 1*m + herd*h(v(g(1)))"
 [variance.g]
@@ -100,6 +111,7 @@ XML = """<root>
   <data>
     datafile: d.csv
     missingthreshold: -9000
+    missingfile: flags.csv
   </data>
   <pedigrees>
     pedigrees: ped
@@ -159,7 +171,7 @@ XML = """<root>
     </g>
   </vars>
   <jobs>
-    jobs: solve,airemlc,pevsolve
+    jobs: solve,airemlc,pevsolve,yhat,residuals
     <airemlc>
       rounds: 10
       switch: writeai
@@ -169,11 +181,15 @@ XML = """<root>
       nrhs: 4
     </pevsolve>
     <solve>
-      solver: s
+      solver: s,t
     </solve>
   </jobs>
   <solvers>
-    solvers: s
+    solvers: s,t
+    <t>
+      <direct>
+      </direct>
+    </t>
     <s>
       <pcgiod>
         conv: -18.42

@@ -93,14 +93,16 @@ def pedigrees(draw: st.DrawFn, name: str, files: Texts) -> PedigreeSpec:
 def jobs(draw: st.DrawFn) -> tuple[JobSpec, ...]:
     values = {
         "rtol": 1e-7, "xtol": 1e-5, "max_it": 7, "method": "direct", "factor": ("g", "x_y"), "levels": ("1", "é"),
-        "nrhs": 3, "REML": False, "start": "simpler", "max_rounds": 9, "write_ai": True,
+        "nrhs": 3, "samples": 20, "REML": False, "start": "simpler", "max_rounds": 9, "write_ai": True,
     }  # fmt: skip
-    chosen = draw(st.lists(st.sampled_from(["solve", "pev", "reml", "yhat"]), min_size=1, unique=True))
+    chosen = draw(st.lists(st.sampled_from(["solve", "pev", "reml", "yhat", "residuals"]), min_size=1, unique=True))
     specs = []
     for job in chosen:
         known = [k for k in values if k in OPTIONS[job] and (job, k) != ("reml", "method")]
         options = draw(st.lists(st.sampled_from(known), unique=True)) if known else []
         specs.append(JobSpec(job, tuple(sorted((k, values[k]) for k in options))))  # type: ignore[arg-type]
+        if job == "solve" and draw(st.booleans()):  # by two solvers, one after the other
+            specs.append(JobSpec(job, (("max_it", 30),)))
     return tuple(specs)
 
 
