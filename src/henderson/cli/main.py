@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 import henderson
+from henderson.cli.help import Commands
 from henderson.cli.messages import end
 from henderson.cli.solver_options import POSITIVE, run_options, solver_options
 
@@ -43,12 +44,13 @@ JSON_LOG = click.option(
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(henderson.__version__, prog_name="henderson")
 def cli() -> None:
     """Breeding values from pedigrees of any size.
 
-    FILE is a parameter file: henderson's TOML, or an lmt XML. Results go to --out, logs to stderr.
+    FILE is a parameter file: henderson's TOML, or an lmt XML. Results go to --out, logs to stderr. Each command tells
+    more, with examples: henderson COMMAND --help.
 
     Exit codes: 0 done, 2 command line, 3 input files, 4 store, 5 parameter file and model, 6 not converged,
     7 resources, 8 results differ.
@@ -244,6 +246,17 @@ def rerun(record: Path, **options: Any) -> None:
     from henderson.cli.audit import run_again
 
     run_again(record, **options)
+
+
+@cli.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the script by which SHELL completes the commands and options of henderson."""
+    from click.shell_completion import get_completion_class
+
+    kind = get_completion_class(shell)
+    assert kind is not None
+    click.echo(kind(cli, {}, "henderson", "_HENDERSON_COMPLETE").source())
 
 
 def main() -> None:
