@@ -98,7 +98,6 @@ def fit_operator(
     label = label_of_sampled(operator.design, problem, options, communicator) if options.checkpoint else ""
     found, likelihood = _climb(problem, options, label, communicator, callback)
     point = found.point
-    likelihood.rtol = min(likelihood.rtol, options.sampling.solver_rtol)
     noise: Callable[..., Floats] = lambda directions: likelihood.gradient_noise(point, directions)  # noqa: E731
     inference = infer(spec, found.information, problem.keys, problem.structures, found.phis, point, noise)
     design = with_covariances(operator.design, point.sigmas)

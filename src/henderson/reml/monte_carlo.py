@@ -104,6 +104,8 @@ class SampledLikelihood:
         self._base = operator
         self.n_samples, self.seed, self.rtol, self.max_it = n_samples, seed, rtol, max_it
         self._memory = memory
+        self.information_rtol = INFORMATION_RTOL
+        self.n_equations = operator.design.n_equations
         self.groups = [g for g, group in enumerate(operator.design.groups) if group.covariance is not None]
         self.counts = records_by_pattern(operator)
         sizes = [np.array(p.n_effects(), np.float64) for p in operator.partitions]
@@ -175,14 +177,14 @@ class SampledLikelihood:
     def average_information(self, point: SampledPoint, directions: Sequence[Floats]) -> Floats:
         """Return 1/2 y'P V_k P V_l P y for the directions dSigma of every Sigma in turn, each (k, size, size).
 
-        Solves end at `INFORMATION_RTOL`, and begin with the answers of the point, if it has as many. Cost: as many
+        Solves end at `information_rtol`, and begin with the answers of the point, if it has as many. Cost: as many
         solves as there are directions. **Collective**.
         """
         if sum(len(d) for d in directions) == 0:
             return np.zeros((0, 0))
 
         def solve(columns: ColumnOperator, rhs: Vectors, start: Vectors | None) -> Vectors:
-            rtol = max(self.rtol, INFORMATION_RTOL)
+            rtol = max(self.rtol, self.information_rtol)
             solved, passes = self._solved(columns, point.preconditioner, rhs, rtol, start)
             point.products += passes
             return solved

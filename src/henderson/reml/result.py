@@ -63,14 +63,15 @@ class Sampling:
     """How Monte Carlo REML samples.
 
     samples: at the start; most: up to which samples are added; mc_error: the part of every standard error that the
-    Monte Carlo error may be; seed: of the signs; solver_rtol, solver_max_it: of the last, tightest solves.
+    Monte Carlo error may be; seed: of the signs; solver_rtol, solver_max_it: of the last, tightest solves, None: what
+    suits the size of the problem (`sampled`).
     """
 
     samples: int = 16
     most: int = 1024
     mc_error: float = 0.1
     seed: int = 1
-    solver_rtol: float = 1e-6
+    solver_rtol: float | None = None
     solver_max_it: int = 5000
 
 

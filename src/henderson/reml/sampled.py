@@ -23,7 +23,8 @@ Floats = NDArray[np.float64]
 
 NEAR = 0.01  # of the Monte Carlo noise: a root this near is found
 TRIALS = 12  # damped steps tried in a round
-LOOSE = 1e-5  # of the solves while the root is far
+LOOSE, TIGHT = 1e-5, 1e-6  # tolerance of the solves while the root is far, and when it is near
+SMALL, EXACT = 200_000, 1e-10  # equations up to which all solves are tight: no rounding error shows in the path
 FAR = 0.1  # of one unit of log-likelihood, or of the noise if that is more: what is nearer is not far
 
 
@@ -83,7 +84,11 @@ class SampledRun:
         self._clock = time.perf_counter()
         self.phis = [inside(s, s.pack(v)) for s, v in zip(structures, state.sigmas, strict=True)]
         self.point: SampledPoint | None = None
-        self._tight = options.sampling.solver_rtol
+        small = likelihood.n_equations <= SMALL
+        self._tight = options.sampling.solver_rtol or (EXACT if small else TIGHT)
+        self._loose = max(self._tight, EXACT if small else LOOSE)
+        if small:
+            likelihood.information_rtol = self._tight
         self._step = "start"
         self._begin()
 
@@ -106,7 +111,7 @@ class SampledRun:
     def _rounds(self) -> RemlStop:
         likelihood, state = self.likelihood, self.state
         likelihood.n_samples = state.samples
-        likelihood.rtol = self._tight if state.tight else max(LOOSE, self._tight)
+        likelihood.rtol = self._tight if state.tight else self._loose
         point = likelihood.evaluate(sigmas_of(self.structures, self.phis))
         if point is None:
             raise Unstarted
