@@ -18,7 +18,7 @@ from henderson.reml import variates
 from henderson.reml.monte_carlo import SampledLikelihood
 from henderson.reml.optimise import climb, free_values, sigmas_of
 from henderson.reml.result import RemlOptions, RemlStop, Rounds
-from henderson.reml.sampled import climb_sampled
+from henderson.reml.sampled import SampledRun
 from henderson.reml.setup import Problem, set_up
 from henderson.simulate.config import SimulationConfig
 from henderson.simulate.run import simulate
@@ -87,7 +87,9 @@ def test_gradient_and_information(case: tuple[Operator, Problem], monkeypatch: p
 def test_estimates_are_those_of_the_exact_method(case: tuple[Operator, Problem]) -> None:
     operator, problem = case
     exact = climb(problem.likelihood, problem.structures, problem.starts, RemlOptions())
-    found = climb_sampled(SampledLikelihood(operator), problem.structures, Rounds(problem.starts, 16), RemlOptions())
+    found = SampledRun(
+        SampledLikelihood(operator), problem.structures, Rounds(problem.starts, 16), RemlOptions(), None
+    ).climb()
     assert found.stop is RemlStop.SAMPLED
     noise = found.history[-1].noise
     assert noise is not None

@@ -138,7 +138,10 @@ def _facts(done: Sequence[tuple[JobSpec, Solutions]], last: Solutions) -> list[t
         if isinstance(solutions, FittedSolutions):
             fit = solutions.fit
             facts.append(("reml", f"{fit.rounds} rounds, log-likelihood {loglik_text(fit)}; {fit.stop_reason.value}"))
-            facts += [(name, f"{value}{f' ± {se}' if se else ''}") for name, value, se, *_ in variance_rows(fit)]
+            facts += [
+                (name, f"{value}{f' ± {se}' if se else ''}{f' (Monte Carlo error {mc})' if mc else ''}")
+                for name, value, se, _, _, mc in variance_rows(fit)
+            ]
             continue
         if isinstance(solutions, PevSolutions):
             pev = solutions.pev

@@ -46,30 +46,13 @@ class Unstarted(Exception):  # noqa: N818
     """The equations cannot be solved at the start values."""
 
 
-def climb_sampled(
-    likelihood: SampledLikelihood,
-    structures: Sequence[Structure],
-    start: Rounds,
-    options: RemlOptions,
-    callback: Callback | None = None,
-) -> SampledClimb:
-    """Return the root of the sampled gradient from `start`, one Sigma per structure; `start` is taken along.
+class SampledRun:
+    """The way to the root of the sampled gradient, one Sigma per structure, from where `state` is; it is taken along.
 
     Rounds end when the step that is left is small beside the Monte Carlo noise. If the noise is above the part of the
     standard errors that is asked for, samples are added and the rounds go on. Cost of a round: 1 + n_samples solves
-    side by side, and one for every free parameter. `callback` is called after each round. **Collective**.
-
-    Raises
-    ------
-    Unstarted
-        There is no point at the start.
-
+    side by side, and one for every free parameter. `callback` is called after each round.
     """
-    return SampledRun(likelihood, structures, start, options, callback).climb()
-
-
-class SampledRun:
-    """The state of the rounds."""
 
     def __init__(
         self,
@@ -100,7 +83,7 @@ class SampledRun:
         return self.likelihood
 
     def climb(self) -> SampledClimb:
-        """Return where the rounds end."""
+        """Return where the rounds end. **Collective**. Raises `Unstarted` if there is no point at the start."""
         try:
             return self._ended(self._rounds())
         except UnsolvedError:
