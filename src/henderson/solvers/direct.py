@@ -54,7 +54,7 @@ class DirectSolver:
         if memory is not None and symbolic.bytes > memory:
             raise ResourceError(
                 f"the factor of {self.n:,} equations has {symbolic.nnz_factor:,} non-zeros and takes about "
-                f"{_gib(symbolic.bytes)}, {_gib(memory)} are there; iterate instead: method = 'pcg' of solve, and "
+                f"{_mib(symbolic.bytes)}, {_mib(memory)} are there; iterate instead: method = 'pcg' of solve, and "
                 "'factor' or 'levels' of pev"
             )
         try:
@@ -93,12 +93,12 @@ def direct_solver(operator: Operator, memory: int | None = None) -> tuple[Direct
     need = BYTES_PER_TRIPLET * triplet_count(operator)
     if memory is not None and need > memory:
         raise ResourceError(
-            f"assembling {operator.design.n_equations:,} equations may take {_gib(need)}, {_gib(memory)} are there; "
+            f"assembling {operator.design.n_equations:,} equations may take {_mib(need)}, {_mib(memory)} are there; "
             "iterate instead: method = 'pcg' of solve, and 'factor' or 'levels' of pev"
         )
     equations = assemble(operator)
     return DirectSolver(equations, memory), equations
 
 
-def _gib(n: int) -> str:
-    return f"{n / 2**30:.1f} GiB"
+def _mib(n: int) -> str:
+    return f"{n / 2**20:,.1f} MiB"
