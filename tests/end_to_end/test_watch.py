@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -168,6 +171,22 @@ def test_the_end_is_estimated_from_the_rate_of_convergence() -> None:
     for k in range(20):
         stuck.add(k, 0.5, float(k))
     assert stuck.remaining(1e-8) is None
+
+
+def test_a_terminal_gets_bars(folder: Path, tmp_path: Path) -> None:
+    terminal, its_end = os.openpty()
+    command = [HENDERSON, "solve", str(folder / "model.toml"), "--out", str(tmp_path)]
+    run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=its_end, env=os.environ | {"TERM": "xterm"})
+    os.close(its_end)
+    shown = b""
+    with contextlib.suppress(OSError):  # the end of a terminal nobody writes to any more
+        while piece := os.read(terminal, 1 << 16):
+            shown += piece
+    os.close(terminal)
+    assert run.wait(timeout=60) == 0
+    iterations = json.loads((tmp_path / "run.json").read_text())["jobs"][0]["iterations"]
+    assert b"ingest" in shown or b"records" in shown
+    assert re.search(rb"solve.*100 %.* " + str(iterations).encode() + rb": \d\.\de-\d+ of 1e-08", shown)
 
 
 def test_plain_lines_are_seldom(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -163,14 +163,23 @@ def _bars() -> Iterator[Callable[[Event], None]]:
     from rich.progress import Progress as Bars
 
     columns = (
-        TextColumn("{task.description:<14}"),
-        BarColumn(bar_width=24),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=10),
         TextColumn("{task.percentage:>4.0f} %"),
         TimeElapsedColumn(),
         TextColumn("{task.fields[note]}"),
     )
     with Bars(*columns, console=Console(stderr=True)) as bars:
         yield _BarSink(bars)
+
+
+def _briefly(event: Event) -> str:
+    """Return what stands behind a bar: ``120: 3.2e-06 of 1e-08, 40 s left``, or the log-likelihood of a round."""
+    if event["event"] == "round":
+        return f"{event['round']}" + ("" if event["loglik"] is None else f": log-likelihood {event['loglik']:.4f}")
+    text = f"{event['iteration']}" + ("" if event["residual"] is None else f": {event['residual']:.1e}")
+    text += "" if event["rtol"] is None else f" of {event['rtol']:.0e}"
+    return text if event["remaining"] is None else f"{text}, {duration(event['remaining'])} left"
 
 
 class _BarSink:
@@ -188,9 +197,9 @@ class _BarSink:
             self._draw(event["stage"], event["done"], event["total"], "")
         elif kind == "iteration":
             share = way(event["residual"] or 0.0, event["rtol"] or 0.0)
-            self._draw(event["stage"], int(1000 * share), 1000, solving(event))
+            self._draw(event["stage"], int(1000 * share), 1000, _briefly(event))
         elif kind == "round":
-            self._draw(event["stage"], event["round"], event["most"], climbing(event))
+            self._draw(event["stage"], event["round"], event["most"], _briefly(event))
 
     def _draw(self, stage: str, done: int, total: int, note: str) -> None:
         if stage not in self._tasks:

@@ -13,6 +13,7 @@ from henderson.jobs.compare import Comparison, EffectComparison
 from henderson.results.comparison import Agreement
 from henderson.results.files import replacing, write_json
 from henderson.results.page import html_page, html_table
+from henderson.results.summary import is_random
 
 ORDERED = ("birth year", "generation")  # groups that make a trend
 MOST_PICTURES = 12
@@ -93,10 +94,10 @@ def _page(comparison: Comparison) -> str:
     if comparison.components:
         rows = [(n, *(("" if v is None else f"{v:.6g}") for v in pair)) for n, pair in comparison.components.items()]
         sections += ["<h2>Variance components</h2>", html_table(("component", "old", "new"), rows, texts=1)]
-    pictured = [e for e in comparison.effects if e.all.n > 1][:MOST_PICTURES]
-    for effect in comparison.effects:
-        if effect.all.n > 1:
-            sections += _effect(effect, effect in pictured)
+    varied = [e for e in comparison.effects if e.all.n > 1]
+    varied.sort(key=lambda e: not is_random(e.factor))  # breeding values first
+    for k, effect in enumerate(varied):
+        sections += _effect(effect, k < MOST_PICTURES)
     return html_page(title, sections)
 
 

@@ -103,7 +103,8 @@ class Differences:
         ):
             difference = int(counts[1][j] - counts[0][i])
             if difference:
-                found.append(f"{abs(difference)} {more if difference > 0 else fewer}")
+                what = more if difference > 0 else fewer
+                found.append(f"{abs(difference)} {what.removesuffix('s') if abs(difference) == 1 else what}")
         if self.holds["other records"][k]:
             found.append("other values in its records")
         if self.holds["records of progeny"][k]:
