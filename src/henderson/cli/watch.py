@@ -13,6 +13,7 @@ from rich.text import Text
 
 from henderson.cli.progress import LOG, PlainLines, duration, sentence
 from henderson.errors import InputFileError, Problem, ResourceError
+from henderson.jobs.together import FAILURE
 from henderson.jobs.watch import Event, LogReader, RunState, WatchedStage
 
 QUIET = 60.0  # seconds without an event after which that is said
@@ -39,10 +40,18 @@ def watch_run(path: Path, *, once: bool, every: float) -> int:
                 time.sleep(every)
     if state.lost():
         raise ResourceError(
-            "the process has ended without a word (killed, or out of memory); the same command goes on from its "
-            "checkpoint, if it has written one"
+            f"the process has ended without a word ({_why(log.parent)}); the same command goes on from its checkpoint, "
+            "if it has written one"
         )
     return 0 if state.end is None else int(state.end["exit_code"])
+
+
+def _why(out: Path) -> str:
+    """Return what another of several processes has said of its failure, which ends them all."""
+    try:
+        return (out / FAILURE).read_text(encoding="utf-8").strip()
+    except OSError:
+        return "killed, or out of memory"
 
 
 def _follow_plainly(reader: LogReader, state: RunState, *, once: bool, every: float) -> None:
