@@ -30,7 +30,11 @@ def solver_options(command: F) -> F:
     options = [
         run_options,
         click.option("--rtol", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Instead of FILE's."),
-        click.option("--preconditioner", type=click.Choice(["border", "block", "diagonal"]), help="Instead of FILE's."),
+        click.option(
+            "--preconditioner",
+            type=click.Choice(["sweep", "border", "block", "diagonal"]),
+            help="Instead of FILE's.",
+        ),
         click.option(
             "--checkpoint-every",
             type=POSITIVE,

@@ -88,7 +88,7 @@ def local_matrix(operator: Operator, partition: Partition) -> csr_array:
     """
     n = partition.layout.n_local
     sums: list[tuple[int, csr_array]] = []  # chunks joined, their sum: like the digits of a binary counter
-    for rows, columns, values in (*_records(operator, partition), *_gammas(operator, partition)):
+    for rows, columns, values in (*record_triplets_of(operator, partition), *_gammas(operator, partition)):
         count, matrix = 1, csr_array(coo_array((values, (rows, columns)), shape=(n, n)))
         while sums and sums[-1][0] <= count:
             joined, other = sums.pop()
@@ -127,10 +127,13 @@ def _equation_of_element(partition: Partition, number: list[NDArray[np.int64]]) 
     return of
 
 
-def _records(operator: Operator, partition: Partition) -> Iterator[Triplets]:
-    """Yield W' R^-1 W, some records at a time."""
+def record_triplets_of(
+    operator: Operator, partition: Partition, groups: frozenset[int] | None = None
+) -> Iterator[Triplets]:
+    """Yield W' R^-1 W (of the terms of `groups`) as triplets of local elements, some records at a time."""
     r = partition.records
-    pairs = max(1, int(np.diff(operator.terms.first).max(initial=0)) ** 2)
+    lists = operator.terms if groups is None else operator.design.term_lists(groups)
+    pairs = max(1, int(np.diff(lists.first).max(initial=0)) ** 2)
     step = max(1, CHUNK // pairs)
     for start in range(0, len(r.pattern), step):
         part = r.part(start, start + step)
@@ -139,7 +142,7 @@ def _records(operator: Operator, partition: Partition) -> Iterator[Triplets]:
         n = record_kernels.record_triplets(
             np.uint32(partition.layout.null),
             part,
-            operator.terms,
+            lists,
             operator.residual,
             operator.design.n_traits,
             rows,

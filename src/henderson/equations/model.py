@@ -232,8 +232,8 @@ class Design:
         table = [(t.trait, t.slot, t.position, t.coefficient) for t in rows]
         return TermLists(of_pattern, np.array(first, np.int64), np.array(table, np.int32).reshape(-1, 4))
 
-    def spans(self) -> Spans:
-        """Return the terms by list, trait and slot, those with consecutive positions and coefficients together."""
+    def spans(self, groups: frozenset[int] | None = None) -> Spans:
+        """Return the terms (of `groups`) by list, trait and slot, those with consecutive elements together."""
         of_list, of_pattern = _lists(self.patterns.observed)
         found: list[list[int]] = []
         traits: list[int] = []
@@ -242,6 +242,8 @@ class Design:
             for trait in np.flatnonzero(observed).tolist():
                 spans: list[list[int]] = []
                 for t in (term for term in self.terms if term.trait == trait):
+                    if groups is not None and self.slots[t.slot].group not in groups:
+                        continue
                     for s in spans:
                         slot, position, length, column = s
                         step = 0 if column < 0 else length

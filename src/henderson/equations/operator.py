@@ -100,6 +100,7 @@ class Operator:
         ]
         self._bundles = design.bundles() if design.n_traits <= UNROLLED else None
         self._spans = design.spans()
+        self._spans_by_groups: dict[frozenset[int], Spans] = {}
         if self._bundles is not None and _spans_are_cheaper(self._bundles, self._spans, design.patterns):
             self._bundles = None
 
@@ -181,6 +182,28 @@ class Operator:
         if (pins := partition.pins) is not None:
             y[pins.element] += pins.precision * x[pins.element]
 
+    def _spans_of(self, groups: frozenset[int]) -> Spans:
+        if groups not in self._spans_by_groups:
+            self._spans_by_groups[groups] = self.design.spans(groups)
+        return self._spans_by_groups[groups]
+
+    def couple(self, sources: frozenset[int], targets: frozenset[int], x: Vectors, out: Vectors) -> None:
+        """Set `out` to the block of W' R^-1 W from the groups `sources` to `targets` times x. **Collective**.
+
+        Ghosts of `x` are filled on the way; other elements of `x` have no part.
+        """
+        gathered, scattered = (self._spans_of(groups) for groups in (sources, targets))
+        self.exchange.forward(x)
+
+        def part(p: int) -> None:
+            out[p][:] = 0.0
+            records = self.partitions[p].records
+            record_kernels.span_product(self.design.n_traits, records, gathered, scattered, self.residual, x[p], out[p])
+
+        self.team.run(part, self.n_partitions)
+        self.exchange.reverse_add(out)
+        self.blank(out)
+
     def _records(self, records: LocalRecords, x: Floats, y: Floats) -> None:
         """Add W' R^-1 W x to `y`."""
         n_traits = self.design.n_traits
@@ -188,7 +211,7 @@ class Operator:
             zero = (0.0,) * n_traits
             record_kernels.bundle_product(zero, records, self._bundles, self.residual, x, y)
         else:
-            record_kernels.span_product(n_traits, records, self._spans, self.residual, x, y)
+            record_kernels.span_product(n_traits, records, self._spans, self._spans, self.residual, x, y)
 
     def _gamma(self, partition: Partition, g: int, x: Floats, y: Floats) -> None:
         """Add (Gamma^-1 (x) Sigma^-1) x of random group `g` to `y`."""

@@ -36,14 +36,15 @@ class LevelBlocks(NamedTuple):
 
 
 @inline
-def _n_levels(place: NDArray[np.int32] | None, packed: NDArray[Any]) -> int:
+def n_levels_of(place: NDArray[np.int32] | None, packed: NDArray[Any]) -> int:
+    """Return the number of levels."""
     if place is None:
         return int(packed.shape[0])
     return place.size
 
 
 @inline
-def _row(place: NDArray[np.int32] | None, i: int) -> int:
+def row_of_level(place: NDArray[np.int32] | None, i: int) -> int:
     """Return the row of level `i`, -1 if it has none."""
     if place is None:
         return i
@@ -51,9 +52,9 @@ def _row(place: NDArray[np.int32] | None, i: int) -> int:
 
 
 @inline
-def _unpack(blocks: LevelBlocks, i: int, block: NDArray[np.float64]) -> None:
+def unpack_block(blocks: LevelBlocks, i: int, block: NDArray[np.float64]) -> None:
     """Set `block` to both triangles of the inverse of level `i`."""
-    row = _row(blocks.place, i)
+    row = row_of_level(blocks.place, i)
     for t in range(blocks.width):
         for u in range(t + 1):
             value = blocks.packed[row, t * (t + 1) // 2 + u] if row >= 0 else blocks.scale[i] * blocks.sigma[t, u]
@@ -62,9 +63,9 @@ def _unpack(blocks: LevelBlocks, i: int, block: NDArray[np.float64]) -> None:
 
 
 @inline
-def _multiply(blocks: LevelBlocks, i: int, r: NDArray[np.float64], z: NDArray[np.float64]) -> None:
+def multiply_block(blocks: LevelBlocks, i: int, r: NDArray[np.float64], z: NDArray[np.float64]) -> None:
     """Set z = M^-1 r for level `i`."""
-    row = _row(blocks.place, i)
+    row = row_of_level(blocks.place, i)
     if row < 0:
         z[:] = 0.0
         for u in range(blocks.width):
@@ -98,9 +99,9 @@ def store_column(column: int, last: int, blocks: LevelBlocks, y: NDArray[np.floa
 
     Of a level without a row it gives the scale: sigma must then be the inverse of what its block is a multiple of.
     """
-    for i in range(_n_levels(blocks.place, blocks.packed)):
+    for i in range(n_levels_of(blocks.place, blocks.packed)):
         own = blocks.first + i * blocks.width
-        row = _row(blocks.place, i)
+        row = row_of_level(blocks.place, i)
         if row >= 0:
             for t in range(column, last):
                 blocks.packed[row, t * (t + 1) // 2 + column] = y[own + t]
@@ -111,12 +112,66 @@ def store_column(column: int, last: int, blocks: LevelBlocks, y: NDArray[np.floa
             blocks.scale[i] = 1.0 / total if total > 0.0 else 1.0  # any positive number keeps M positive definite
 
 
-@jit
-def invert_blocks(
+@inline
+def _invert(
     width: int,
     kept: NDArray[np.bool_] | None,
-    packed: NDArray[np.float32] | NDArray[np.float64],
-) -> int:
+    packed: NDArray[Any],
+    i: int,
+    block: NDArray[np.float64],
+    inverse: NDArray[np.float64],
+) -> bool:
+    """Replace block `i` by its inverse over the kept positions; return whether it is finite. Others are scratch."""
+    for t in range(width):
+        for u in range(t + 1):
+            block[t, u] = packed[i, t * (t + 1) // 2 + u]
+    # Cholesky in place: block = L L'; a position left out has L[t, t] = 0 and takes no further part.
+    for t in range(width):
+        out = kept is not None and not kept[i, t]
+        scale = block[t, t]
+        for u in range(t):
+            total = block[t, u]
+            for k in range(u):
+                total -= block[t, k] * block[u, k]
+            block[t, u] = 0.0 if out or block[u, u] == 0.0 else total / block[u, u]
+        pivot = scale
+        for k in range(t):
+            pivot -= block[t, k] * block[t, k]
+        if not out and not np.isfinite(pivot):
+            return False
+        floor = 1e-13 * scale if scale > 0.0 else 1.0  # rounding: any positive pivot keeps M positive definite
+        block[t, t] = 0.0 if out else np.sqrt(max(pivot, floor))
+    # L^-1 (lower), then L^-T L^-1.
+    for u in range(width):
+        for t in range(width):
+            inverse[t, u] = 0.0
+        if block[u, u] == 0.0:
+            continue
+        inverse[u, u] = 1.0 / block[u, u]
+        for t in range(u + 1, width):
+            total = 0.0
+            for k in range(u, t):
+                total -= block[t, k] * inverse[k, u]
+            inverse[t, u] = 0.0 if block[t, t] == 0.0 else total / block[t, t]
+    for t in range(width):
+        for u in range(t + 1):
+            total = 0.0
+            for k in range(t, width):
+                total += inverse[k, t] * inverse[k, u]
+            packed[i, t * (t + 1) // 2 + u] = total
+    return True
+
+
+@inline
+def invert_block(
+    width: int, packed: NDArray[Any], i: int, block: NDArray[np.float64], inverse: NDArray[np.float64]
+) -> bool:
+    """Replace block `i` by its inverse; return whether it is finite. `block` and `inverse` are scratch."""
+    return _invert(width, None, packed, i, block, inverse)
+
+
+@jit
+def invert_blocks(width: int, kept: NDArray[np.bool_] | None, packed: NDArray[Any]) -> int:
     """Replace every block by its inverse over the kept positions; return the first level that failed, or -1.
 
     `kept` is None or bool (n_levels, width); rows and columns left out become zero.
@@ -124,43 +179,8 @@ def invert_blocks(
     block = np.empty((width, width))
     inverse = np.empty((width, width))
     for i in range(packed.shape[0]):
-        for t in range(width):
-            for u in range(t + 1):
-                block[t, u] = packed[i, t * (t + 1) // 2 + u]
-        # Cholesky in place: block = L L'; a position left out has L[t, t] = 0 and takes no further part.
-        for t in range(width):
-            out = kept is not None and not kept[i, t]
-            scale = block[t, t]
-            for u in range(t):
-                total = block[t, u]
-                for k in range(u):
-                    total -= block[t, k] * block[u, k]
-                block[t, u] = 0.0 if out or block[u, u] == 0.0 else total / block[u, u]
-            pivot = scale
-            for k in range(t):
-                pivot -= block[t, k] * block[t, k]
-            if not out and not np.isfinite(pivot):
-                return i
-            floor = 1e-13 * scale if scale > 0.0 else 1.0  # rounding: any positive pivot keeps M positive definite
-            block[t, t] = 0.0 if out else np.sqrt(max(pivot, floor))
-        # L^-1 (lower), then L^-T L^-1.
-        for u in range(width):
-            for t in range(width):
-                inverse[t, u] = 0.0
-            if block[u, u] == 0.0:
-                continue
-            inverse[u, u] = 1.0 / block[u, u]
-            for t in range(u + 1, width):
-                total = 0.0
-                for k in range(u, t):
-                    total -= block[t, k] * inverse[k, u]
-                inverse[t, u] = 0.0 if block[t, t] == 0.0 else total / block[t, t]
-        for t in range(width):
-            for u in range(t + 1):
-                total = 0.0
-                for k in range(t, width):
-                    total += inverse[k, t] * inverse[k, u]
-                packed[i, t * (t + 1) // 2 + u] = total
+        if not _invert(width, kept, packed, i, block, inverse):
+            return i
     return -1
 
 
@@ -184,8 +204,8 @@ def log_determinant(blocks: LevelBlocks) -> float:
     width = blocks.width
     block, factor = np.empty((width, width)), np.empty((width, width))
     total = 0.0
-    for i in range(_n_levels(blocks.place, blocks.packed)):
-        _unpack(blocks, i, block)
+    for i in range(n_levels_of(blocks.place, blocks.packed)):
+        unpack_block(blocks, i, block)
         _cholesky(width, block, factor)
         for t in range(width):
             if factor[t, t] > 0.0:
@@ -201,9 +221,9 @@ def multiply_root(blocks: LevelBlocks, x: NDArray[np.float64]) -> None:
     """
     width = blocks.width
     block, factor = np.empty((width, width)), np.empty((width, width))
-    for i in range(_n_levels(blocks.place, blocks.packed)):
+    for i in range(n_levels_of(blocks.place, blocks.packed)):
         own = blocks.first + i * width
-        _unpack(blocks, i, block)
+        unpack_block(blocks, i, block)
         _cholesky(width, block, factor)
         for t in range(width - 1, -1, -1):
             for j in range(x.shape[1]):
@@ -216,8 +236,8 @@ def multiply_root(blocks: LevelBlocks, x: NDArray[np.float64]) -> None:
 @jit
 def inverse_diagonal(blocks: LevelBlocks, x: NDArray[np.float64]) -> None:
     """Set the elements of the levels to the diagonal of their inverses."""
-    for i in range(_n_levels(blocks.place, blocks.packed)):
-        row = _row(blocks.place, i)
+    for i in range(n_levels_of(blocks.place, blocks.packed)):
+        row = row_of_level(blocks.place, i)
         for t in range(blocks.width):
             value = blocks.packed[row, t * (t + 3) // 2] if row >= 0 else blocks.scale[i] * blocks.sigma[t, t]
             x[blocks.first + i * blocks.width + t] = value
@@ -278,13 +298,13 @@ def descend_blocks_wide(
     residual, solution = np.empty(width), np.empty(width)
     squares = 0.0
     product = 0.0
-    for i in range(_n_levels(blocks.place, blocks.packed)):
+    for i in range(n_levels_of(blocks.place, blocks.packed)):
         own = blocks.first + i * width
         for t in range(width):
             residual[t] = r[own + t] - alpha * q[own + t]
             r[own + t] = residual[t]
             squares += residual[t] * residual[t]
-        _multiply(blocks, i, residual, solution)
+        multiply_block(blocks, i, residual, solution)
         for t in range(width):
             z[own + t] = solution[t]
             product += solution[t] * residual[t]
@@ -295,9 +315,9 @@ def descend_blocks_wide(
 def apply_blocks(blocks: LevelBlocks, r: NDArray[np.float64], z: NDArray[np.float64]) -> None:
     """Set z = M^-1 r level by level."""
     width = blocks.width
-    for i in range(_n_levels(blocks.place, blocks.packed)):
+    for i in range(n_levels_of(blocks.place, blocks.packed)):
         own = blocks.first + i * width
-        _multiply(blocks, i, r[own : own + width], z[own : own + width])
+        multiply_block(blocks, i, r[own : own + width], z[own : own + width])
 
 
 @jit
@@ -317,9 +337,9 @@ def descend_columns(
     width, n_columns = blocks.width, r.shape[1]
     block = np.empty((width, width))
     total = np.empty(n_columns)
-    for i in range(_n_levels(blocks.place, blocks.packed)):
+    for i in range(n_levels_of(blocks.place, blocks.packed)):
         own = blocks.first + i * width
-        _unpack(blocks, i, block)
+        unpack_block(blocks, i, block)
         for t in range(width):
             for j in range(n_columns):
                 r[own + t, j] -= alpha[j] * q[own + t, j]

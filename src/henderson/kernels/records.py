@@ -113,13 +113,18 @@ def span_product(
     n_traits: int,
     records: LocalRecords,
     spans: Spans,
+    scattered: Spans,
     residual: NDArray[np.float64],
     x: NDArray[np.float64],
     y: NDArray[np.float64],
 ) -> None:
-    """Add W' R^-1 W x to `y`, observed traits alone, terms with consecutive elements together."""
+    """Add W_2' R^-1 W_1 x to `y`, observed traits alone, terms with consecutive elements together.
+
+    W_1 has the terms in `spans`, W_2 those in `scattered`: all, or those of some groups.
+    """
     slots, coefficients = records.slots, records.coefficients
     slot, position, length, column = spans.slot, spans.position, spans.length, spans.column
+    slot_2, position_2, length_2, column_2 = scattered.slot, scattered.position, scattered.length, scattered.column
     eta = np.empty(n_traits)
     for r in range(slots.shape[0]):
         row = row_of(records.rows, r)
@@ -146,14 +151,14 @@ def span_product(
             for u in range(first, last):
                 z += residual[p, spans.trait[o] * n_traits + spans.trait[u]] * eta[u - first]
             z *= weight
-            for s in range(spans.first_span[o], spans.first_span[o + 1]):
-                at = np.int64(slots[r, slot[s]] + position[s])
-                c = column[s]
+            for s in range(scattered.first_span[o], scattered.first_span[o + 1]):
+                at = np.int64(slots[r, slot_2[s]] + position_2[s])
+                c = column_2[s]
                 if c >= 0:
-                    for k in range(length[s]):
+                    for k in range(length_2[s]):
                         y[at + k] += coefficients[row, c + k] * z
                 else:
-                    for k in range(length[s]):
+                    for k in range(length_2[s]):
                         y[at + k] += z
 
 

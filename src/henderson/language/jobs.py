@@ -66,7 +66,7 @@ _SAMPLING: dict[str, Check] = {
 # rtol: relative residual of the equations; xtol: relative change of the solutions between iterations (lmt's CD).
 _SOLVING: dict[str, Check] = {
     "method": _choice("pcg", "direct"),
-    "preconditioner": _choice("block", "diagonal"),
+    "preconditioner": _choice("sweep", "border", "block", "diagonal"),
     "rtol": _number(0, 1),
     "xtol": _number(0, 1),
     "max_it": _count,

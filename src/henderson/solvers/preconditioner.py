@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -22,7 +23,7 @@ from henderson.kernels.blocks import LevelBlocks
 from henderson.partitions.exchange import Vectors
 
 Floats = NDArray[np.float64]
-Kind = Literal["border", "block", "diagonal"]
+Kind = Literal["sweep", "border", "block", "diagonal"]
 BORDER_LIMIT = 1000  # equations; the dense block takes 8 n^2 bytes
 COMPACT_ABOVE = 1 << 27  # bytes that the blocks of a random group would take in double precision
 
@@ -37,7 +38,8 @@ class Preconditioner(Protocol):
 class BlockPreconditioner:
     """M = the diagonal blocks of C, one per level of every group: traits and correlated effects of a level together.
 
-    With kind ``border`` the small fixed groups form one dense block instead, with ``diagonal`` only the diagonal
+    With kind ``border`` (and ``sweep``, whose other part is in `solvers.sweep`) the small fixed groups form one dense
+    block instead, with ``diagonal`` only the diagonal
     elements are taken. Memory: width (width + 1) / 2 doubles a level, and the border; of a random group for which that
     is more than `compact_above` bytes single precision, and none for levels without records: their block is a number
     times Sigma^-1.
@@ -51,29 +53,42 @@ class BlockPreconditioner:
         compact_above: int = COMPACT_ABOVE,
     ) -> None:
         self._operator = operator
-        self._border = border_of(operator, border_limit) if kind == "border" else None
+        self._border = border_of(operator, border_limit) if kind in ("border", "sweep") else None
         self._rows: list[NDArray[np.float64]] = []  # of the border's inverse, those that a partition owns
         if self._border is not None:
             inverse = inverse_of_border(self._border.matrix)
             self._rows = [inverse[rows] for rows in self._border.rows]
-        self._blocks = _blocks(operator, kind, compact_above)
+        self._blocks = _blocks(operator, kind, compact_above, self._mark)
+        inverted = self._prepare(self._blocks)
 
         def invert(p: int) -> None:
             layout = operator.partitions[p].layout
             for g, (local, blocks) in enumerate(zip(layout.groups, self._blocks[p], strict=True)):
+                if g in inverted:
+                    continue
                 kept = operator.design.kept[g]
                 mask = None if kept is None else np.ascontiguousarray(kept[local.owned_levels()])
                 failed = kernels.invert_blocks(local.width, mask, blocks.packed)
                 if failed >= 0:
                     at = failed if blocks.place is None else int(np.flatnonzero(blocks.place == failed)[0])
-                    level = int(local.owned_levels()[at])
-                    name = operator.design.groups[g].labels.text(level, level + 1)[0]
-                    raise HendersonError(
-                        f"the equations of level {name!r} of {operator.design.groups[g].name!r} are not finite; "
-                        "look for extreme values among covariates, weights and variances"
-                    )
+                    self._refuse(g, int(local.owned_levels()[at]))
 
         operator.team.run(invert, operator.n_partitions)
+
+    def _refuse(self, g: int, level: int) -> None:
+        name = self._operator.design.groups[g].labels.text(level, level + 1)[0]
+        raise HendersonError(
+            f"the equations of level {name!r} of {self._operator.design.groups[g].name!r} are not finite; "
+            "look for extreme values among covariates, weights and variances"
+        )
+
+    def _mark(self, work: Vectors) -> None:
+        """Make the first element of every level that needs a block of its own positive. **Collective**."""
+        _mark(self._operator, work)
+
+    def _prepare(self, blocks: list[list[LevelBlocks]]) -> frozenset[int]:
+        """Take what is needed of the blocks of C; return the groups whose blocks are inverses then. **Collective**."""
+        return frozenset()
 
     @property
     def nbytes(self) -> int:
@@ -190,10 +205,12 @@ class BlockPreconditioner:
         return self._operator.exchange.sum_arrays(partials)
 
 
-def _blocks(operator: Operator, kind: Kind, compact_above: int) -> list[list[LevelBlocks]]:
+def _blocks(
+    operator: Operator, kind: Kind, compact_above: int, mark: Callable[[Vectors], None]
+) -> list[list[LevelBlocks]]:
     """Return the diagonal blocks of C per partition and group, not yet inverted. **Collective**."""
     work = operator.zeros()
-    _mark(operator, work)
+    mark(work)
 
     def room(p: int) -> list[LevelBlocks]:
         partition, found = operator.partitions[p], []

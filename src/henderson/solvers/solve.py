@@ -21,6 +21,7 @@ from henderson.solvers.pcg import Callback, pcg
 from henderson.solvers.preconditioner import BlockPreconditioner, Kind
 from henderson.solvers.report import SolveReport
 from henderson.solvers.solutions import Floats, Solutions, StageTime, by_subfactor, dropped_columns
+from henderson.solvers.sweep import preconditioner_of
 from henderson.solvers.trace import Trace
 from henderson.store.model_data import ModelData
 
@@ -101,7 +102,7 @@ class Equations:
     def preconditioner(self, kind: Kind = "border") -> BlockPreconditioner:
         """Return the preconditioner, made when it is asked for first."""
         if kind not in self._preconditioners:
-            self._preconditioners[kind] = BlockPreconditioner(self.operator, kind)
+            self._preconditioners[kind] = preconditioner_of(self.operator, kind)
         return self._preconditioners[kind]
 
     def solutions(self, report: SolveReport[list[Floats]]) -> Solutions:

@@ -31,6 +31,7 @@ from henderson.solvers.petsc.matrix import assemble_matrix
 from henderson.solvers.petsc.options import PREFIX, OptionScope, PetscOptions, read_options
 from henderson.solvers.preconditioner import BlockPreconditioner
 from henderson.solvers.report import SolveReport, StopReason
+from henderson.solvers.sweep import preconditioner_of
 from henderson.solvers.trace import WatchedTrace
 from henderson.solvers.volume import Seconds, volume_of
 
@@ -150,7 +151,7 @@ class Engine:
         self.blocks: BlockPreconditioner | None = None
         if own:
             operator, kind = self.operator, self._options.preconditioner
-            self.blocks = agreed(self.communicator, lambda: BlockPreconditioner(operator, kind))
+            self.blocks = agreed(self.communicator, lambda: preconditioner_of(operator, kind))
             return Blocks(self.blocks)
         if self.matrix is None and self.name != "none":
             raise UsageError(
