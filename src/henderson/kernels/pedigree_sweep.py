@@ -25,7 +25,7 @@ def mark_late(
     end = first + sire.size * width
     for i in range(sire.size):
         own = first + i * width
-        for p in (np.int64(sire[i]), np.int64(dam[i])):
+        for p in (int(sire[i]), int(dam[i])):
             if p > own or p < first or p >= end:
                 y[p] = 1.0
 
@@ -91,7 +91,7 @@ def factor(
         if precision[i] == 0.0:
             continue
         known = False
-        for p in (np.int64(sire[i]), np.int64(dam[i])):
+        for p in (int(sire[i]), int(dam[i])):
             owned = first <= p < end
             other = (p - first) // width if owned else 0
             if p == null or (stage == 1 and not (owned and late[other] and p < own)):
@@ -157,7 +157,7 @@ def forward(
         scale = 0.5 * precision[i]
         if stage == 1:
             total[:] = 0.0
-            for p in (np.int64(sire[i]), np.int64(dam[i])):
+            for p in (int(sire[i]), int(dam[i])):
                 if first <= p < end and (not late[(p - first) // width] or p > own):
                     _add(p, z, total)
             _times(scale, sigma_inverse, total, v)
@@ -165,7 +165,7 @@ def forward(
         multiply_block(blocks, i, y[own : own + width], z[own : own + width])
         y[own : own + width] = 0.0
         _times(scale, sigma_inverse, z[own : own + width], v)
-        for p in (np.int64(sire[i]), np.int64(dam[i])):
+        for p in (int(sire[i]), int(dam[i])):
             if p != null and (stage == 0 or (first <= p < own and late[(p - first) // width])):
                 _push(p, v, y)
 
@@ -193,7 +193,7 @@ def backward(
         own = first + i * width
         scale = 0.5 * precision[i]
         total[:] = 0.0
-        for p in (np.int64(sire[i]), np.int64(dam[i])):
+        for p in (int(sire[i]), int(dam[i])):
             if p != null and (stage == 0 or (first <= p < own and late[(p - first) // width])):
                 _add(p, z, total)
         _times(scale, sigma_inverse, total, v)
@@ -202,6 +202,6 @@ def backward(
         _push(own, v, z)
         if stage == 1:
             _times(scale, sigma_inverse, z[own : own + width], v)
-            for p in (np.int64(sire[i]), np.int64(dam[i])):
+            for p in (int(sire[i]), int(dam[i])):
                 if first <= p < end and (not late[(p - first) // width] or p > own):
                     _push(p, v, y)
