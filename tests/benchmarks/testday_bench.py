@@ -51,7 +51,8 @@ def main() -> None:
         product = best_of(5, lambda: operator.apply(b, y))
         rate = stream_triad(team)
         moved = 8.0 * 4 * design.n_equations + held
-        print(f"product {1e3 * product:.1f} ms, {1e-9 * moved / product:.1f} GB/s of {moved / 1e6:.0f} MB; triad {rate:.1f}")
+        told = f"{1e-9 * moved / product:.1f} GB/s of {moved / 1e6:.0f} MB; triad {rate:.1f}"
+        print(f"product {1e3 * product:.1f} ms, {told}")
         del x
         for kind in args.kinds.split(","):
             start = time.perf_counter()
