@@ -18,14 +18,14 @@ from henderson.equations.distributed import Share, take_share
 from henderson.errors import MAX_PRINTED, UsageError
 from henderson.ingest.run import ingest
 from henderson.jobs.checkpoints import checkpoints_of
-from henderson.jobs.distributed_jobs import DistributedJobs, SharedJobDone, refuse_direct
+from henderson.jobs.distributed_jobs import DistributedJobs, refuse_direct
 from henderson.jobs.inputs import input_files
 from henderson.jobs.memory import check_memory_together
 from henderson.jobs.progress import Progress, solve_progress, stages_told
 from henderson.jobs.reml import FittedSolutions, reml_failure
 from henderson.jobs.run import Outcome, Settings, failed, understand
 from henderson.jobs.seeds import seeds
-from henderson.jobs.sequence import RECORD_JOBS, options_of, tolerances, with_solves
+from henderson.jobs.sequence import RECORD_JOBS, JobDone, options_of, tolerances, with_solves
 from henderson.jobs.shares import over_ranks, owned_rows
 from henderson.jobs.stopping import Stopping
 from henderson.jobs.together import only_first
@@ -95,7 +95,7 @@ def run_together(
         return _solve(share, _options(job, settings, limit), communicator, checkpoints, progress, trace)
 
     traces: list[WatchedTrace] = []
-    did: list[SharedJobDone] = []
+    did: list[JobDone] = []
     with DistributedJobs(spec, share, store, out, communicator, solve, limit, progress) as jobs:
         for job in with_solves(spec.jobs, factors=False):
             stopping.patient = job.name == "solve"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from henderson.jobs.progress import Progress, of_stage
 from henderson.jobs.reml import run_reml_together, solutions_of
 from henderson.jobs.sequence import (
     RECORD_JOBS,
+    JobDone,
     factors_of,
     levels_of,
     options_of,
@@ -50,21 +51,6 @@ Floats = NDArray[np.float64]
 Solve = Callable[[JobSpec, ModelSpec, Share], SolveReport[Floats]]
 
 MOST_SOLVED = 20_000  # equations up to which one solve each is taken for an answer to "all levels"
-
-
-@dataclass(frozen=True)
-class SharedJobDone:
-    """What a job has left: its entry in `run.json`, what all ranks know of its solutions if it has any, its files."""
-
-    job: JobSpec
-    record: dict[str, Any]
-    solutions: Solutions | None = None
-    files: tuple[Path, ...] = ()
-
-    @property
-    def converged(self) -> bool:
-        """Return whether the jobs after it can be done."""
-        return self.solutions is None or self.solutions.report.converged
 
 
 class DistributedJobs:
@@ -116,7 +102,7 @@ class DistributedJobs:
         if kind is None:  # else other ranks may be elsewhere
             self._closing.close()
 
-    def do(self, job: JobSpec) -> SharedJobDone:
+    def do(self, job: JobSpec) -> JobDone:
         """Return what a job has left; the caller has to look at `converged`."""
         if job.name in RECORD_JOBS:
             return self._records(job)
@@ -130,9 +116,9 @@ class DistributedJobs:
         design = self._share.design
         without: SolveReport[list[Floats]] = replace(self.report, solution=[])  # type: ignore[assignment,arg-type]
         found = Solutions((), dropped_columns(design), without, design.n_equations, (), design)
-        return SharedJobDone(job, job_record(job, found) | sent, found)
+        return JobDone(job, job_record(job, found) | sent, found)
 
-    def _reml(self, job: JobSpec) -> SharedJobDone:
+    def _reml(self, job: JobSpec) -> JobDone:
         fit, x = run_reml_together(
             job, self.spec, self._at_hand(), self._out, self._communicator, self._memory, self._progress
         )
@@ -144,7 +130,7 @@ class DistributedJobs:
         report = found.report
         self.report = SolveReport(x, report.reason, report.iterations, report.relative_residual)
         files = (only_first(self._communicator, lambda: write_variances(fit, self._out)),) if fit.converged else ()
-        return SharedJobDone(job, job_record(job, found), found, files)
+        return JobDone(job, job_record(job, found), found, files)
 
     def _at_hand(self) -> Operator:
         if self._operator is None:
@@ -157,7 +143,7 @@ class DistributedJobs:
             self._operator = Operator(self._share.design, [self._share.partition], exchange, team)
         return self._operator
 
-    def _pev(self, job: JobSpec) -> SharedJobDone:
+    def _pev(self, job: JobSpec) -> JobDone:
         operator = self._at_hand()
         method = pev_method(job)
         many = operator.design.n_equations > MOST_SOLVED
@@ -176,7 +162,7 @@ class DistributedJobs:
         )
         return self._keep(job, report, operator)
 
-    def _sampled_pev(self, job: JobSpec, operator: Operator) -> SharedJobDone:
+    def _sampled_pev(self, job: JobSpec, operator: Operator) -> JobDone:
         operator = with_roots(operator, self._communicator)
         fit = min(SIDE_BY_SIDE, columns_for(operator, self._memory // 2, VECTORS))
         found = sample_pev(
@@ -188,9 +174,9 @@ class DistributedJobs:
             **sampling_options(job),
         )
         self.accuracies.add_sampled(found)
-        return SharedJobDone(job, sampled_record(job, found, operator.design.n_equations))
+        return JobDone(job, sampled_record(job, found, operator.design.n_equations))
 
-    def _keep(self, job: JobSpec, report: PevReport, operator: Operator) -> SharedJobDone:
+    def _keep(self, job: JobSpec, report: PevReport, operator: Operator) -> JobDone:
         """Keep the accuracies of what is owned here; write the blocks."""
         communicator, design = self._communicator, operator.design
         labels = labels_of(operator, [b.chosen for b in report.blocks], communicator)
@@ -201,7 +187,7 @@ class DistributedJobs:
 
         path, shares = only_first(communicator, conclude)
         self.accuracies.add(report.blocks, shares)
-        return SharedJobDone(job, pev_record(job, report, design.n_equations), None, (path,))
+        return JobDone(job, pev_record(job, report, design.n_equations), None, (path,))
 
     def _chosen(self, job: JobSpec, operator: Operator) -> tuple[Chosen, ...]:
         factors = factors_of(job)
@@ -222,7 +208,7 @@ class DistributedJobs:
         fit = nrhs if isinstance(nrhs, int) else columns_for(operator, self._memory // 2)
         return int(self._communicator.minimum(np.array([fit]))[0])
 
-    def _records(self, job: JobSpec) -> SharedJobDone:
+    def _records(self, job: JobSpec) -> JobDone:
         assert self.report is not None  # `sequence.with_solves`
         operator, communicator = self._at_hand(), self._communicator
         if self._values is None:
@@ -231,7 +217,7 @@ class DistributedJobs:
             self._values = fitted_records(operator, [self.report.solution], rows)
         only = job.name == "residuals"
         path = write_records(job.name, self._values, self.spec.traits, self._out, communicator, observed_only=only)
-        return SharedJobDone(job, {"job": job.name, "file": path.name}, None, (path,))
+        return JobDone(job, {"job": job.name, "file": path.name}, None, (path,))
 
 
 def refuse_direct(job: JobSpec) -> None:

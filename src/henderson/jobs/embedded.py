@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from henderson.accuracy.chosen import labels_of
 from henderson.accuracy.pev import all_levels, chosen_levels, sampled_levels
@@ -16,6 +15,7 @@ from henderson.jobs.progress import Progress, of_stage, solve_progress
 from henderson.jobs.reml import run_reml
 from henderson.jobs.sequence import (
     RECORD_JOBS,
+    JobDone,
     factors_of,
     levels_of,
     options_of,
@@ -39,21 +39,6 @@ from henderson.solvers.trace import Trace
 from henderson.store.model_data import ModelData
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class JobDone:
-    """What a job has left: its entry in `run.json`, its solutions if it has any, its files."""
-
-    job: JobSpec
-    record: dict[str, Any]
-    solutions: Solutions | None = None
-    files: tuple[Path, ...] = ()
-
-    @property
-    def converged(self) -> bool:
-        """Return whether the jobs after it can be done."""
-        return self.solutions is None or self.solutions.report.converged
 
 
 class EmbeddedJobs:

@@ -14,13 +14,13 @@ from henderson.ingest.column_levels import read_levels
 from henderson.ingest.header import read_schema
 from henderson.ingest.run import ingest
 from henderson.jobs.checkpoints import FOLDER, checkpoints_of
-from henderson.jobs.embedded import EmbeddedJobs, JobDone
+from henderson.jobs.embedded import EmbeddedJobs
 from henderson.jobs.inputs import input_files
 from henderson.jobs.memory import check_memory
 from henderson.jobs.progress import Progress, stages_told
 from henderson.jobs.reml import FittedSolutions, reml_failure
 from henderson.jobs.seeds import seeds
-from henderson.jobs.sequence import levels_of, with_solves
+from henderson.jobs.sequence import JobDone, levels_of, with_solves
 from henderson.jobs.stopping import Stopping
 from henderson.jobs.warm_start import start_files
 from henderson.jobs.write import name_dropped, write_results

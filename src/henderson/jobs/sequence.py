@@ -1,18 +1,35 @@
-"""The jobs of a run in order: which solve is missing before them, and what each of them needs to know."""
+"""The jobs of a run in order: which solve is missing before them, what each of them needs to know, what it leaves."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from henderson.errors import InputFileError, Problem
 from henderson.language.spec import JobSpec, ModelSpec, Option
+from henderson.solvers.solutions import Solutions
 
 SOLVING = ("method", "preconditioner", "rtol", "xtol", "max_it")
 RECORD_JOBS = ("yhat", "residuals")  # they write a file of the records, from solutions that are there
 DEFAULT_RTOL = 1e-8  # as lmt; the last step has to be small too (solvers.pcg)
+
+
+@dataclass(frozen=True)
+class JobDone:
+    """What a job has left: its entry in `run.json`, solutions if any (over processes, what all know), its files."""
+
+    job: JobSpec
+    record: dict[str, Any]
+    solutions: Solutions | None = None
+    files: tuple[Path, ...] = ()
+
+    @property
+    def converged(self) -> bool:
+        """Return whether the jobs after it can be done."""
+        return self.solutions is None or self.solutions.report.converged
 
 
 def with_solves(jobs: Sequence[JobSpec], *, factors: bool = True) -> tuple[JobSpec, ...]:
