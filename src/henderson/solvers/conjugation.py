@@ -99,11 +99,14 @@ class Conjugation:
         """Return what a checkpoint has to hold, flat arrays per partition."""
         of = {"directions": self._directions, "products": self._products}
         flat = {name: [part[: self._count].ravel() for part in parts] for name, parts in of.items()}
-        return flat | {"count": [np.array([float(self._count)]) for _ in self._n]}
+        flat["curvatures"] = [self._curvatures[: self._known]] * len(self._n)
+        return flat | {"count": [np.array([float(self._count)])] * len(self._n)}
 
     def restore(self, arrays: Mapping[str, Sequence[Floats]]) -> None:
         """Go back to what `arrays` gave."""
-        self._known, self._count = 0, int(arrays["count"][0][0])
+        curvatures = arrays["curvatures"][0]
+        self._known, self._count = len(curvatures), int(arrays["count"][0][0])
+        self._curvatures[: self._known] = curvatures
         for k, n in enumerate(self._n):
             for name, parts in (("directions", self._directions), ("products", self._products)):
                 parts[k][: self._count] = arrays[name][k].reshape(self._count, n)
