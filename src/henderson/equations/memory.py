@@ -9,6 +9,7 @@ from pathlib import Path
 from henderson.equations.design import GroupPlan, group_plans
 from henderson.equations.rank import CHUNK
 from henderson.language.spec import RESIDUAL, ModelSpec
+from henderson.store.columns import Coded, Observed
 from henderson.store.model_data import ModelData
 from henderson.store.schema import group_path
 from henderson.store.slices import StoreParts
@@ -18,6 +19,7 @@ PEDIGREE_BYTES = 3 * 4 + 2 * 8 + 8  # sire, dam, generation; F, d; label
 TRIPLET = 16
 RANK_OF_X = "rank of X"
 LABEL_BYTES = 24  # of a level of a fixed effect, while levels are united
+COMPACT_ABOVE = 1 << 27  # bytes of the level blocks of a random factor above which they are in single precision
 GHOSTS = 0.25  # elements of other processes that one reads, relative to those it owns
 
 
@@ -25,7 +27,8 @@ GHOSTS = 0.25  # elements of other processes that one reads, relative to those i
 class Counts:
     """The sizes that decide: records; levels by class column; individuals by pedigree or matrix; entries by matrix.
 
-    n_sigmas: different Sigmas in the file of a variance.
+    n_sigmas: different Sigmas in the file of a variance. n_values: observations of a record at most, None: one of each
+    trait is held; coded: covariates that are held as codes of a table.
     """
 
     n_records: int
@@ -34,6 +37,8 @@ class Counts:
     n_entries: Mapping[str, int]
     weights: bool = False
     n_sigmas: Mapping[str, int] = field(default_factory=dict)
+    n_values: int | None = None
+    coded: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,7 @@ class MemoryItem:
 
 def counts_of(data: ModelData) -> Counts:
     """Return the counts of data that are already there."""
+    responses = tuple(data.records.responses.values())
     individuals = {name: len(p) for name, p in data.pedigrees.items()}
     individuals |= {name: len(m) for name, m in data.matrices.items()}
     levels = {name: len(labels) for name, labels in data.levels.items()}
@@ -58,6 +64,8 @@ def counts_of(data: ModelData) -> Counts:
         {name: int(m.inverse.nnz) for name, m in data.matrices.items()},
         data.records.weights is not None,
         {name: len(s.table) for name, s in data.sigmas.items() if s.table is not None},
+        max((len(y.values) if isinstance(y, Observed) else len(responses) for y in responses), default=0),
+        frozenset(name for name, x in data.records.covariates.items() if isinstance(x, Coded)),
     )
 
 
@@ -79,6 +87,8 @@ def counts_of_store(path: Path) -> Counts:
         {name: parts.length(group_path("matrix", name), "data") for name in parts.matrices},
         parts.columns.weights is not None,
         {name: parts.length(group_path("sigma", name), "table") for name in parts.sigma_tables},
+        parts.records.n_values,
+        frozenset(parts.records.layout.tables),
     )
 
 
@@ -98,7 +108,14 @@ def estimate(spec: ModelSpec, counts: Counts) -> tuple[MemoryItem, ...]:
     matrices = {p.relationship for p in plans if p.kind == "matrix"}
     columns = {v for plan in plans for v in plan.variables}
     covariates = {t.variable for e in spec.equations for t in e.terms if t.kind == "covariate"}
-    records = n * (8 + 8 * len(spec.traits) + 8 * len(covariates) + 4 * len(columns) + 8 * counts.weights)
+    n_values = len(spec.traits) if counts.n_values is None else counts.n_values
+    of_covariates = sum(2 if c in counts.coded else 8 for c in covariates)
+    records = n * (8 + 8 * n_values + of_covariates + 4 * len(columns) + 8 * counts.weights)
+    terms = [t for e in spec.equations for t in e.terms]
+    by_table = covariates <= counts.coded and not any(
+        t.kind == "group" or (t.centred and t.nested_in and spec.subfactor(t.subfactor).variance is None)
+        for t in terms
+    )
     individuals = sum(counts.n_individuals[name or ""] * PEDIGREE_BYTES for name in pedigrees)
     individuals += sum(counts.n_entries[name or ""] * 12 for name in matrices)
     relationship = sum(
@@ -106,7 +123,11 @@ def estimate(spec: ModelSpec, counts: Counts) -> tuple[MemoryItem, ...]:
         for k, plan in zip(levels, plans, strict=True)
         if plan.kind != "identity"
     )
-    blocks = sum(k * plan.width * (plan.width + 1) // 2 * 8 for k, plan in zip(levels, plans, strict=True))
+    blocks = 0
+    for k, group in zip(levels, plans, strict=True):
+        doubles = k * group.width * (group.width + 1) // 2 * 8
+        compact = not group.n_fixed_terms and doubles > COMPACT_ABOVE
+        blocks += doubles * min(k, n) // (2 * max(1, k)) + 8 * k if compact else doubles
     own = 0
     for v in (v for v in spec.variances if v.own_sigmas and (v.name != RESIDUAL or v.blocks is not None)):
         size = 8 * spec.n_positions(v.name) ** 2  # bytes of a Sigma; as it is stored, and its inverse or factor
@@ -119,7 +140,7 @@ def estimate(spec: ModelSpec, counts: Counts) -> tuple[MemoryItem, ...]:
         MemoryItem("records", records),
         MemoryItem("individuals", individuals),
         MemoryItem("level codes of records", n * (8 * n_slots + 2)),
-        MemoryItem("coefficients of covariates", n * 16 * n_coefficients),
+        MemoryItem("coefficients of covariates", 4 * n if by_table else n * 16 * n_coefficients),
         MemoryItem("relationships", relationship),
         *([MemoryItem("Sigmas of levels and records", own)] if own else []),
         MemoryItem(RANK_OF_X, rank),

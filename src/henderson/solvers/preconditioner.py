@@ -16,6 +16,7 @@ from henderson.equations.border import (
     log_determinant_of_border,
     root_of_border,
 )
+from henderson.equations.memory import COMPACT_ABOVE
 from henderson.equations.operator import UNROLLED, Operator
 from henderson.errors import HendersonError
 from henderson.kernels import blocks as kernels
@@ -25,7 +26,6 @@ from henderson.partitions.exchange import Vectors
 Floats = NDArray[np.float64]
 Kind = Literal["sweep", "border", "block", "diagonal"]
 BORDER_LIMIT = 1000  # equations; the dense block takes 8 n^2 bytes
-COMPACT_ABOVE = 1 << 27  # bytes that the blocks of a random group would take in double precision
 
 
 class Preconditioner(Protocol):

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array, csc_array, csr_array, tril
 
 from henderson.equations.assembly import record_triplets_of
+from henderson.equations.memory import COMPACT_ABOVE
 from henderson.equations.operator import Operator
 from henderson.equations.partition import LocalPedigree
 from henderson.kernels import blocks as block_kernels
@@ -18,7 +19,7 @@ from henderson.kernels.blocks import LevelBlocks
 from henderson.partitions.exchange import Vectors
 from henderson.partitions.layout import GroupLayout
 from henderson.solvers.cholesky import NotPositiveDefiniteError, SparseCholesky
-from henderson.solvers.preconditioner import BORDER_LIMIT, COMPACT_ABOVE, BlockPreconditioner, Kind
+from henderson.solvers.preconditioner import BORDER_LIMIT, BlockPreconditioner, Kind
 
 Floats = NDArray[np.float64]
 Groups = frozenset[int]
