@@ -1,7 +1,7 @@
 """What a round of a test-day evaluation costs: product and preconditioner beside STREAM triad, rounds and memory.
 
 Run ``henderson simulate testday --scale 0.01 --out DIR`` and ``henderson ingest DIR/model.toml --store DIR/store``,
-then ``python tests/benchmarks/testday_bench.py DIR [--kinds border,block] [--threads 2] [--max-it 40]``.
+then ``python tests/benchmarks/testday_bench.py DIR [--kinds sweep,border,block] [--threads 2] [--max-it 40]``.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from product_bench import best_of, stream_triad
 from henderson.jobs.run import understand
 from henderson.partitions.threads import Team
 from henderson.solvers.pcg import pcg
-from henderson.solvers.preconditioner import BlockPreconditioner
 from henderson.solvers.solve import Stages, set_up
+from henderson.solvers.sweep import preconditioner_of
 from henderson.store.reader import open_store
 
 
@@ -56,7 +56,7 @@ def main() -> None:
         del x
         for kind in args.kinds.split(","):
             start = time.perf_counter()
-            M = BlockPreconditioner(operator, kind)
+            M = preconditioner_of(operator, kind)
             setup = time.perf_counter() - start
             start = time.perf_counter()
             report = pcg(operator, M, b, rtol=args.rtol, max_it=args.max_it)
