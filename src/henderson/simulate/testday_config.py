@@ -139,7 +139,7 @@ def model_toml(config: TestDayConfig) -> str:
         herd = ",".join(str(4 * p + k) for k in range(1, 5))
         curve = "dim(t(co(p(1,2,3,4);n({}))))"
         lines.append(
-            f"{trait} = htd*t{n} + dim(t(co(p(2,3,4))))*c{n} + heat(t(co))*h{n}"
+            f"{trait} = htd*t{n} + dim(t(co(p(2,3,4);c(n))))*c{n}"
             f" + {curve.format('hy')}*y{n}(v(hy({herd})))"
             f" + {curve.format('id')}*a{n}(v(g({knots}))) + heat(t(co(n(id))))*ah{n}(v(g({at + 5})))"
             f" + {curve.format('id')}*p{n}(v(pe({knots}))) + heat(t(co(n(id))))*ph{n}(v(pe({at + 5})))"
