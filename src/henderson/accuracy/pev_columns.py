@@ -14,7 +14,8 @@ from henderson.equations.columns import ColumnOperator
 from henderson.equations.model import Design
 from henderson.equations.operator import Operator
 from henderson.errors import NotConvergedError
-from henderson.solvers.pcg_columns import pcg_columns
+from henderson.partitions.exchange import Vectors
+from henderson.solvers.pcg_columns import ColumnsReport, pcg_columns
 from henderson.solvers.preconditioner import BlockPreconditioner
 
 Floats = NDArray[np.float64]
@@ -51,6 +52,26 @@ def columns_for(operator: Operator, memory: int, vectors: int = VECTORS) -> int:
     """Return how many columns of that many vectors fit into `memory` bytes of this process, 1 to `MOST_COLUMNS`."""
     elements = sum(p.layout.n_local for p in operator.partitions)
     return int(min(MOST_COLUMNS, max(1, memory // (8 * vectors * max(1, elements)))))
+
+
+def solve_all(
+    columns: ColumnOperator, preconditioner: BlockPreconditioner, rhs: Vectors, rtol: float, max_it: int
+) -> ColumnsReport:
+    """Return the solutions of all columns. **Collective**.
+
+    Raises
+    ------
+    NotConvergedError
+        One has none.
+
+    """
+    report = pcg_columns(columns, preconditioner, rhs, rtol=rtol, max_it=max_it)
+    if not report.converged:
+        raise NotConvergedError(
+            f"job 'pev' stopped after {report.products} products at a relative residual of "
+            f"{report.relative_residuals.max():.2e}: {report.reason.value}"
+        )
+    return report
 
 
 def solve_pev(
@@ -103,12 +124,7 @@ def solve_pev(
             for column, (k, level, j) in enumerate(batch.tolist()):
                 if (at := elements[p][k][level, j]) >= 0:
                     mine[at, column] = 1.0
-        report = pcg_columns(columns, preconditioner, rhs, rtol=rtol, max_it=max_it)
-        if not report.converged:
-            raise NotConvergedError(
-                f"job 'pev' stopped after {report.products} products at a relative residual of "
-                f"{report.relative_residuals.max():.2e}: {report.reason.value}"
-            )
+        report = solve_all(columns, preconditioner, rhs, rtol, max_it)
         products += report.products
         worst = max(worst, float(report.relative_residuals.max()))
         parts = [_rows(x, batch, elements[p], chosen) for p, x in enumerate(report.solution)]

@@ -23,14 +23,13 @@ from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
 
 from henderson.accuracy.gamma import GammaDiagonal
+from henderson.accuracy.pev_columns import solve_all
 from henderson.equations.columns import ColumnOperator
 from henderson.equations.operator import Operator
 from henderson.equations.partition import LocalPedigree, Partition
 from henderson.equations.samples import sample_right_hand_sides, stream_of
-from henderson.errors import NotConvergedError
 from henderson.kernels import pev_samples as kernels
 from henderson.partitions.exchange import Vectors
-from henderson.solvers.pcg_columns import pcg_columns
 from henderson.solvers.preconditioner import BlockPreconditioner
 
 Floats = NDArray[np.float64]
@@ -99,12 +98,7 @@ def sample_pev(
     for word, k in batches(n_samples, n_columns):
         columns = ColumnOperator(operator, k)
         eta = sample_right_hand_sides(columns, seed + word)
-        report = pcg_columns(columns, preconditioner, eta, rtol=rtol, max_it=max_it)
-        if not report.converged:
-            raise NotConvergedError(
-                f"job 'pev' stopped after {report.products} products at a relative residual of "
-                f"{report.relative_residuals.max():.2e}: {report.reason.value}"
-            )
+        report = solve_all(columns, preconditioner, eta, rtol, max_it)
         products += report.products
         known = columns.zeros()
         preconditioner.descend_columns(np.zeros(k), known, eta, known)

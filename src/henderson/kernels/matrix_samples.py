@@ -10,18 +10,21 @@ from henderson.kernels.samples import _place, _sign, _signs
 
 
 @inline
-def _row(
+def _roots(
     seed: np.uint64,
     stream: int,
-    level: int,
-    value: float,
+    rows: tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float64]],
+    i: int,
     v: NDArray[np.float64],
 ) -> None:
-    """Add `value` times the signs of a level to `v`, (width, n_columns)."""
-    for u in range(v.shape[0]):
-        signs = _signs(seed, np.uint64(stream), _place(level, u))
-        for j in range(v.shape[1]):
-            v[u, j] += value * _sign(signs, j)
+    """Set v = row i of B times the signs of the levels, (width, n_columns)."""
+    indptr, levels, values = rows
+    v[:] = 0.0
+    for k in range(indptr[i], indptr[i + 1]):
+        for u in range(v.shape[0]):
+            signs = _signs(seed, np.uint64(stream), _place(levels[k], u))
+            for j in range(v.shape[1]):
+                v[u, j] += values[k] * _sign(signs, j)
 
 
 @jit
@@ -42,9 +45,7 @@ def matrix_samples(
     """
     v = np.empty((width, y.shape[1]))
     for i in range(indptr.size - 1):
-        v[:] = 0.0
-        for k in range(indptr[i], indptr[i + 1]):
-            _row(seed, stream, levels[k], values[k], v)
+        _roots(seed, stream, (indptr, levels, values), i, v)
         own = np.uint32(first + i * width)
         for u in range(width):
             for t in range(u, width):
@@ -67,9 +68,7 @@ def matrix_crosses(
     """Add X_j'B Z_j to out[j], Z_j being the signs of `matrix_samples`."""
     v = np.empty((width, x.shape[1]))
     for i in range(indptr.size - 1):
-        v[:] = 0.0
-        for k in range(indptr[i], indptr[i + 1]):
-            _row(seed, stream, levels[k], values[k], v)
+        _roots(seed, stream, (indptr, levels, values), i, v)
         own = np.uint32(first + i * width)
         for t in range(width):
             for u in range(width):
