@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.timeout(900)
+
 HENDERSON = Path(sys.executable).with_name("henderson")
 
 
-def check(shared_data: Path, *arguments: str, timeout: float = 280) -> subprocess.CompletedProcess[str]:
+def check(shared_data: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     checker = str(shared_data / "check_cases.py")
     command = [sys.executable, checker, "--henderson", str(HENDERSON), "-j", "2", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=880, check=False)
 
 
 def models(shared_data: Path, kind: str) -> list[str]:
@@ -32,10 +34,9 @@ def test_published_solutions(shared_data: Path) -> None:
     assert done.stdout.strip().endswith(" 0 failed")
 
 
-@pytest.mark.timeout(900)
 def test_published_variance_components(shared_data: Path) -> None:
     assert len(models(shared_data, "reml")) > 100
-    done = check(shared_data, "--only", "reml", timeout=880)
+    done = check(shared_data, "--only", "reml")
     assert done.returncode == 0, done.stdout
     assert done.stdout.strip().endswith(" 0 failed")
 
