@@ -97,7 +97,8 @@ class RecordLayout:
     @classmethod
     def from_json(cls, columns: RecordColumns, value: Mapping[str, Any]) -> RecordLayout:
         """Return the layout from `as_json`."""
-        return cls(columns, tuple(value["patterns"]), dict(value["tables"]))
+        tables = value["tables"]  # in any order
+        return cls(columns, tuple(value["patterns"]), {c: tables[c] for c in columns.covariates if c in tables})
 
 
 def _code_type(n: int) -> str:
