@@ -98,7 +98,7 @@ def test_samples_where_the_factor_is_too_large(
     assert run(file, settings).record["jobs"][0]["method"] == "sampling"
     assert "reliability_mc_se" in table(tmp_path)
     direct = with_jobs(model, "direct.toml", 'run = ["pev"]\npev = { method = "direct" }')
-    with pytest.raises(ResourceError, match="GiB are there"):
+    with pytest.raises(ResourceError, match="iB are there"):
         run(direct, settings)
 
 
