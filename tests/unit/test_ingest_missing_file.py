@@ -34,14 +34,15 @@ def flags(folder: Path, content: str | bytes, n: int, traits: tuple[str, ...] = 
         "1 0\r\n0 0\r\n\r\n0 1\r\n",
         "# flags\n#b,a\n\nF,T\nf,f\n# between\nt,f\n",
         "TRUE,false\nFALSE,FALSE\nFalse,True\n",
-        gzip.compress(b"T,F\nF,F\nF,T\n"),
     ],
 )
-def test_forms(content: str | bytes, chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forms(content: str, chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(missing_file, "CHUNK", chunk)
-    if chunk == 3 and isinstance(content, bytes):
-        pytest.skip("the header of a compressed file is longer")
     assert flags(tmp_path, content, 3) == [[1, 0], [0, 0], [0, 1]]
+
+
+def test_a_compressed_file(tmp_path: Path) -> None:
+    assert flags(tmp_path, gzip.compress(b"T,F\nF,F\nF,T\n"), 3) == [[1, 0], [0, 0], [0, 1]]
 
 
 def test_more_than_eight_traits(tmp_path: Path) -> None:
