@@ -190,8 +190,8 @@ def test_all_ranks_tell_the_same_error(tmp_path: Path) -> None:
         file = small_files(source, pedigree, records, text)
         (folder / "model").write_text(str(file))
         ingest(load_model(file, read_schema), folder / "s.zarr")
-    (root / "missing file" / "s.zarr" / "records" / "response.y" / "c" / "0").unlink()
-    damage(root / "damaged record" / "s.zarr" / "records" / "response.y" / "c" / "0")
+    (root / "missing file" / "s.zarr" / "records" / "value.0" / "c" / "0").unlink()
+    damage(root / "damaged record" / "s.zarr" / "records" / "value.0" / "c" / "0")
     damage(next((root / "damaged label" / "s.zarr" / "pedigree" / "ped" / "id" / "c" / "0").rglob("0")))
     (root / "no store" / "s.zarr").rename(tmp_path / "elsewhere")
     command = [str(MPIEXEC), "-n", "3", sys.executable, str(WORKER.with_name("shares_errors_worker.py")), str(root)]
