@@ -15,20 +15,7 @@ from henderson.errors import DifferenceError, InputFileError, StoreError, UsageE
 from henderson.jobs.audit import Rerun, agreement, verify
 from henderson.jobs.run import Settings, run
 from henderson.results.manifest import NAME
-
-MODEL = """
-[data]
-records = "records.csv"
-[pedigree.ped]
-file = "pedigree.csv"
-[model]
-equations = "y = herd*h + id*u(v(g(1)))"
-[variance.g]
-sigma = [[2.0]]
-gamma = { A = { pedigree = "ped" } }
-[variance.res]
-sigma = [[4.0]]
-"""
+from oracles.animal_model import ANIMAL_MODEL
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +24,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("audit")
     (folder / "pedigree.csv").write_text("id,sire,dam\nC,A,B\nA,0,0\nB,0,0\nD,A,\n")
     (folder / "records.csv").write_text("id,herd,y\nC,1,5.5\nD,1,4.0\nB,2,NA\nA,2,6.25\nD,2,4.5\n")
-    (folder / "model.toml").write_text(MODEL)
+    (folder / "model.toml").write_text(ANIMAL_MODEL)
     run(folder / "model.toml", Settings(folder / "out", threads=1))
     return folder
 

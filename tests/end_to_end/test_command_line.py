@@ -14,27 +14,10 @@ import numpy as np
 import pytest
 
 import henderson
+from oracles.animal_model import ANIMAL_MODEL
 
 HENDERSON = Path(sys.executable).with_name("henderson")
 SALMON = Path(__file__).resolve().parents[2] / "examples" / "salmon"
-
-SMALL = """
-[data]
-records = "records.csv"
-
-[pedigree.ped]
-file = "pedigree.csv"
-
-[model]
-equations = "y = herd*h + id*u(v(g(1)))"
-
-[variance.g]
-sigma = [[2.0]]
-gamma = { A = { pedigree = "ped" } }
-
-[variance.res]
-sigma = [[4.0]]
-"""
 
 
 def call(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -46,7 +29,7 @@ def call(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
 def small(tmp_path: Path) -> Path:
     (tmp_path / "pedigree.csv").write_text("id,sire,dam\nC,A,B\nA,0,0\nB,0,0\nD,A,\n")
     (tmp_path / "records.csv").write_text("id,herd,y\nC,1,5.5\nD,1,4.0\nB,2,NA\nA,2,6.25\nD,2,4.5\n")
-    (tmp_path / "model.toml").write_text(SMALL)
+    (tmp_path / "model.toml").write_text(ANIMAL_MODEL)
     return tmp_path
 
 
@@ -96,7 +79,7 @@ def test_a_second_run_uses_the_store(small: Path) -> None:
 
 
 def test_not_converged_is_exit_6_without_solutions(small: Path) -> None:
-    (small / "model.toml").write_text(SMALL + "[jobs]\nrun = ['solve']\nsolve = { rtol = 1e-8, max_it = 1 }\n")
+    (small / "model.toml").write_text(ANIMAL_MODEL + "[jobs]\nrun = ['solve']\nsolve = { rtol = 1e-8, max_it = 1 }\n")
     done = call("run", "model.toml", cwd=small)
     assert done.returncode == 6
     assert "max_it" in done.stderr

@@ -14,20 +14,7 @@ from henderson.errors import InputFileError
 from henderson.jobs.compare import Comparison, compare
 from henderson.jobs.compare_files import write_comparison
 from henderson.jobs.run import Settings, run
-
-MODEL = """
-[data]
-records = "records.csv"
-[pedigree.ped]
-file = "pedigree.csv"
-[model]
-equations = "y = herd*h + id*u(v(g(1)))"
-[variance.g]
-sigma = [[2.0]]
-gamma = { A = { pedigree = "ped" } }
-[variance.res]
-sigma = [[4.0]]
-"""
+from oracles.animal_model import ANIMAL_MODEL
 
 N, OLD = 240, 200  # animals in all, and when the old run was made
 
@@ -53,7 +40,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         lines = ["id,sire,dam,sex,birth_date", *(f"{i},{s},{d},{x},{y}-03-01" for i, s, d, x, y in own)]
         (folder / name / "pedigree.csv").write_text("\n".join(lines) + "\n")
         (folder / name / "records.csv").write_text("id,herd,y\n" + "".join(f"{i},{h},{y}\n" for i, h, y in data))
-        (folder / name / "model.toml").write_text(MODEL)
+        (folder / name / "model.toml").write_text(ANIMAL_MODEL)
         run(folder / name / "model.toml", Settings(folder / name / "out", threads=1))
     return folder
 

@@ -14,7 +14,7 @@ import pytest
 
 from henderson.cli.help import HELP
 from henderson.cli.main import cli, main
-from henderson.jobs.simulate import simulate_from_options
+from oracles.animal_model import simulate_two_traits
 
 BIN = Path(sys.executable).parent
 EXAMPLES = [(name, example) for name, about in HELP.items() for example, _ in about.examples]
@@ -24,10 +24,7 @@ EXAMPLES = [(name, example) for name, about in HELP.items() for example, _ in ab
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with what the examples begin from; all of them run in it, in order."""
     path = tmp_path_factory.mktemp("examples")
-    simulate_from_options(
-        path, animals=300, pedigree="random", traits=2, records=280, herds=8, missing=0.1, seed=3, file_format="csv",
-        scale=None, integer_ids=False, progress=None,
-    )  # fmt: skip
+    simulate_two_traits(path)
     return path
 
 

@@ -18,8 +18,8 @@ from henderson.cli.progress import LOG, PlainLines, sentence
 from henderson.cli.watch import watch_run
 from henderson.errors import InputFileError, ResourceError
 from henderson.jobs.convergence import Convergence
-from henderson.jobs.simulate import simulate_from_options
 from henderson.jobs.watch import LogReader, RunState
+from oracles.animal_model import simulate_two_traits
 
 HENDERSON = str(Path(sys.executable).with_name("henderson"))
 
@@ -33,10 +33,7 @@ run = ["reml", "solve"]
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a small model of two traits."""
     path = tmp_path_factory.mktemp("watch")
-    simulate_from_options(
-        path, animals=300, pedigree="random", traits=2, records=280, herds=8, missing=0.1, seed=3, file_format="csv",
-        scale=None, integer_ids=False, progress=None,
-    )  # fmt: skip
+    simulate_two_traits(path)
     return path
 
 

@@ -86,9 +86,7 @@ def parts(generator: np.random.Generator, n: int, quoted: bool) -> list[Subfacto
     herds = [f"H{k}" for k in range(11)] + (["a,b"] if quoted else ["ab"])
     ids = Labels(generator.permutation(10 * n)[:n].astype(np.int64))
     return [
-        SubfactorSolutions(
-            "fxcl", "h", Labels.from_text(herds), generator.normal(size=12), generator.random(12) < 0.7
-        ),
+        SubfactorSolutions("fxcl", "h", Labels.from_text(herds), generator.normal(size=12), generator.random(12) < 0.7),
         SubfactorSolutions("fxco", "c_1", Labels.from_text([""]), np.array([0.5]), np.array([True])),
         SubfactorSolutions("g", "u", ids, generator.normal(size=n)),
         SubfactorSolutions("g", "m", ids, generator.normal(size=n) * 1e-9),

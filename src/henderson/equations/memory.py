@@ -113,8 +113,7 @@ def estimate(spec: ModelSpec, counts: Counts) -> tuple[MemoryItem, ...]:
     records = n * (8 + 8 * n_values + of_covariates + 4 * len(columns) + 8 * counts.weights)
     terms = [t for e in spec.equations for t in e.terms]
     by_table = covariates <= counts.coded and not any(
-        t.kind == "group" or (t.centred and t.nested_in and spec.subfactor(t.subfactor).variance is None)
-        for t in terms
+        t.kind == "group" or (t.centred and t.nested_in and spec.subfactor(t.subfactor).variance is None) for t in terms
     )
     individuals = sum(counts.n_individuals[name or ""] * PEDIGREE_BYTES for name in pedigrees)
     individuals += sum(counts.n_entries[name or ""] * 12 for name in matrices)

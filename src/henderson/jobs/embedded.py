@@ -11,6 +11,7 @@ from types import TracebackType
 from henderson.accuracy.chosen import labels_of
 from henderson.accuracy.pev import all_levels, chosen_levels, sampled_levels
 from henderson.errors import NotConvergedError, ResourceError
+from henderson.jobs.memory import bytes_within
 from henderson.jobs.progress import Progress, of_stage, solve_progress
 from henderson.jobs.reml import run_reml
 from henderson.jobs.sequence import (
@@ -24,14 +25,12 @@ from henderson.jobs.sequence import (
     sampling_options,
     tolerances,
 )
-from henderson.jobs.warm_start import start_values
 from henderson.jobs.write import job_record
 from henderson.language.spec import JobSpec, ModelSpec
 from henderson.partitions.communicator import ALONE
 from henderson.results.lmt_files import from_lmt, write_history
 from henderson.results.pev_table import write_pev
 from henderson.results.record_tables import RecordValues, fitted_records, write_records
-from henderson.results.stages import available_bytes
 from henderson.solvers.checkpoint import Checkpointing
 from henderson.solvers.solutions import Solutions, merged_accuracies, values_by_group
 from henderson.solvers.solve import Equations
@@ -94,8 +93,7 @@ class EmbeddedJobs:
         return self._equations
 
     def _available(self) -> int:
-        there = available_bytes()
-        return there if self._memory is None else min(there, self._memory)
+        return bytes_within(self._memory)
 
     def _keep(self, found: Solutions) -> Solutions:
         """Return `found` with the accuracies that earlier jobs have computed at the same variances."""
@@ -115,7 +113,11 @@ class EmbeddedJobs:
         options = tolerances(job) | options_of(job, "method", "preconditioner", "max_it")
         callback = solve_progress(self._progress, rtol_of(job))
         equations = self._at_hand()
-        start = None if self._start is None else start_values(equations.operator.design, self._start)
+        start = None
+        if self._start is not None:
+            from henderson.jobs.warm_start import start_values
+
+            start = start_values(equations.operator.design, self._start)
         found = equations.solve(
             memory=self._available(), callback=callback, checkpointing=checkpoints, trace=trace, start=start, **options
         )

@@ -26,7 +26,7 @@ def check_memory(spec: ModelSpec, data: ModelData, limit: int | None = None) -> 
     limit: bytes that may be taken, if that is less.
     """
     items = [i for i in estimate(spec, counts_of(data)) if i.what not in ALREADY_THERE]
-    total, available = _total(items), _available(limit)
+    total, available = _total(items), bytes_within(limit)
     if total >= WORTH_A_LINE:
         log.info("the equations take about %.2f GiB of the %.2f GiB there are", total / 2**30, available / 2**30)
     if total > available:
@@ -47,7 +47,7 @@ def check_memory_together(
     counts = counts_of_store(store)
     items = estimate_per_rank(spec, counts, communicator.size)
     total = _total(items)
-    nodes = communicator.gather_all((on_this_node[0], len(on_this_node), _available(limit)))
+    nodes = communicator.gather_all((on_this_node[0], len(on_this_node), bytes_within(limit)))
     if communicator.rank == 0 and total >= WORTH_A_LINE:
         log.info("each of %d ranks takes about %.2f GiB", communicator.size, total / 2**30)
     # the node that lacks most; the ranks on a node may have looked at different moments
@@ -68,7 +68,8 @@ def check_memory_together(
     )
 
 
-def _available(limit: int | None) -> int:
+def bytes_within(limit: int | None) -> int:
+    """Return the bytes that this process may take: those there are, `limit` at most."""
     return available_bytes() if limit is None else min(available_bytes(), limit)
 
 

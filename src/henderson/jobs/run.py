@@ -22,7 +22,6 @@ from henderson.jobs.reml import FittedSolutions, reml_failure
 from henderson.jobs.seeds import seeds
 from henderson.jobs.sequence import JobDone, levels_of, with_solves
 from henderson.jobs.stopping import Stopping
-from henderson.jobs.warm_start import start_files
 from henderson.jobs.write import name_dropped, write_results
 from henderson.language.load import load_model
 from henderson.language.spec import JobSpec, ModelSpec
@@ -144,7 +143,11 @@ def run(file: Path, settings: Settings, progress: Progress | None = None, stoppi
     stages = stages_told(progress)
     with stages.stage("model"):
         spec = settings.applied_to(understand(file, settings.jobs))
-        started = [] if settings.start is None else describe_inputs(start_files(settings.start))  # out may be the same
+        started = []
+        if settings.start is not None:
+            from henderson.jobs.warm_start import start_files
+
+            started = describe_inputs(start_files(settings.start))  # now: `out` may be the same
     out, store = settings.folders(file)
     out.mkdir(parents=True, exist_ok=True)
     with stages.stage("ingest"):

@@ -113,7 +113,7 @@ def store_column(column: int, last: int, blocks: LevelBlocks, y: NDArray[np.floa
 
 
 @inline
-def _invert(
+def invert_block(
     width: int,
     kept: NDArray[np.bool_] | None,
     packed: NDArray[Any],
@@ -162,14 +162,6 @@ def _invert(
     return True
 
 
-@inline
-def invert_block(
-    width: int, packed: NDArray[Any], i: int, block: NDArray[np.float64], inverse: NDArray[np.float64]
-) -> bool:
-    """Replace block `i` by its inverse; return whether it is finite. `block` and `inverse` are scratch."""
-    return _invert(width, None, packed, i, block, inverse)
-
-
 @jit
 def invert_blocks(width: int, kept: NDArray[np.bool_] | None, packed: NDArray[Any]) -> int:
     """Replace every block by its inverse over the kept positions; return the first level that failed, or -1.
@@ -179,7 +171,7 @@ def invert_blocks(width: int, kept: NDArray[np.bool_] | None, packed: NDArray[An
     block = np.empty((width, width))
     inverse = np.empty((width, width))
     for i in range(packed.shape[0]):
-        if not _invert(width, kept, packed, i, block, inverse):
+        if not invert_block(width, kept, packed, i, block, inverse):
             return i
     return -1
 

@@ -86,7 +86,7 @@ def factor(
             continue
         own = first + i * width
         row = row_of_level(blocks.place, i)
-        if row >= 0 and not invert_block(width, blocks.packed, row, block, inverse):
+        if row >= 0 and not invert_block(width, None, blocks.packed, row, block, inverse):
             return i
         if precision[i] == 0.0:
             continue

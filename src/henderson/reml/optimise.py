@@ -16,7 +16,6 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
 
 from henderson.reml.checkpoint import write_checkpoint
 from henderson.reml.likelihood import Likelihood, Point
@@ -183,6 +182,8 @@ class System:
         It maximises g'd - 1/2 d'K d under C d >= 0 for the normals C of the boundary that it meets, by the dual
         problem: least squares with non-negative multipliers (Lawson & Hanson 1974, chapter 23).
         """
+        from scipy.optimize import nnls  # slow to import, and the jobs that solve only import this module, too
+
         weight = 1.0 + 0.0 * self._values if em and damping <= 1.0 else np.maximum(np.abs(self._values), 1e-8) + damping
         half = self._half / np.sqrt(weight)
         wanted = half.T @ self.gradient

@@ -68,9 +68,7 @@ def write_history(steps: Sequence[Step], out: Path) -> Path:
     return _write_rows(path, ("iteration", "alpha", "beta", "rMr", "CD", "CR", "seconds"), rows)
 
 
-def write_lmt_files(
-    spec: ModelSpec, store: Path, out: Path, fits: Sequence[RemlFit], memory: int
-) -> tuple[Path, ...]:
+def write_lmt_files(spec: ModelSpec, store: Path, out: Path, fits: Sequence[RemlFit], memory: int) -> tuple[Path, ...]:
     """Return the files written: those of the last fit, and of the pedigrees that the store has.
 
     A pedigree that would take more than `memory` bytes (`PER_ANIMAL` each) is left out, with a warning.

@@ -104,9 +104,7 @@ def _text(batches: Sequence[pa.RecordBatch], options: pa_csv.WriteOptions, schem
     return memoryview(sink.getvalue()).cast("B")
 
 
-def _routed(
-    rows: Sequence[OwnedRows], communicator: Communicator, schema: pa.Schema
-) -> Iterator[list[pa.RecordBatch]]:
+def _routed(rows: Sequence[OwnedRows], communicator: Communicator, schema: pa.Schema) -> Iterator[list[pa.RecordBatch]]:
     """Yield, sub-factor by sub-factor, the rows in the range of this rank, in order. **Collective**."""
     total = sum(each.n_rows for each in rows)
     first = 0

@@ -87,8 +87,7 @@ def _effects(effects: Sequence[Digest]) -> str:
 
 def _best(effect: Digest) -> str:
     rows = [
-        (t.level, f"{t.value:.5g}", "" if t.se is None else f"{t.se:.4g}", _share(t.reliability))
-        for t in effect.best
+        (t.level, f"{t.value:.5g}", "" if t.se is None else f"{t.se:.4g}", _share(t.reliability)) for t in effect.best
     ]
     title = escape(f"{effect.summary.factor}: {effect.summary.subfactor}")
     return f"<div><b>{title}</b>{html_table(('level', 'solution', 'se', 'reliability'), rows, texts=1)}</div>"
@@ -96,4 +95,3 @@ def _best(effect: Digest) -> str:
 
 def _share(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
-

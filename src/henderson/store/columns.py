@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ Floats = NDArray[np.float64]
 Rows = slice | NDArray[np.integer[Any]] | NDArray[np.bool_]
 
 
-class Compact:
+class Compact(ABC):
     """A column of `len(column)` float64 numbers that are made when they are asked for."""
 
     dtype = np.dtype(np.float64)
@@ -28,8 +29,9 @@ class Compact:
         """Return (n_records,)."""
         return (self._n,)
 
+    @abstractmethod
     def __getitem__(self, rows: Rows) -> Floats:
-        raise NotImplementedError
+        """Return the numbers of some records."""
 
     def __array__(self, dtype: np.dtype[Any] | None = None, copy: bool | None = None) -> NDArray[Any]:
         """Return the column as an array; `copy` is one in any case."""
