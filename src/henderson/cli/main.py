@@ -213,6 +213,27 @@ def compare(old: Path, new: Path, **options: Any) -> None:
 
 
 @cli.command()
+@click.argument("file", type=FILE)
+@click.option("--cut-off", metavar="DATE", help="Records of this date (or number) on are left out [default: FILE's].")
+@click.option("--date-column", metavar="COLUMN", help="Column of the records with their dates [default: FILE's].")
+@click.option("--focal", type=FILE, help="A file of ids of focal individuals [default: those with later records only].")
+@click.option("--born", metavar="COLUMN", help="Column of birth years or dates [default: birth_year and the like].")
+@click.option("--out", type=FOLDER, help="Folder of the results [default: <FILE stem>.validation].")
+@click.option("--engine", type=click.Choice(["embedded", "petsc"]), default="embedded", show_default=True)
+@click.option("--threads", type=THREADS, help="Threads [default: all cores].")
+@click.option("--rtol", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Instead of FILE's.")
+@click.option("--replicates", type=click.IntRange(min=100), default=1000, show_default=True, help="Of the bootstrap.")
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of the bootstrap.")
+@click.option("--json", "as_json", is_flag=True, help="Print the validation as JSON on stdout.")
+@click.option("--quiet", is_flag=True, help="No progress, no tables; warnings and errors only.")
+def validate(file: Path, **options: Any) -> None:
+    """Validate FILE by method LR: predictions from the records before a cut-off against those from all."""
+    from henderson.cli.validate import validate_model
+
+    validate_model(file, **options)
+
+
+@cli.command()
 @click.argument("path", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--once", is_flag=True, help="Show where it is now, and end.")
 @click.option("--every", type=POSITIVE, default=1.0, show_default=True, metavar="SECONDS", help="How often to look.")

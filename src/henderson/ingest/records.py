@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from henderson.errors import MAX_PRINTED, Problem
 from henderson.ingest.compact import compact_block
+from henderson.ingest.cutoff import is_late
 from henderson.ingest.files import Block
 from henderson.ingest.id_table import as_integers, map_table
 from henderson.ingest.missing_file import flags_of
@@ -75,6 +76,10 @@ def read_records(task: RecordsTask, block: Block, path: Path, first: int = 0) ->
         flags = flags_of(packed, len(columns.responses))
         responses = {c: np.where(flags[:, k], math.nan, responses[c]) for k, c in enumerate(columns.responses)}
     found: list[tuple[int, Problem]] = []
+    if task.roles.cutoff is not None:
+        observed = ~np.all([np.isnan(responses[c]) for c in columns.responses], axis=0)
+        late = is_late(parsed, task.roles.cutoff, observed, found)
+        responses = {c: np.where(late, math.nan, y) for c, y in responses.items()}
     kept = np.zeros(parsed.n_rows, bool)
     for trait in columns.responses:
         kept |= ~np.isnan(responses[trait])

@@ -101,7 +101,7 @@ def levels_of(job: JobSpec, spec: ModelSpec) -> tuple[str, ...] | None:
         return None
     levels = _texts(job.get("levels"))
     name = job.get("levelfile")
-    return levels if name is None else (*levels, *_read_ids(spec.path(str(name))))
+    return levels if name is None else (*levels, *read_ids(spec.path(str(name)), "correct 'levelfile'"))
 
 
 def _texts(option: Option | None) -> tuple[str, ...]:
@@ -110,11 +110,15 @@ def _texts(option: Option | None) -> tuple[str, ...]:
     return tuple(map(str, option)) if isinstance(option, tuple) else (str(option),)
 
 
-def _read_ids(path: Path) -> list[str]:
+def read_ids(path: Path, remedy: str) -> list[str]:
+    """Return the ids in a file, separated by commas or lines; `#` begins a comment.
+
+    Raises `InputFileError` if it cannot be read (with the `remedy`), or holds none.
+    """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
-        raise InputFileError(Problem("there is no such file", file=str(path), remedy="correct 'levelfile'")) from None
+        raise InputFileError(Problem("there is no such file", file=str(path), remedy=remedy)) from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputFileError(Problem(f"the ids cannot be read ({error})", file=str(path))) from None
     ids = [part.strip() for line in lines if not line.lstrip().startswith("#") for part in line.split(",")]

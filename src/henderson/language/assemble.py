@@ -54,6 +54,7 @@ def assemble(draft: Draft, schema: Schema | None, problems: Problems) -> ModelSp
         matrices=tuple(draft.matrices[k] for k in sorted(draft.matrices)),
         jobs=draft.jobs,
         lmt_files=draft.lmt_files,
+        validation=draft.validation,
         functions=tuple((name, text) for name, text in functions if text is not None),
         source=draft.source,
     )
@@ -85,6 +86,8 @@ def _check_columns(draft: Draft, schema: Schema, problems: Problems) -> None:
             uses.append((draft.data.weights, draft.data_at.get("weights")))
         uses += [(column, draft.data_at.get("classes")) for column in draft.data.classes]
     uses += [(v.by, v.by_at) for v in draft.variances.values() if v.by is not None]
+    if draft.validation is not None and draft.validation.date is not None:
+        uses.append((draft.validation.date, draft.validation_at))
     report_missing_columns(uses, draft, schema, problems)
 
 

@@ -21,6 +21,23 @@ Option = Scalar | tuple[Scalar, ...]
 
 
 @dataclass(frozen=True)
+class Cutoff:
+    """Records whose value of `column`, a number or a date (YYYY-MM-DD), is `value` or later are left out."""
+
+    column: str
+    value: str
+    numeric: bool
+
+
+@dataclass(frozen=True)
+class ValidationSpec:
+    """What `henderson validate` takes from the parameter file: column of dates, where to cut them."""
+
+    date: str | None = None
+    cut_off: str | None = None
+
+
+@dataclass(frozen=True)
 class DataSpec:
     """The records: files (globs allowed, relative to the parameter file) and how to read them."""
 
@@ -29,6 +46,7 @@ class DataSpec:
     weights: str | None = None  # column: residual covariance is Sigma / weight
     classes: tuple[str, ...] = ()  # numeric columns that formulas treat as classes
     missing_file: str | None = None  # a flag for each record and trait: lmt's missing-value indicator
+    cutoff: Cutoff | None = None  # of the earlier part of the data; no file says it, `henderson validate` does
 
 
 @dataclass(frozen=True)
@@ -198,6 +216,7 @@ class ModelSpec:
     matrices: tuple[MatrixSpec, ...] = ()
     jobs: tuple[JobSpec, ...] = (JobSpec("solve"),)
     functions: tuple[tuple[str, str], ...] = ()
+    validation: ValidationSpec | None = None
     lmt_files: bool = False  # lmt's output files beside ours, as for its own parameter files
     source: Path | None = field(default=None, compare=False)
 

@@ -43,7 +43,8 @@ def write_toml(spec: ModelSpec, comments: Sequence[str] = ()) -> str:
     head = [f"# {line}".rstrip() for comment in comments for line in comment.splitlines()]
     blocks = [head, _data(spec), *map(_pedigree, spec.pedigrees), *map(_matrix, spec.matrices), _model(spec)]
     blocks += [_variance(v) for v in spec.variances]
-    blocks += [_jobs(spec), _functions(spec)]
+    validation = [] if spec.validation is None else ["[validation]", *_given(spec.validation)]
+    blocks += [_jobs(spec), _functions(spec), validation]
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
 
 

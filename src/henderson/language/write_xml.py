@@ -231,5 +231,7 @@ def _notes(spec: ModelSpec) -> Iterator[str]:
     if any(t.kind == "covariate" and not t.centred and subfactors[t.subfactor].variance is None for t in terms):
         yield "lmt can leave a fixed covariate uncentred, but says nowhere how: c(n) is henderson's word"
     yield "lmt reads numbers only, with a first line of column names that begins with #"
+    if spec.validation is not None:
+        yield "[validation] is left out, lmt has none"
     if spec.functions:
         yield f"functions are left out: {', '.join(name for name, _ in spec.functions)}"
