@@ -28,6 +28,9 @@ MODELS = {
     "matrix and selfing": Recipe(n_traits=2, matrix=True, selfing=True),
     "random regression": Recipe(n_traits=4, regression=True),
     "wide blocks": Recipe(n_traits=4, regression=True, maternal=True, permanent=True, weights=True),
+    "runs of records": Recipe(
+        n_traits=4, n_records=150, missing=0.02, runs=True, covariate=False, nested=True, regression=True, weights=True
+    ),
     "own Sigmas": Recipe(
         n_traits=2, maternal=True, permanent=True, matrix=True, regression=True, weights=True, own=True
     ),
@@ -85,6 +88,17 @@ def test_product_is_linear_symmetric_and_positive(operator: Operator) -> None:
     assert dense_y @ Cx == pytest.approx(dense_x @ Cy, rel=1e-11)
     assert dense_x @ Cx > 0.0
     assert np.linalg.eigvalsh(assembled.matrix.toarray())[0] > 0.0
+
+
+def test_runs_of_records_are_taken_together_where_there_are_some() -> None:
+    spec, data = small_model(MODELS["runs of records"])
+    with Team(1) as team:
+        operator = build_operator(full_rank(build_design(spec, data)), data, team)
+    assert operator.runs is not None
+    (starts,) = operator.runs
+    assert starts[0] == 0
+    assert starts[-1] == len(data.records)
+    assert len(starts) < 0.6 * len(data.records)
 
 
 def test_left_out_equations_are_zero(operator: Operator) -> None:

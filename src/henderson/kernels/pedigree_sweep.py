@@ -13,8 +13,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from henderson.kernels.blocks import LevelBlocks, invert_block, multiply_block, row_of_level, unpack_block
-from henderson.kernels.jit import inline, jit
+from henderson.kernels.blocks import (
+    LevelBlocks,
+    invert_block,
+    multiply_block,
+    multiply_matrix,
+    row_of_level,
+    unpack_block,
+)
+from henderson.kernels.jit import index, inline, jit
 
 
 @jit
@@ -39,25 +46,10 @@ def mark_parents(sire: NDArray[np.uint32], dam: NDArray[np.uint32], y: NDArray[n
 
 
 @inline
-def _times(scale: float, sigma_inverse: NDArray[np.float64], x: NDArray[np.float64], v: NDArray[np.float64]) -> None:
-    """Set v = scale * Sigma^-1 x."""
-    v[:] = 0.0
-    for u in range(x.size):
-        value = scale * x[u]
-        for t in range(x.size):
-            v[t] += value * sigma_inverse[u, t]
-
-
-@inline
-def _add(p: int, x: NDArray[np.float64], v: NDArray[np.float64]) -> None:
-    for t in range(v.size):
-        v[t] += x[p + t]
-
-
-@inline
-def _push(p: int, v: NDArray[np.float64], y: NDArray[np.float64]) -> None:
-    for t in range(v.size):
-        y[p + t] += v[t]
+def _add(n: int, x: NDArray[np.float64], at: int, y: NDArray[np.float64], to: int) -> None:
+    """Add x[at:at + n] to y[to:to + n]; all numbers are `index`."""
+    for t in range(n):
+        y[to + t] += x[at + t]
 
 
 @jit
@@ -133,6 +125,22 @@ def take_off(column: int, blocks: LevelBlocks, late: NDArray[np.bool_], y: NDArr
                 blocks.packed[row, t * (t + 1) // 2 + column] -= y[blocks.first + i * blocks.width + t]
 
 
+@inline
+def _is_later(
+    stage: int, late: NDArray[np.bool_], null: int, first: int, end: int, width: int, own: int, parent: int
+) -> bool:
+    """Return whether a parent is eliminated after the animal at `own`, and its link is kept."""
+    if stage == 0:
+        return parent != null
+    return first <= parent < own and bool(late[(parent - first) // width])
+
+
+@inline
+def _is_earlier(late: NDArray[np.bool_], first: int, end: int, width: int, own: int, parent: int) -> bool:
+    """Return whether a parent is eliminated before the late animal at `own`."""
+    return first <= parent < end and (not late[(parent - first) // width] or parent > own)
+
+
 @jit
 def forward(
     stage: int,
@@ -149,25 +157,33 @@ def forward(
     """Set z = D^-1 L^-1 y on the animals of a stage; `y` is used up, what they give to ghosts is there in it."""
     width, first = blocks.width, blocks.first
     end = first + late.size * width
+    n, zero = index(width), index(0)
     total, v = np.empty(width), np.empty(width)
     for i in range(late.size - 1, -1, -1):
         if late[i] != (stage == 1):
             continue
         own = first + i * width
+        at = index(own)
         scale = 0.5 * precision[i]
         if stage == 1:
             total[:] = 0.0
             for p in (int(sire[i]), int(dam[i])):
-                if first <= p < end and (not late[(p - first) // width] or p > own):
-                    _add(p, z, total)
-            _times(scale, sigma_inverse, total, v)
-            _push(own, v, y)
-        multiply_block(blocks, i, y[own : own + width], z[own : own + width])
-        y[own : own + width] = 0.0
-        _times(scale, sigma_inverse, z[own : own + width], v)
+                if _is_earlier(late, first, end, width, own, p):
+                    _add(n, z, index(p), total, zero)
+            multiply_matrix(scale, sigma_inverse, total, zero, v, zero)
+            _add(n, v, zero, y, at)
+        multiply_block(blocks, i, y, at, z, at)
+        if row_of_level(blocks.place, i) < 0:  # z is a number times Sigma y
+            scale *= blocks.scale[i]
+            for t in range(n):
+                v[t] = scale * y[at + t]
+        else:
+            multiply_matrix(scale, sigma_inverse, z, at, v, zero)
+        for t in range(n):
+            y[at + t] = 0.0
         for p in (int(sire[i]), int(dam[i])):
-            if p != null and (stage == 0 or (first <= p < own and late[(p - first) // width])):
-                _push(p, v, y)
+            if _is_later(stage, late, null, first, end, width, own, p):
+                _add(n, v, zero, y, index(p))
 
 
 @jit
@@ -186,22 +202,29 @@ def backward(
     """Set z to L^-T z on the animals of a stage, late ones (1) first; early ones need the ghosts of `z`."""
     width, first = blocks.width, blocks.first
     end = first + late.size * width
-    total, v = np.empty(width), np.empty(width)
+    n, zero = index(width), index(0)
+    total, v, w = np.empty(width), np.empty(width), np.empty(width)
     for i in range(late.size):
         if late[i] != (stage == 1):
             continue
         own = first + i * width
+        at = index(own)
         scale = 0.5 * precision[i]
         total[:] = 0.0
         for p in (int(sire[i]), int(dam[i])):
-            if p != null and (stage == 0 or (first <= p < own and late[(p - first) // width])):
-                _add(p, z, total)
-        _times(scale, sigma_inverse, total, v)
-        _push(own, v, y)
-        multiply_block(blocks, i, y[own : own + width], v)
-        _push(own, v, z)
+            if _is_later(stage, late, null, first, end, width, own, p):
+                _add(n, z, index(p), total, zero)
+        if stage == 0 and row_of_level(blocks.place, i) < 0:  # D^-1 Sigma^-1 is a number, and `y` is zero here
+            scale *= blocks.scale[i]
+            for t in range(n):
+                z[at + t] += scale * total[t]
+            continue
+        multiply_matrix(scale, sigma_inverse, total, zero, v, zero)
+        _add(n, v, zero, y, at)
+        multiply_block(blocks, i, y, at, w, zero)
+        _add(n, w, zero, z, at)
         if stage == 1:
-            _times(scale, sigma_inverse, z[own : own + width], v)
+            multiply_matrix(scale, sigma_inverse, z, at, v, zero)
             for p in (int(sire[i]), int(dam[i])):
-                if first <= p < end and (not late[(p - first) // width] or p > own):
-                    _push(p, v, y)
+                if _is_earlier(late, first, end, width, own, p):
+                    _add(n, v, zero, y, index(p))
