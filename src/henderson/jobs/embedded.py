@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
+from henderson.accuracy.approximate import approximate_levels
 from henderson.accuracy.chosen import labels_of
 from henderson.accuracy.pev import all_levels, chosen_levels, sampled_levels
 from henderson.errors import NotConvergedError, ResourceError
@@ -133,6 +134,11 @@ class EmbeddedJobs:
                 if job.get("method") == "direct":
                     raise
                 log.info("job 'pev' takes samples: %s", error)
+        if method == "approximate":
+            assert self.fitted is not None  # `sequence.with_solves`
+            near = approximate_levels(self._at_hand(), self.fitted)
+            self.fitted = near
+            return JobDone(job, job_record(job, near), near)
         if method != "pcg":
             return self._sampled_pev(job)
         assert self.fitted is not None  # `sequence.with_solves`

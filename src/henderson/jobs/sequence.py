@@ -40,7 +40,7 @@ def with_solves(jobs: Sequence[JobSpec], *, factors: bool = True) -> tuple[JobSp
     done: list[JobSpec] = []
     for job in jobs:
         if not any(d.name not in RECORD_JOBS for d in done) and needs_solutions(job, factors):
-            sampled = job.name == "pev" and pev_method(job) == "sampling"  # whose solves end early
+            sampled = job.name == "pev" and pev_method(job) in ("sampling", "approximate")
             options = {k: v for k, v in job.options if k in SOLVING and not sampled}
             done.append(JobSpec("solve", tuple(options.items())))
         done.append(job)
@@ -54,12 +54,12 @@ def needs_solutions(job: JobSpec, factors: bool) -> bool:
     return job.name in RECORD_JOBS or (job.name == "pev" and not (factors and pev_method(job) == "direct"))
 
 
-def pev_method(job: JobSpec) -> Literal["pcg", "direct", "sampling"]:
-    """Return how prediction error variances are computed: all by a factor or by samples, or chosen ones by solves."""
+def pev_method(job: JobSpec) -> Literal["pcg", "direct", "sampling", "approximate"]:
+    """Return how accuracies are computed: all by a factor, by samples or nearly, or chosen ones by solves."""
     chosen = any(job.get(key) is not None for key in ("factor", "levels", "levelfile", "nrhs"))
     sampled = any(job.get(key) is not None for key in ("samples", "seed"))
     method = job.get("method", "pcg" if chosen else "sampling" if sampled else "direct")
-    return method if method in ("pcg", "sampling") else "direct"  # type: ignore[return-value]
+    return method if method in ("pcg", "sampling", "approximate") else "direct"  # type: ignore[return-value]
 
 
 def sampling_options(job: JobSpec) -> dict[str, Any]:
