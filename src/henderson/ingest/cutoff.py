@@ -25,7 +25,7 @@ def is_late(parsed: Parsed, cutoff: Cutoff, observed: Mask, found: list[tuple[in
         late = values >= float(cutoff.value)
     else:
         words = parsed.text[column]
-        missing, wrong = words[:, 0] == 0, ~_are_dates(words)
+        missing, wrong = words[:, 0] == 0, ~are_dates(words)
         late = np.ascontiguousarray(words).view(f"S{8 * words.shape[1]}")[:, 0] >= cutoff.value.encode()
     remedy = "write dates as 2015-12-31, or as numbers that grow with time"
     for row in np.flatnonzero((missing | wrong) & observed)[: MAX_PRINTED + 1].tolist():
@@ -34,7 +34,7 @@ def is_late(parsed: Parsed, cutoff: Cutoff, observed: Mask, found: list[tuple[in
     return np.asarray(late, np.bool_)
 
 
-def _are_dates(words: Words) -> Mask:
+def are_dates(words: Words) -> Mask:
     """Return which texts begin with a date."""
     n = len(DATE)
     if 8 * words.shape[1] < n:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from henderson.errors import ModelError, Problem, unknown
 from henderson.language.pedigrees import are_fixed
-from henderson.language.spec import ONE, RESIDUAL, BlocksSpec, Cutoff, ModelSpec, Term
+from henderson.language.spec import ONE, RESIDUAL, BlocksSpec, ChecksSpec, Cutoff, ModelSpec, Term
 from henderson.store.schema import RecordColumns
 
 
@@ -56,6 +56,7 @@ class Roles:
     absorbed: tuple[str, ...] = ()  # pedigrees with fixed groups in A: Q tells whether they can be estimated
     own_sigmas: tuple[OwnSigmas, ...] = ()  # variances with a Sigma for each level or record
     cutoff: Cutoff | None = None  # later records are left out
+    checks: ChecksSpec | None = None  # values that are told, or taken as missing
 
     @property
     def text(self) -> tuple[str, ...]:
@@ -130,6 +131,7 @@ def roles_of(spec: ModelSpec, names: tuple[str, ...], file: str) -> Roles:
         tuple(absorbed),
         own_sigmas,
         spec.data.cutoff,
+        spec.data.checks,
     )
     problems = [
         Problem(unknown("column", c, names), file=file)

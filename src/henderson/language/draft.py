@@ -14,6 +14,7 @@ from henderson.language.equations import ParsedEquation
 from henderson.language.source import Place, Source
 from henderson.language.spec import (
     BlocksSpec,
+    ChecksSpec,
     DataSpec,
     GammaSpec,
     JobSpec,
@@ -68,5 +69,7 @@ class Draft:
     jobs: tuple[JobSpec, ...] = (JobSpec("solve"),)
     lmt_files: bool = False
     functions: dict[str, Source] = field(default_factory=dict)
+    checks: ChecksSpec | None = None
+    checks_at: Place | None = None
     validation: ValidationSpec | None = None
     validation_at: Place | None = None  # of the column of dates

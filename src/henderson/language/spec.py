@@ -29,6 +29,39 @@ class Cutoff:
     numeric: bool
 
 
+ACTIONS = ("warn", "drop", "error")
+
+
+@dataclass(frozen=True)
+class ChecksSpec:
+    """What the records may hold. Columns with limits, sorted by name.
+
+    action
+        About a value that is not: told; also taken as missing; or an error.
+    range
+        Lowest and highest value of a response or covariate; a record beyond that of a covariate has no observation of
+        the traits that use it.
+    outliers, within
+        How many standard deviations a response may lie from the mean of its level of the class `within`, of all if
+        None; the standard deviation is that within the levels, and has regard to the size of each.
+    smallest
+        How many observations of a trait a level of a class column has at least, after the others are taken out.
+    collinear
+        Correlation of two responses from which on they are told to be almost the same.
+    born, parent_age
+        Column of the pedigree with years or dates of birth; parents are born so many years before their progeny.
+    """
+
+    action: Literal["warn", "drop", "error"] = "warn"
+    range: tuple[tuple[str, float, float], ...] = ()
+    outliers: tuple[tuple[str, float], ...] = ()
+    within: str | None = None
+    smallest: tuple[tuple[str, int], ...] = ()
+    collinear: float = 0.99
+    born: str | None = None
+    parent_age: float = 0.0
+
+
 @dataclass(frozen=True)
 class ValidationSpec:
     """What `henderson validate` takes from the parameter file: column of dates, where to cut them."""
@@ -46,6 +79,7 @@ class DataSpec:
     weights: str | None = None  # column: residual covariance is Sigma / weight
     classes: tuple[str, ...] = ()  # numeric columns that formulas treat as classes
     missing_file: str | None = None  # a flag for each record and trait: lmt's missing-value indicator
+    checks: ChecksSpec | None = None
     cutoff: Cutoff | None = None  # of the earlier part of the data; no file says it, `henderson validate` does
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from henderson.errors import ModelError, Problem, unknown
+from henderson.language.checks import read_checks
 from henderson.language.draft import Draft, DraftVariance
 from henderson.language.equations import parse_equations
 from henderson.language.pedigrees import pedigree_faults
@@ -24,7 +25,7 @@ from henderson.language.variances import STRUCTURES
 
 T = TypeVar("T")
 
-TABLES = ("data", "pedigree", "matrix", "model", "variance", "solvers", "jobs", "functions", "validation")
+TABLES = ("data", "pedigree", "matrix", "model", "variance", "solvers", "jobs", "functions", "validation", "checks")
 FORMULAS = ("fixed", "random", "residual")
 _PLACE = re.compile(r"^(?P<what>.*?) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)$", re.DOTALL)
 
@@ -59,6 +60,7 @@ def read_tables(values: Mapping[str, object], path: Path, problems: Problems, pl
     for name, table in root.tables("variance"):
         _read_variance(name, table, draft)
     read_jobs(root, draft)
+    read_checks(root, draft)
     _read_validation(root, draft)
     if (functions := root.table("functions")) is not None:
         for name in functions.values:
