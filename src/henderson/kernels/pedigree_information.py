@@ -272,6 +272,35 @@ def send_up(effects: Effects, families: Families, animals: Animals) -> None:
 
 
 @jit
+def _add_common(
+    effects: Effects, share: float, of_sire: Floats, of_dam: Floats, out: Floats, left: Floats, middle: Floats
+) -> None:
+    """Add to the variance of the mean of two parents what their errors have in common.
+
+    A priori their covariance is 2 F sigma, F of their progeny. It is taken to shrink with each of their variances V:
+    2 F V_sire sigma^-1 V_dam, V in units of their own 1 + F, which `share` has; the mean gets half of it.
+    """
+    w = effects.width
+    if share == 0.0:
+        return
+    for t in range(w):
+        for u in range(w):
+            total = 0.0
+            for k in range(w):
+                total += of_sire[t, k] * effects.sigma_inverse[k, u]
+            left[t, u] = total
+    for t in range(w):
+        for u in range(w):
+            total = 0.0
+            for k in range(w):
+                total += left[t, k] * of_dam[k, u]
+            middle[t, u] = total
+    for t in range(w):
+        for u in range(w):
+            out[t, u] += 0.5 * share * (middle[t, u] + middle[u, t])
+
+
+@jit
 def send_down(effects: Effects, families: Families, animals: Animals) -> None:
     """Tell progeny what parents, sibs and own records say of them (`above`), the oldest families first."""
     w, q = effects.width, effects.wide
@@ -290,12 +319,10 @@ def send_down(effects: Effects, families: Families, animals: Animals) -> None:
                 _child(effects, animals, families.child[k], z, joint, coupled, F, a, b)
         square = 1.0 if families.selfed[f] else 0.25
         parents[:z, :z] = 0.0
-        prior = 0.0
         n_parents = 0.0
         if s >= 0:
             _of_parent(effects, animals, s, families.to_sire[f], True, of_sire, a, b)
             invert_in_place(w, of_sire, a)
-            prior += 1.0 + animals.inbreeding[s]
             n_parents += 1.0
             for t in range(w):
                 for u in range(w):
@@ -303,7 +330,6 @@ def send_down(effects: Effects, families: Families, animals: Animals) -> None:
         if d >= 0:
             _of_parent(effects, animals, d, families.to_dam[f], False, of_dam, a, b)
             invert_in_place(q, of_dam, a)
-            prior += 1.0 + animals.inbreeding[d]
             n_parents += 1.0
             for t in range(w):
                 for u in range(w):
@@ -314,11 +340,10 @@ def send_down(effects: Effects, families: Families, animals: Animals) -> None:
                     parents[u, t] = parents[t, u]
                 for u in range(w, z):
                     parents[t, u] = of_dam[t - w, u - w]
-        if n_parents == 2.0:  # parents are related: cov = 2 F, here as far as their own errors are left
-            share = animals.inbreeding[families.child[families.first[f]]] / prior
-            for t in range(w):
-                for u in range(w):
-                    parents[t, u] += share * (of_sire[t, u] + of_dam[t, u])
+        if n_parents == 2.0:
+            child = families.child[families.first[f]]
+            own = (1.0 + animals.inbreeding[s]) * (1.0 + animals.inbreeding[d])
+            _add_common(effects, animals.inbreeding[child] / own, of_sire, of_dam, parents, joint, coupled)
         invert_in_place(z, parents, a)
         for k in range(families.first[f], families.first[f + 1]):
             c = families.child[k]
