@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from henderson.cli.main import main
 from henderson.errors import HendersonError, InputFileError, ModelError
 from henderson.ingest.run import edits_file
 from henderson.jobs.run import Settings, run
@@ -168,3 +170,75 @@ def test_mistakes_in_the_checks_are_told(text: str, message: str, tmp_path: Path
         run(write(tmp_path, records(), f"{MODEL}\n[checks]\n{text}\n"), Settings(tmp_path / "out", threads=1))
     assert isinstance(told.value, ModelError)
     assert message in str(told.value)
+
+
+TWO_TRAITS = """
+[data]
+records = "records.csv"
+
+[pedigree.ped]
+file = "pedigree.csv"
+
+[model]
+equations = '''
+y = herd*h1 + region*r1 + id*u1(v(g(1)))
+z = herd*h2 + twin*t2 + id*u2(v(g(2)))
+'''
+
+[variance.g]
+sigma = [[2.0, 0.5], [0.5, 2.0]]
+gamma = { A = { pedigree = "ped" } }
+
+[variance.res]
+sigma = [[4.0, 1.0], [1.0, 4.0]]
+"""
+
+
+def check(words: list[object], monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr("sys.argv", ["henderson", "check", *map(str, words)])
+    try:
+        main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+def test_check_reads_the_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(3)
+    y = 1e6 + rng.normal(0, 1, N)
+    z = y + rng.normal(0, 0.05, N)
+    rows = [
+        [f"a{k}", f"h{k % 9}", f"r{k % 9 // 3}", f"t{k % 9}", f"{y[k]:.4f}", f"{z[k]:.4f}" if k % 2 else "NA"]
+        for k in range(N)
+    ]
+    rows[5][1] = rows[5][3] = "lonely"
+    model = write(tmp_path, rows, TWO_TRAITS)
+    text = (tmp_path / "records.csv").read_text()
+    (tmp_path / "records.csv").write_text(text.replace(HEADER, "id,herd,region,twin,y,z\n"))
+    assert check([model, "--data", "--json"], monkeypatch) == 0
+    report = json.loads(capsys.readouterr().out)["data"]
+    traits = {t["trait"]: t for t in report["traits"]}
+    assert (traits["y"]["observed"], traits["z"]["observed"]) == (N, N // 2)
+    assert traits["y"]["sd"] == pytest.approx(y.std(ddof=1), rel=1e-3)
+    assert traits["z"]["least"] == pytest.approx(z[1::2].min(), abs=1e-3)
+    classes = {c["column"]: (c["levels"], c["smallest"], c["alone"]) for c in report["classes"]}
+    assert classes["herd"] == (10, 1, 1)
+    assert classes["region"] == (3, min(sum(k % 9 // 3 == g for k in range(N)) for g in range(3)), 0)
+    same, *nested = report["remarks"]
+    r = np.corrcoef(y[1::2], z[1::2])[0, 1]
+    assert same == f"y and z are almost the same: correlation {r:.4f} in {N // 2} records"
+    assert nested == [
+        "herd is nested in region, which adds nothing to it: each level of herd has one level of region (y)",
+        "herd and twin are the same: each level of one has one level of the other (z)",
+    ]
+    checks = '\n[checks]\naction = "error"\nsmallest = { herd = 2 }\n'
+    model.write_text(TWO_TRAITS + checks)
+    assert check([model, "--data", "--edits", tmp_path / "edits.csv"], monkeypatch) == 3
+    said = capsys.readouterr()
+    assert "2 of herd: fewer than 2 observations in its herd" in said.err
+    assert "levels of one record" in said.out
+    assert len((tmp_path / "edits.csv").read_text().splitlines()) == 3
+    assert not (tmp_path / "model.out").exists()
+    assert check([model, "--edits", tmp_path / "edits.csv"], monkeypatch) == 2

@@ -57,9 +57,14 @@ HELP: dict[str, Help] = {
         see=("run",),
     ),
     "check": Help(
-        text=("With a store, levels and equations are counted, and the memory of a solve is estimated.",),
+        text=(
+            "With a store, levels and equations are counted, and the memory of a solve is estimated.",
+            "With --data the records are read: traits, groups of one record, what breaks [checks] with the first "
+            "offenders, traits that are almost the same, fixed classes that are nested, impossible parents.",
+        ),
         examples=(
             ("henderson check model.toml", "factors, sub-factors, positions"),
+            ("henderson check model.toml --data --edits edits.csv", "and what the records hold"),
             ("henderson check model.toml --json > understood.json", "the same for a program"),
         ),
         codes=(0, 2, 3, 5),

@@ -115,10 +115,12 @@ def ingest(file: Path, **options: Any) -> None:
 @cli.command()
 @click.argument("file", type=FILE)
 @click.option("--store", type=FOLDER, help="Count levels in this store [default: <FILE stem>.out/store.zarr].")
+@click.option("--data", is_flag=True, help="Read the records, too: [checks], small groups, what is confounded.")
+@click.option("--edits", type=click.Path(dir_okay=False, path_type=Path), help="With --data: file of their offenders.")
 @click.option("--json", "as_json", is_flag=True, help="Print the model as JSON.")
 def check(file: Path, **options: Any) -> None:
     """Print the model of FILE as it was understood; nothing is computed."""
-    from henderson.cli.commands import check_model
+    from henderson.cli.check import check_model
 
     check_model(file, **options)
 

@@ -15,6 +15,7 @@ from henderson.results.comparison import agree
 from henderson.results.files import finite, replacing, write_json
 from henderson.results.lr import LEVEL, Estimate
 from henderson.results.page import html_page, html_table
+from henderson.results.run_record import plain
 
 NAMES = ("partial", "whole")
 MOST_PICTURES = 12
@@ -59,7 +60,7 @@ def validation_json(validation: Validation) -> dict[str, Any]:
     effects = []
     for e in validation.effects:
         statistics = {
-            name: _plain(estimate)
+            name: plain(estimate)
             | ({} if expected is None else {"expected": expected, "holds": estimate.holds(expected)})
             for name, estimate, expected, _ in rows_of(e)
         }
@@ -152,7 +153,3 @@ def _page(validation: Validation) -> str:
             if len(e.groups) > 1:
                 sections.append(figures.trend(e.groups_by, e.groups, NAMES))
     return html_page(title, sections)
-
-
-def _plain(estimate: Estimate) -> dict[str, Any]:
-    return {f.name: finite(getattr(estimate, f.name)) for f in fields(estimate)}
