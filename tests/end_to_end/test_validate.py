@@ -131,6 +131,27 @@ def test_mistakes_are_told(
     assert message in capsys.readouterr().err
 
 
+def test_estimated_variances_are_those_of_all_data(
+    shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = shared_data / "gryphon_univariate" / "m4.toml"
+    words = ("--date-column", "byear", "--born", "byear", "--cut-off", 990, "--out", tmp_path, "--quiet")
+    assert henderson(monkeypatch, "validate", model, *words, "--threads", 1) == 0
+    partial, whole = (json.loads((tmp_path / p / "run.json").read_text()) for p in ("partial", "whole"))
+    assert whole["jobs"][0]["job"] == "reml"
+    assert str(tmp_path / "whole" / "variances.json") in [entry["path"] for entry in partial["inputs"]]
+    known = {v["name"]: v["sigma"][0][0] for v in partial["config"]["model"]["variances"]}
+    assert known["g"] == pytest.approx(2.298532, rel=1e-3)  # as published
+    (effect,) = json.loads((tmp_path / "validation.json").read_text())["effects"]
+    statistics = effect["statistics"]
+    ratio = statistics["bias"]["value"] / statistics["bias_sd"]["value"]
+    assert ratio == pytest.approx(np.sqrt(known["g"]))
+    assert effect["focal"] > 400
+    assert statistics["dispersion"]["holds"]
+    assert statistics["bias"]["holds"]
+    assert {g["group"] for g in effect["groups"]} >= {str(year) for year in range(990, 1003)}
+
+
 def test_processes_find_the_same(folder: Path, validated: Path, mpiexec: str, tmp_path: Path) -> None:
     program = Path(sys.executable).parent / "henderson"
     words = ["--date-column", "born", "--cut-off", str(CUT), "--rtol", "1e-11", "--out", str(tmp_path), "--quiet"]

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,16 @@ def run_settings(
     watched = watching(file, settings.folders(file)[0], engine="embedded", ranks=1, quiet=quiet, log=log)
     with listening() as stopping, requeueing(requeue), watched as progress:
         return run(file, settings, progress, stopping)
+
+
+def do_once(engine: str, out: Path, work: Callable[[], object], *, as_json: bool) -> None:
+    """Do `work` once: on the first of the processes of the petsc engine, which tells the others how it ended."""
+    if engine != "petsc":
+        work()
+        return
+    from henderson.cli.together import with_one_voice
+
+    with_one_voice(out, work, as_json=as_json)
 
 
 def run_ingest(

@@ -20,6 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
+REML_METHODS = click.Choice(["ai", "em", "mc-ai", "mc-em", "auto"])
 THREADS = click.IntRange(min=1, max=1024)
 
 
@@ -88,7 +89,7 @@ def solve(file: Path, **options: Any) -> None:
 @JSON_LOG
 @click.option(
     "--method",
-    type=click.Choice(["ai", "em", "mc-ai", "mc-em", "auto"]),
+    type=REML_METHODS,
     help="Instead of FILE's: exact (ai, em), Monte Carlo (mc-ai; mc-em for many parameters), or what is affordable.",
 )
 def reml(file: Path, **options: Any) -> None:
@@ -224,6 +225,7 @@ def compare(old: Path, new: Path, **options: Any) -> None:
 @click.option("--engine", type=click.Choice(["embedded", "petsc"]), default="embedded", show_default=True)
 @click.option("--threads", type=THREADS, help="Threads [default: all cores].")
 @click.option("--rtol", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Instead of FILE's.")
+@click.option("--method", type=REML_METHODS, help="If FILE lists the job reml: instead of its method.")
 @click.option("--replicates", type=click.IntRange(min=100), default=1000, show_default=True, help="Of the bootstrap.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of the bootstrap.")
 @click.option("--json", "as_json", is_flag=True, help="Print the validation as JSON on stdout.")

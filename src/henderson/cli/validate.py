@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from henderson.cli.commands import plain_table, run_settings
+from henderson.cli.commands import do_once, plain_table, run_settings
 from henderson.errors import UsageError
+from henderson.language.spec import ValidationSpec
 
 if TYPE_CHECKING:
     from henderson.jobs.validate import Choices
@@ -34,27 +35,34 @@ def validate_model(
     **options: Any,
 ) -> None:
     """Solve twice, once with the records before the cut-off, and print how well they foretold the whole."""
-    from henderson.jobs.run import Settings, understand
+    from henderson.jobs.run import Settings
     from henderson.jobs.validate import Choices
 
-    given = understand(file, ("solve",)).validation
-    cut_off = cut_off or (given.cut_off if given is not None else None)
-    date_column = date_column or (given.date if given is not None else None)
-    if cut_off is None or date_column is None:
-        missing = "--cut-off" if cut_off is None else "--date-column"
-        raise UsageError(f"{missing} is missing: give it, or [validation] in {file}: date = COLUMN, cut_off = VALUE")
     out = out or Path(f"{file.stem}.validation")
-    whole = Settings(out=out / PARTS[1], jobs=("solve",), **options)
-    partial = replace(whole, out=out / PARTS[0], before=(date_column, cut_off))
-    for settings in (partial, whole):
+    if options["engine"] == "petsc":  # one message of what is wrong, before all of them read it
+        do_once("petsc", out, lambda: _cut(file, cut_off, date_column), as_json=as_json)
+    before, estimated = _cut(file, cut_off, date_column)
+    whole = Settings(out=out / PARTS[1], jobs=("reml" if estimated else "solve",), **options)
+    partial = replace(whole, out=out / PARTS[0], jobs=("solve",), before=before)
+    if estimated:
+        partial = replace(partial, variances=whole.out)
+    for settings in (whole, partial):
         run_settings(file, settings, as_json=as_json, quiet=quiet)
     choices = Choices(focal, born, replicates, seed)
-    if whole.engine == "petsc":
-        from henderson.cli.together import with_one_voice
+    do_once(whole.engine, out, lambda: _report(out, choices, as_json=as_json, quiet=quiet), as_json=as_json)
 
-        with_one_voice(out / PARTS[1], lambda: _report(out, choices, as_json=as_json, quiet=quiet), as_json=as_json)
-    else:
-        _report(out, choices, as_json=as_json, quiet=quiet)
+
+def _cut(file: Path, cut_off: str | None, date_column: str | None) -> tuple[tuple[str, str], bool]:
+    """Return the column of dates and where it is cut, and whether the variances are to be estimated."""
+    from henderson.jobs.run import understand
+
+    spec = understand(file)
+    given = spec.validation or ValidationSpec()
+    column, value = date_column or given.date, cut_off or given.cut_off
+    if column is None or value is None:
+        missing = "--cut-off" if value is None else "--date-column"
+        raise UsageError(f"{missing} is missing: give it, or [validation] in {file}: date = COLUMN, cut_off = VALUE")
+    return (column, value), any(job.name == "reml" for job in spec.jobs)
 
 
 def _report(out: Path, choices: Choices, *, as_json: bool, quiet: bool) -> None:

@@ -72,7 +72,7 @@ class Rerun:
             names = {f.name for f in dataclasses.fields(Settings)}
             given = {k: v for k, v in command["settings"].items() if k in names}
             given |= {k: None if given.get(k) is None else tuple(given[k]) for k in ("jobs", "before")}
-            given |= {k: begin / given[k] if given.get(k) else None for k in ("petsc_file", "start")}
+            given |= {k: begin / given[k] if given.get(k) else None for k in ("petsc_file", "start", "variances")}
             left = path.resolve().parent
             new = out or left.with_name(f"{left.name}.rerun")
             settings = Settings(**{**given, "out": new, "store": store})

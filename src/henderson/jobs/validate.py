@@ -91,7 +91,7 @@ def validate(partial: Path, whole: Path, choices: Choices) -> Validation:
     runs = PastRun(partial), PastRun(whole)
     stores = [StoreParts(run.store()) for run in runs]
     cutoff = runs[0].model["data"]["cutoff"]
-    levels = _levels(runs[1])
+    levels = _levels(runs[0])  # whose variances are known
     if not levels:
         message = "the model has no random effect related by a pedigree; there is nothing to validate"
         raise InputFileError(Problem(message, file=str(whole)))
@@ -123,9 +123,7 @@ def _levels(run: PastRun) -> list[_Level]:
             polynomials = uses[0][1]["polynomials"]
             names = [f"{s['name']}_{k}" for k in polynomials] or [s["name"]]
             for name, position in zip(names, s["positions"], strict=True):
-                element = f"{variance['name']}[{position},{position}]"
-                given = variance["sigma"]
-                sigma2 = run.components.get(element, given[position - 1][position - 1] if given else float("nan"))
+                sigma2 = float(variance["sigma"][position - 1][position - 1])
                 traits = tuple(dict.fromkeys(trait for trait, _ in uses))
                 found.append(_Level(variance["name"], name, pedigree, sigma2, tuple(sorted(columns)), traits))
     return found
