@@ -61,6 +61,15 @@ def test_nothing_that_varies_gives_no_number() -> None:
     assert np.isnan(found.dispersion.value)
     assert np.isnan(found.correlation.low)
     assert found.bias.value == pytest.approx(-1.0)
+    assert found.bias.holds(-1.0)
+
+
+def test_few_families_give_no_intervals() -> None:
+    p, w, family, _ = drawn(families=4)
+    found = lr_statistics(p, w, 1.0, 1.0, Bootstrap(family, 100, 1)).dispersion
+    assert np.isfinite(found.value)
+    assert np.isnan([found.low, found.high]).all()
+    assert found.holds(1.0) is None
 
 
 @pytest.mark.parametrize("weighted", [False, True])

@@ -16,7 +16,15 @@ from henderson.jobs.individuals import record_counts
 from henderson.jobs.sequence import read_ids
 from henderson.pedigree.average import mean_relationship
 from henderson.results.comparison import Agreement, agree_by
-from henderson.results.lr import FEW_FAMILIES, Bootstrap, LrStatistics, TrendTest, lr_statistics, trend_test
+from henderson.results.lr import (
+    FEW_FAMILIES,
+    LEAST_FAMILIES,
+    Bootstrap,
+    LrStatistics,
+    TrendTest,
+    lr_statistics,
+    trend_test,
+)
 from henderson.results.solution_files import places
 from henderson.results.solution_tables import labels_to_arrow
 from henderson.store.model_data import Pedigree
@@ -102,8 +110,10 @@ def validate(partial: Path, whole: Path, choices: Choices) -> Validation:
         remedy = "choose another cut-off, or name the individuals with --focal"
         raise InputFileError([Problem(note, file=str(whole), remedy=remedy) for note in notes])
     for effect in effects:
-        if effect.lr.families < FEW_FAMILIES:
-            notes.append(f"{effect.subfactor}: intervals from {effect.lr.families} families are only rough")
+        n = effect.lr.families
+        if n < FEW_FAMILIES:
+            said = "there are no intervals" if n < LEAST_FAMILIES else "the intervals are only rough"
+            notes.append(f"{effect.subfactor}: the focal individuals are of {n} sire families: {said}")
     return Validation(
         cutoff["column"], cutoff["value"], stores[0].n_records, stores[1].n_records, tuple(effects), tuple(notes)
     )

@@ -51,7 +51,7 @@ def cells(row: Row) -> tuple[str, ...]:
     """Return a statistic as texts, in the order of `COLUMNS`."""
     name, estimate, expected, meaning = row
     numbers = (f"{v:.4g}" if math.isfinite(v) else "" for v in (estimate.value, estimate.low, estimate.high))
-    verdict = "" if expected is None else "yes" if estimate.holds(expected) else "no"
+    verdict = "" if expected is None else {True: "yes", False: "no", None: ""}[estimate.holds(expected)]
     return (name, *numbers, "" if expected is None else f"{expected:g}", verdict, meaning)
 
 
@@ -103,7 +103,7 @@ def write_validation(validation: Validation, out: Path) -> tuple[Path, ...]:
         for e in validation.effects:
             for name, estimate, expected, _ in rows_of(e):
                 numbers = [finite(getattr(estimate, f.name)) for f in fields(estimate)]
-                verdict = "" if expected is None else str(estimate.holds(expected)).lower()
+                verdict = "" if expected is None else {True: "true", False: "false", None: ""}[estimate.holds(expected)]
                 writer.writerow((e.factor, e.subfactor, name, *numbers, expected, verdict))
     with replacing(focal) as part:
         _write_focal(validation, part)

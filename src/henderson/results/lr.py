@@ -16,21 +16,21 @@ Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
 LEVEL = 0.95
-FEW_FAMILIES = 20
+LEAST_FAMILIES, FEW_FAMILIES = 5, 20  # below the first there are no intervals, below the other they are rough
 _BLOCK = 1 << 22  # families drawn at a time
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A statistic with its bootstrap interval; NaN where it cannot be computed."""
+    """A statistic with its bootstrap interval; NaN what cannot be computed, or is of too few families."""
 
     value: float
     low: float
     high: float
 
-    def holds(self, expected: float) -> bool:
-        """Return whether the interval has `expected`."""
-        return self.low <= expected <= self.high
+    def holds(self, expected: float) -> bool | None:
+        """Return whether the interval has `expected`, None if there is none."""
+        return self.low <= expected <= self.high if np.isfinite(self.low) else None
 
 
 @dataclass(frozen=True)
@@ -79,12 +79,13 @@ class Bootstrap:
     def sums(self, columns: list[Floats]) -> tuple[Floats, Floats]:
         """Return sums of columns over all individuals, (k,), and over those of each replicate, (replicates, k).
 
-        Cost: a draw for each family and replicate.
+        There are no replicates of fewer than `LEAST_FAMILIES`. Cost: a draw for each family and replicate.
         """
         m = self.n_families
         of_family = np.column_stack([np.bincount(self.family, c, minlength=m) for c in columns])
-        out = np.empty((self.replicates, len(columns)))
-        for r in range(self.replicates):
+        replicates = self.replicates if m >= LEAST_FAMILIES else 0
+        out = np.empty((replicates, len(columns)))
+        for r in range(replicates):
             rng = np.random.Generator(np.random.Philox(key=[self.seed, r]))
             counts = np.zeros(m)
             for start in range(0, m, _BLOCK):
@@ -160,7 +161,5 @@ def _moments(sums: Floats) -> dict[str, Floats]:
 
 def _estimate(value: Floats, drawn: Floats) -> Estimate:
     drawn = drawn[np.isfinite(drawn)]
-    if not len(drawn) or not np.isfinite(value):
-        return Estimate(*[float("nan")] * 3)
-    low, high = np.quantile(drawn, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2])
+    low, high = np.quantile(drawn, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2]) if len(drawn) else (np.nan, np.nan)
     return Estimate(float(value), float(low), float(high))
