@@ -233,6 +233,10 @@ def test_check_reads_the_records(
         "herd is nested in region, which adds nothing to it: each level of herd has one level of region (y)",
         "herd and twin are the same: each level of one has one level of the other (z)",
     ]
+    run(model, Settings(tmp_path / "run", threads=1))
+    assert check([model, "--data", "--json", "--store", tmp_path / "run" / "store.zarr"], monkeypatch) == 0
+    (*_, dependent) = json.loads(capsys.readouterr().out)["data"]["remarks"]
+    assert dependent.startswith("13 columns of fixed effects depend on others and will be left out: r1[r0], r1[r1]")
     checks = '\n[checks]\naction = "error"\nsmallest = { herd = 2 }\n'
     model.write_text(TWO_TRAITS + checks)
     assert check([model, "--data", "--edits", tmp_path / "edits.csv"], monkeypatch) == 3

@@ -36,8 +36,9 @@ def check_model(
     model = describe_model(file, store)
     report = None
     if data:
+        place = store or Path(f"{file.stem}.out") / "store.zarr"
         with progress_bars(quiet=as_json) as progress:
-            report = check_data(file, edits=edits, progress=progress)
+            report = check_data(file, store=place, edits=edits, progress=progress)
     if as_json:
         rows = {k: [dataclasses.asdict(r) for r in getattr(model, k)] for k in ("factors", "positions")}
         held = {} if report is None else {"data": plain(report)}

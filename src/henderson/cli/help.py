@@ -60,7 +60,8 @@ HELP: dict[str, Help] = {
         text=(
             "With a store, levels and equations are counted, and the memory of a solve is estimated.",
             "With --data the records are read: traits, groups of one record, what breaks [checks] with the first "
-            "offenders, traits that are almost the same, fixed classes that are nested, impossible parents.",
+            "offenders, traits that are almost the same, fixed classes that are nested, impossible parents; with a "
+            "store, columns of fixed effects that depend on others.",
         ),
         examples=(
             ("henderson check model.toml", "factors, sub-factors, positions"),

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from henderson.equations.design import build_design
+from henderson.equations.rank import full_rank
 from henderson.errors import InputFileError
 from henderson.ingest.checks import CheckedRecords, examine
 from henderson.ingest.column_levels import read_levels
@@ -20,11 +22,14 @@ from henderson.ingest.edits import Edits, write_edits
 from henderson.ingest.header import read_schema
 from henderson.ingest.parent_ages import impossible_parents
 from henderson.ingest.plan import make_plan
-from henderson.ingest.run import BLOCK_BYTES
+from henderson.ingest.run import BLOCK_BYTES, is_current
 from henderson.ingest.stages import Ingest
 from henderson.jobs.progress import Progress
 from henderson.language.load import load_model
 from henderson.language.spec import ChecksSpec, ModelSpec
+from henderson.reml.setup import with_values
+from henderson.solvers.solutions import dropped_columns
+from henderson.store.reader import open_store
 
 SHOWN = 3  # offenders of a rule in the report
 
@@ -64,10 +69,16 @@ class DataReport:
 
 
 def check_data(
-    file: Path, *, edits: Path | None = None, threads: int | None = None, progress: Progress | None = None
+    file: Path,
+    *,
+    store: Path | None = None,
+    edits: Path | None = None,
+    threads: int | None = None,
+    progress: Progress | None = None,
 ) -> DataReport:
     """Return what the records of a parameter file hold, after its `[checks]`; nothing is stored.
 
+    store: if it has been made of these records, the columns of fixed effects that depend on others are found in it;
     edits: a file for the log of edits. Raises `InputFileError` for what cannot be read. Disk: about the size of the
     records, in a temporary folder.
     """
@@ -81,6 +92,8 @@ def check_data(
         found = write_edits(run, checked, checks.action, edits or Path(folder) / "edits.csv")
         traits = tuple(_traits(checked))
         remarks = [*_collinear(checked, checks.collinear), *_confounded(spec, checked)]
+        if store is not None and store.exists() and is_current(store, plan.fingerprint):
+            remarks += _dependent(spec, store)
         if checks.born is not None:
             for count, problems in impossible_parents(run, checks.born, checks.parent_age):
                 first = "; ".join(map(str, problems[:SHOWN]))
@@ -163,6 +176,15 @@ def _confounded(spec: ModelSpec, checked: CheckedRecords) -> Iterator[str]:
                 told[a, b] = _nesting(checked, a, b)
                 if (said := told[a, b]) is not None:
                     yield f"{said} ({equation.trait})"
+
+
+def _dependent(spec: ModelSpec, store: Path) -> Iterator[str]:
+    """Yield what a solve will leave out. Cost: the design, and a sparse factorisation of X'X."""
+    dropped = dropped_columns(full_rank(build_design(with_values(spec), open_store(store))))
+    if dropped:
+        names = ", ".join(f"{d.subfactor}[{d.level}]" for d in dropped[:SHOWN])
+        more = ", ..." if len(dropped) > SHOWN else ""
+        yield f"{len(dropped):,} columns of fixed effects depend on others and will be left out: {names}{more}"
 
 
 def _nesting(checked: CheckedRecords, a: str, b: str) -> str | None:
