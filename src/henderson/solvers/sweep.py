@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,9 @@ from henderson.kernels import pedigree_sweep as kernels
 from henderson.kernels import vectors as vector_kernels
 from henderson.kernels.blocks import LevelBlocks
 from henderson.partitions.exchange import Vectors
-from henderson.partitions.layout import GroupLayout
 from henderson.solvers.cholesky import NotPositiveDefiniteError, SparseCholesky
 from henderson.solvers.preconditioner import BORDER_LIMIT, BlockPreconditioner, Kind
+from henderson.solvers.sweep_order import Turns, swept, turns_of
 
 Floats = NDArray[np.float64]
 Groups = frozenset[int]
@@ -43,39 +43,25 @@ class SweepPreconditioner(BlockPreconditioner):
         self._classes = classes_of(operator)
         self._others = frozenset(range(len(operator.design.groups))) - self._classes
         self._factors: list[_Factor | None] = []
-        self._late: list[dict[int, NDArray[np.bool_]]] = []
+        self._turns: list[dict[int, Turns]] = []
         self._work = operator.zeros()
         super().__init__(operator, "border", border_limit, compact_above)
 
     def _mark(self, work: Vectors) -> None:
         """Parents need a block of their own, too. **Collective**."""
         operator = self._operator
-
-        def late(p: int) -> None:
-            for _, local, related in self._sweeps(p):
-                kernels.mark_late(local.width, local.first_owned, related.sire, related.dam, work[p])
+        self._turns = turns_of(operator, self._others, work)
 
         def parents(p: int) -> None:
-            for g, local, _ in self._sweeps(p):
-                stop = local.first_owned + local.n_owned * local.width
-                self._late[p][g] = work[p][local.first_owned : stop : local.width] > 0.0
-            work[p][:] = 0.0
-            for _, _, related in self._sweeps(p):
+            for _, _, related in swept(operator, p, self._others):
                 kernels.mark_parents(related.sire, related.dam, work[p])
 
-        self._late = [{} for _ in operator.partitions]
-        operator.team.run(late, operator.n_partitions)
-        operator.exchange.reverse_add(work)
         operator.team.run(parents, operator.n_partitions)
         super()._mark(work)
 
-    def _sweeps(self, p: int) -> Iterator[tuple[int, GroupLayout, LocalPedigree]]:
-        """Yield the groups that have a sweep, with their layout and pedigree in partition `p`."""
-        partition = self._operator.partitions[p]
-        for g in sorted(self._others):
-            related = partition.relationship[g]
-            if isinstance(related, LocalPedigree) and partition.sigmas[g] is None:
-                yield g, partition.layout.groups[g], related
+    @property
+    def _n_turns(self) -> int:
+        return max((len(turns) for turns in self._turns[0].values()), default=0) if self._turns else 0
 
     def _pedigree(self, p: int, g: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32], Floats, Floats]:
         related, inverse = self._operator.partitions[p].relationship[g], self._operator.sigma_inverse[g]
@@ -86,36 +72,42 @@ class SweepPreconditioner(BlockPreconditioner):
     def _eliminate(self, blocks: list[list[LevelBlocks]]) -> frozenset[int]:
         """Make the blocks of individuals inverse pivots; return their groups. **Collective**."""
         operator, work = self._operator, self._work
-        swept = frozenset(g for g, _, _ in self._sweeps(0)) if operator.partitions else frozenset()
-        for g in sorted(swept):
+        for g in sorted(self._turns[0]):
             width = operator.design.groups[g].width
             size = width * (width + 1) // 2
             ghosts = [np.zeros((len(p.layout.groups[g].ghosts), size)) for p in operator.partitions]
 
-            def stage(p: int, k: int, g: int = g, ghosts: list[Floats] = ghosts) -> None:
-                layout = operator.partitions[p].layout
-                where = (blocks[p][g], self._late[p][g], layout.null, layout.groups[g].first_ghost)
-                failed = kernels.factor(k, *where, *self._pedigree(p, g), ghosts[p])
-                if failed >= 0:
-                    self._refuse(g, int(layout.groups[g].owned_levels()[failed]))
+            for part in work:
+                part[:] = 0.0
+            for k in range(self._n_turns):
+                operator.team.run(partial(self._factor_turn, g, k, blocks, ghosts), operator.n_partitions)
+                if k + 1 == self._n_turns:
+                    break
+                for column in range(width):
+                    operator.team.run(partial(self._send, g, column, ghosts), operator.n_partitions)
+                    operator.exchange.reverse_add(work)
+                    operator.team.run(partial(self._take_off, g, column, blocks), operator.n_partitions)
+                for part in ghosts:
+                    part[:] = 0.0
+        return frozenset(self._turns[0])
 
-            def send(p: int, column: int, g: int = g, ghosts: list[Floats] = ghosts) -> None:
-                local = operator.partitions[p].layout.groups[g]
-                work[p][:] = 0.0
-                for t in range(column, local.width):
-                    stop = local.first_ghost + len(local.ghosts) * local.width
-                    work[p][local.first_ghost + t : stop : local.width] = ghosts[p][:, t * (t + 1) // 2 + column]
+    def _factor_turn(self, g: int, k: int, blocks: list[list[LevelBlocks]], ghosts: list[Floats], p: int) -> None:
+        layout = self._operator.partitions[p].layout
+        where = (blocks[p][g], layout.null, layout.groups[g].first_ghost)
+        failed = kernels.factor(self._turns[p][g][k], *where, *self._pedigree(p, g), ghosts[p])
+        if failed >= 0:
+            self._refuse(g, int(layout.groups[g].owned_levels()[failed]))
 
-            operator.team.run(lambda p: stage(p, 0), operator.n_partitions)
-            for column in range(width):
-                operator.team.run(lambda p: send(p, column), operator.n_partitions)  # noqa: B023
-                operator.exchange.reverse_add(work)
-                operator.team.run(
-                    lambda p: kernels.take_off(column, blocks[p][g], self._late[p][g], work[p]),  # noqa: B023
-                    operator.n_partitions,
-                )
-            operator.team.run(lambda p: stage(p, 1), operator.n_partitions)
-        return swept
+    def _send(self, g: int, column: int, ghosts: list[Floats], p: int) -> None:
+        layout, work = self._operator.partitions[p].layout, self._work[p]
+        local = layout.groups[g]
+        work[layout.n_owned :] = 0.0
+        for t in range(column, local.width):
+            stop = local.first_ghost + len(local.ghosts) * local.width
+            work[local.first_ghost + t : stop : local.width] = ghosts[p][:, t * (t + 1) // 2 + column]
+
+    def _take_off(self, g: int, column: int, blocks: list[list[LevelBlocks]], p: int) -> None:
+        kernels.take_off(column, self._turns[p][g].late, blocks[p][g], self._work[p])
 
     def _prepare(self, blocks: list[list[LevelBlocks]]) -> frozenset[int]:
         """Factor the classes, as far as they are not in the border; `blocks` are those of C, not yet inverted."""
@@ -163,30 +155,29 @@ class SweepPreconditioner(BlockPreconditioner):
                 part[:] = 0.0
 
         def others(p: int) -> None:
-            layout = operator.partitions[p].layout
-            work[p][layout.n_owned :] = 0.0
             self._subtract(p, self._others, r[p], work[p])
-            swept = {g for g, _, _ in self._sweeps(p)}
-            for g in sorted(self._others):
-                if g in swept:
-                    self._pass(kernels.forward, 0, p, g, work[p], z[p])
-                else:
-                    block_kernels.apply_blocks(self._blocks[p][g], work[p], z[p])
+            for g in sorted(self._others - self._turns[p].keys()):
+                block_kernels.apply_blocks(self._blocks[p][g], work[p], z[p])
 
-        def late(p: int) -> None:
-            for g, _, _ in self._sweeps(p):
-                self._pass(kernels.forward, 1, p, g, work[p], z[p])
-                self._pass(kernels.backward, 1, p, g, work[p], z[p])
+        def forward(k: int, p: int) -> None:
+            work[p][layouts[p].n_owned :] = 0.0
+            for g, turns in self._turns[p].items():
+                kernels.forward(turns[k], self._blocks[p][g], layouts[p].null, *self._pedigree(p, g), work[p], z[p])
 
-        def back(p: int) -> None:
-            for g, _, _ in self._sweeps(p):
-                self._pass(kernels.backward, 0, p, g, work[p], z[p])
+        def backward(k: int, p: int) -> None:
+            for g, turns in self._turns[p].items():
+                kernels.backward(turns[k], self._blocks[p][g], layouts[p].null, *self._pedigree(p, g), z[p])
 
         operator.team.run(others, operator.n_partitions)
-        operator.exchange.reverse_add(work)
-        operator.team.run(late, operator.n_partitions)
-        operator.exchange.forward(z)
-        operator.team.run(back, operator.n_partitions)
+        last = self._n_turns - 1
+        for k in range(last + 1):
+            operator.team.run(partial(forward, k), operator.n_partitions)
+            if k < last:
+                operator.exchange.reverse_add(work)
+        for k in range(last, -1, -1):
+            operator.team.run(partial(backward, k), operator.n_partitions)
+            if k > 0:
+                operator.exchange.forward(z)
         if not self._classes:
             return
         operator.couple(self._others, self._classes, z, work)
@@ -210,10 +201,6 @@ class SweepPreconditioner(BlockPreconditioner):
             if g in groups:
                 at = slice(local.first_owned, local.first_owned + local.n_owned * local.width)
                 np.subtract(r[at], y[at], out=y[at])
-
-    def _pass(self, kernel: Callable[..., None], stage: int, p: int, g: int, y: Floats, z: Floats) -> None:
-        null = self._operator.partitions[p].layout.null
-        kernel(stage, self._blocks[p][g], self._late[p][g], null, *self._pedigree(p, g), y, z)
 
     def _solve_classes(self, r: Vectors, z: Vectors) -> None:
         """Set z = D_F^-1 r in the classes. **Collective**."""
