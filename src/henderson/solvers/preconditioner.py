@@ -53,7 +53,8 @@ class BlockPreconditioner:
         compact_above: int = COMPACT_ABOVE,
     ) -> None:
         self._operator = operator
-        self._border = border_of(operator, border_limit) if kind in ("border", "sweep") else None
+        fewest = {"border": 2, "sweep": 1}
+        self._border = border_of(operator, border_limit, fewest[kind]) if kind in fewest else None
         self._rows: list[NDArray[np.float64]] = []  # of the border's inverse, those that a partition owns
         if self._border is not None:
             inverse = inverse_of_border(self._border.matrix)

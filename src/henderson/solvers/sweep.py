@@ -6,9 +6,7 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array, csc_array, csr_array, tril
 
-from henderson.equations.assembly import record_triplets_of
 from henderson.equations.memory import COMPACT_ABOVE
 from henderson.equations.operator import Operator
 from henderson.equations.partition import LocalPedigree
@@ -17,7 +15,7 @@ from henderson.kernels import pedigree_sweep as kernels
 from henderson.kernels import vectors as vector_kernels
 from henderson.kernels.blocks import LevelBlocks
 from henderson.partitions.exchange import Vectors
-from henderson.solvers.cholesky import NotPositiveDefiniteError, SparseCholesky
+from henderson.solvers.class_factors import ClassFactors
 from henderson.solvers.preconditioner import BORDER_LIMIT, BlockPreconditioner, Kind
 from henderson.solvers.sweep_order import Turns, swept, turns_of
 
@@ -42,10 +40,10 @@ class SweepPreconditioner(BlockPreconditioner):
     ) -> None:
         self._classes = classes_of(operator)
         self._others = frozenset(range(len(operator.design.groups))) - self._classes
-        self._factors: list[_Factor | None] = []
+        self._factors: ClassFactors | None = None
         self._turns: list[dict[int, Turns]] = []
         self._work = operator.zeros()
-        super().__init__(operator, "border", border_limit, compact_above)
+        super().__init__(operator, "sweep", border_limit, compact_above)
 
     def _mark(self, work: Vectors) -> None:
         """Parents need a block of their own, too. **Collective**."""
@@ -110,14 +108,8 @@ class SweepPreconditioner(BlockPreconditioner):
         kernels.take_off(column, self._turns[p][g].late, blocks[p][g], self._work[p])
 
     def _prepare(self, blocks: list[list[LevelBlocks]]) -> frozenset[int]:
-        """Factor the classes, as far as they are not in the border; `blocks` are those of C, not yet inverted."""
-        border = frozenset() if self._border is None else frozenset(self._border.groups)
-        inner = self._classes - border
-
-        def part(p: int) -> _Factor | None:
-            return _Factor(self._operator, p, inner, blocks[p]) if len(inner) > 1 else None
-
-        self._factors = self._operator.team.run(part, self._operator.n_partitions)
+        """Factor the classes; `blocks` are those of C, not yet inverted. **Collective**."""
+        self._factors = ClassFactors(self._operator, self._classes, self._border, blocks)
         return self._eliminate(blocks)
 
     def descend(self, alpha: float, q: Vectors, r: Vectors, z: Vectors) -> tuple[float, float]:
@@ -204,17 +196,16 @@ class SweepPreconditioner(BlockPreconditioner):
 
     def _solve_classes(self, r: Vectors, z: Vectors) -> None:
         """Set z = D_F^-1 r in the classes. **Collective**."""
+        assert self._factors is not None
+        alone = self._classes - self._factors.groups
 
         def part(p: int) -> None:
-            factor = self._factors[p]
-            if factor is not None:
-                factor.solve(r[p], z[p])
-            for g in sorted(self._classes):
-                if factor is None or g not in factor.groups:
-                    block_kernels.apply_blocks(self._blocks[p][g], r[p], z[p])
+            for g in sorted(alone):
+                block_kernels.apply_blocks(self._blocks[p][g], r[p], z[p])
 
-        self._operator.team.run(part, self._operator.n_partitions)
-        self._solve_border(r, z)
+        if alone:
+            self._operator.team.run(part, self._operator.n_partitions)
+        self._factors.solve(r, z)
 
 
 def classes_of(operator: Operator) -> Groups:
@@ -230,55 +221,6 @@ def classes_of(operator: Operator) -> Groups:
         if few and group.covariance.kind == "identity" and group.covariance.own is None:
             found.add(k)
     return frozenset(found)
-
-
-class _Factor:
-    """A sparse factor of the owned equations of some groups in one partition."""
-
-    def __init__(self, operator: Operator, p: int, groups: Groups, blocks: list[LevelBlocks]) -> None:
-        self.groups = groups
-        partition = operator.partitions[p]
-        kept = np.zeros(partition.layout.n_local, np.bool_)
-        for g in groups:
-            local = partition.layout.groups[g]
-            kept[local.first_owned : local.first_owned + local.n_owned * local.width] = True
-        kept[partition.blank] = False
-        self._elements = np.flatnonzero(kept)
-        place = np.where(kept, np.cumsum(kept) - 1, -1)
-        n = len(self._elements)
-        level = np.full(partition.layout.n_local, -1, np.int64)  # first element of the level of each element
-        diagonal = csr_array((n, n))
-        for g in groups:
-            local = partition.layout.groups[g]
-            first = local.first_owned + np.arange(local.n_owned, dtype=np.int64) * local.width
-            level[local.first_owned : local.first_owned + local.n_owned * local.width] = np.repeat(first, local.width)
-            t, u = np.tril_indices(local.width)
-            rows, columns = place[first[:, None] + t].ravel(), place[first[:, None] + u].ravel()
-            here = (rows >= 0) & (columns >= 0)
-            lower = csr_array(coo_array((blocks[g].packed.ravel()[here], (rows[here], columns[here])), shape=(n, n)))
-            diagonal = csr_array(diagonal + lower)
-        total = diagonal
-        for rows, columns, values in record_triplets_of(operator, partition, groups):
-            at, beside = place[rows], place[columns]
-            here = (at > beside) & (beside >= 0) & (level[rows] != level[columns])
-            entries = values[here], (at[here], beside[here])
-            total = csr_array(total + csr_array(coo_array(entries, shape=(n, n))))
-        matrix = csc_array(tril(total, format="csc"))
-        matrix.sort_indices()
-        self._scale = 1.0 / np.sqrt(np.maximum(matrix.diagonal(), np.finfo(np.float64).tiny))
-        of = np.repeat(np.arange(n), np.diff(matrix.indptr))
-        self._cholesky = SparseCholesky(matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32))
-        values = matrix.data * self._scale[matrix.indices] * self._scale[of]
-        values[matrix.indptr[:-1]] *= 1.0 + 1e-9  # columns of X that nearly depend on each other
-        try:
-            self._cholesky.factor(values)
-        except NotPositiveDefiniteError:
-            values[matrix.indptr[:-1]] *= 1.01
-            self._cholesky.factor(values)
-
-    def solve(self, r: Floats, z: Floats) -> None:
-        """Set z = (block of C)^-1 r in its equations, zero in those of its groups that are left out."""
-        z[self._elements] = self._scale * self._cholesky.solve(self._scale * r[self._elements])
 
 
 def preconditioner_of(operator: Operator, kind: Kind) -> BlockPreconditioner:
