@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from henderson.equations.model import Design
 from henderson.equations.operator import Operator
 from henderson.kernels import records as kernels
 
@@ -27,52 +28,53 @@ class Border:
     rows: tuple[NDArray[np.int64], ...]
 
 
-def border_of(operator: Operator, limit: int, fewest: int = 2) -> Border | None:
-    """Return the border of at most `limit` equations, smallest groups first; None if it has not the `fewest` levels.
+def small_groups(design: Design, limit: int) -> list[int]:
+    """Return the fixed groups that have at most `limit` equations together, the smallest being taken first."""
+    chosen: list[int] = []
+    total = 0
+    for size, k in sorted((g.size, k) for k, g in enumerate(design.groups) if g.covariance is None):
+        if total + size <= limit:
+            chosen.append(k)
+            total += size
+    return sorted(chosen)
+
+
+def border_of(operator: Operator, limit: int) -> Border | None:
+    """Return the border of at most `limit` equations, smallest groups first; None if there are not two levels to join.
 
     Cost: one pass over the records, one step per pair of terms of small groups. **Collective**.
     """
     design = operator.design
-    sizes = sorted((g.size, k) for k, g in enumerate(design.groups) if g.covariance is None)
-    chosen: list[int] = []
-    total = 0
-    for size, k in sizes:
-        if total + size <= limit:
-            chosen.append(k)
-            total += size
-    if sum(design.groups[k].n_levels for k in chosen) < fewest:
+    chosen = small_groups(design, limit)
+    total = sum(design.groups[k].size for k in chosen)
+    if sum(design.groups[k].n_levels for k in chosen) < 2:
         return None
-    chosen.sort()
-    lists = design.term_lists(frozenset(chosen))
+    first = dict(zip(chosen, np.cumsum([0, *(design.groups[k].size for k in chosen)]), strict=False))
+    lists = design.term_lists(frozenset(first))
 
     def part(p: int) -> tuple[Floats, NDArray[np.uint32], NDArray[np.int64]]:
         partition = operator.partitions[p]
-        place = border_places(operator, p, tuple(chosen))
+        layout = partition.layout
+        place = np.full(layout.n_local, -1, np.int32)
+        elements, rows = [], []
+        for k in first:
+            local = layout.groups[k]
+            owned, steps = local.owned_levels(), np.arange(local.width)
+            for begin, levels in ((local.first_owned, owned), (local.first_ghost, local.ghosts)):
+                row = (first[k] + levels.astype(np.int64)[:, None] * local.width + steps).ravel()
+                place[begin : begin + len(row)] = row
+            elements.append(np.arange(local.first_owned, local.first_owned + local.n_owned * local.width))
+            rows.append((first[k] + owned.astype(np.int64)[:, None] * local.width + steps).ravel())
         matrix = np.zeros((total, total))
         kernels.border_products(place, partition.records, lists, operator.residual, design.n_traits, matrix)
-        elements = np.flatnonzero(place[: partition.layout.n_owned] >= 0)
-        return matrix, elements.astype(np.uint32), place[elements].astype(np.int64)
+        return matrix, np.concatenate(elements).astype(np.uint32), np.concatenate(rows)
 
     parts = operator.team.run(part, operator.n_partitions)
     matrix = operator.exchange.sum_arrays([m for m, _, _ in parts])
-    left_out = np.concatenate([~np.asarray(design.kept[k]).ravel() for k in chosen])
+    left_out = np.concatenate([~np.asarray(design.kept[k]).ravel() for k in first])
     matrix[left_out] = 0.0
     matrix[:, left_out] = 0.0
-    return Border(tuple(chosen), matrix, tuple(e for _, e, _ in parts), tuple(r for _, _, r in parts))
-
-
-def border_places(operator: Operator, p: int, groups: tuple[int, ...]) -> NDArray[np.int32]:
-    """Return the row in the border of `groups` of each local element of partition `p`, ghosts too; -1 elsewhere."""
-    layout = operator.partitions[p].layout
-    place = np.full(layout.n_local, -1, np.int32)
-    first = 0
-    for k in groups:
-        local = layout.groups[k]
-        for begin, levels in ((local.first_owned, local.owned_levels()), (local.first_ghost, local.ghosts)):
-            row = (first + levels.astype(np.int64)[:, None] * local.width + np.arange(local.width)).ravel()
-            place[begin : begin + len(row)] = row
-        first += operator.design.groups[k].size
-    return place
+    return Border(tuple(first), matrix, tuple(e for _, e, _ in parts), tuple(r for _, _, r in parts))
 
 
 def inverse_of_border(matrix: Floats) -> Floats:

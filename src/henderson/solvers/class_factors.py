@@ -1,4 +1,4 @@
-"""The block of C of all classes, factored: what a partition owns by a sparse factor, the border by what is left of it."""
+"""The block of C of all classes, factored: what partitions have of their own apart, then what they share."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array, csc_array, csr_array, tril
 
 from henderson.equations.assembly import record_triplets_of
-from henderson.equations.border import Border, border_places, inverse_of_border
+from henderson.equations.border import inverse_of_border
 from henderson.equations.operator import Operator
 from henderson.kernels.blocks import LevelBlocks
 from henderson.partitions.exchange import Vectors
 from henderson.solvers.cholesky import NotPositiveDefiniteError, SparseCholesky
+from henderson.solvers.class_border import Rows, border_places
 
 Floats = NDArray[np.float64]
 Groups = frozenset[int]
@@ -21,128 +22,154 @@ SHIFT = 1e-9  # of the diagonal is added to it: columns of X may nearly depend o
 
 
 class ClassFactors:
-    """D_F of the sweep: F_p, the classes that partition p owns, and the border B, with E_p between them.
+    """D_F of the sweep: F_p, of the classes that partition p has for itself, the border B, and E_p between them.
 
-    D_F = [[F, E], [E', B]], F block diagonal over the partitions; what owned levels share with other partitions counts
-    on the diagonal alone. B is exact and of all partitions: it is solved for by S = B - sum_p E_p' F_p^-1 E_p.
-    Memory: the factors of F_p, E_p sparse, S^-1. A solve: two with each F_p where there is a border.
+    Each F_p has a sparse factor; the border (`class_border`) is solved for by S = B - sum_p E_p' F_p^-1 E_p. That is
+    the whole block of C, for any partitions, as long as the border holds all levels that they share; of those that it
+    does not hold, what is shared counts on the diagonal alone.
+    Memory: the factors of F_p, E_p sparse, twice, S^-1. A solve: two with each F_p where there is a border.
     """
 
-    def __init__(
-        self, operator: Operator, classes: Groups, border: Border | None, blocks: list[list[LevelBlocks]]
-    ) -> None:
+    def __init__(self, operator: Operator, classes: Groups, limit: int, blocks: list[list[LevelBlocks]]) -> None:
         self._operator = operator
-        self._border = border
-        outer = () if border is None else border.groups
-        inner = classes.difference(outer)
-        self.groups = classes if len(classes) > 1 else frozenset(outer)
-        self._factors: list[_Factor] = []
-        if inner and len(classes) > 1:
-            self._factors = operator.team.run(lambda p: _Factor(operator, p, inner, outer, blocks[p]), len(blocks))
-        self._inverse = np.zeros((0, 0))
-        if border is not None:
-            self._inverse = inverse_of_border(self._schur_complement(border) + SHIFT * np.diag(np.diag(border.matrix)))
+        places, n = border_places(operator, classes, limit)
 
-    def _schur_complement(self, border: Border) -> Floats:
-        if not self._factors:
-            return border.matrix
-        design = self._operator.design
-        kept = np.concatenate([np.asarray(design.kept[k]).ravel() for k in border.groups])
-        parts = self._operator.team.run(lambda p: self._factors[p].products(), len(self._factors))
-        total = self._operator.exchange.sum_arrays(parts)
-        total[~kept] = 0.0
-        total[:, ~kept] = 0.0
-        return border.matrix - 0.5 * (total + total.T)
+        def rows(p: int) -> tuple[NDArray[np.int64], Rows]:
+            mine = places[p][: operator.n_owned[p]]
+            elements = np.flatnonzero(mine >= 0)
+            return elements, mine[elements]
+
+        self._rows = operator.team.run(rows, operator.n_partitions)
+        self._factors = operator.team.run(
+            lambda p: _Factor(operator, p, classes, places[p], n, blocks[p]), operator.n_partitions
+        )
+        B = operator.exchange.sum_arrays([factor.border for factor in self._factors])
+        products = operator.team.run(lambda p: self._factors[p].products(), operator.n_partitions)
+        taken_off = operator.exchange.sum_arrays(products)
+        for factor in self._factors:
+            factor.border = np.zeros((0, 0))
+        self._inverse = inverse_of_border(B - 0.5 * (taken_off + taken_off.T) + SHIFT * np.diag(np.diag(B)))
+
+    @property
+    def nbytes(self) -> int:
+        """Return the memory that it takes here."""
+        return self._inverse.nbytes + sum(factor.nbytes for factor in self._factors)
 
     def solve(self, r: Vectors, z: Vectors) -> None:
-        """Set z = D_F^-1 r in `groups`. **Collective**."""
-        team, border = self._operator.team, self._border
-        inner = team.run(lambda p: self._factors[p].solve(r[p]), len(self._factors))
-        if border is not None:
+        """Set z = D_F^-1 r in the classes. **Collective**."""
+        operator = self._operator
+        inner = operator.team.run(lambda p: self._factors[p].solve(r[p]), operator.n_partitions)
+        outer = np.zeros(0)
+        if len(self._inverse):
             partials = []
-            for p, (elements, rows) in enumerate(zip(border.elements, border.rows, strict=True)):
-                mine = self._factors[p].times(inner[p]) if self._factors else np.zeros(len(border.matrix))
+            for p, (elements, rows) in enumerate(self._rows):
+                mine = self._factors[p].times(inner[p])
                 mine[rows] += r[p][elements]
                 partials.append(mine)
-            outer = self._inverse @ self._operator.exchange.sum_arrays(partials)
-            for p, (elements, rows) in enumerate(zip(border.elements, border.rows, strict=True)):
-                z[p][elements] = outer[rows]
+            outer = self._inverse @ operator.exchange.sum_arrays(partials)
 
         def part(p: int) -> None:
-            factor = self._factors[p]
-            z[p][factor.elements] = factor.scale * (inner[p] if border is None else factor.without(inner[p], outer))
+            self._factors[p].finish(inner[p], outer, z[p])
+            elements, rows = self._rows[p]
+            z[p][elements] = outer[rows]
 
-        team.run(part, len(self._factors))
+        operator.team.run(part, operator.n_partitions)
 
 
 class _Factor:
-    """F_p by a sparse factor, and -E_p, sparse; both are scaled by `scale` so that F_p has a diagonal of 1."""
+    """F_p by a sparse factor, -E_p, and the part of B in partition p; `scale` gives F_p a diagonal of 1."""
 
     def __init__(
-        self, operator: Operator, p: int, groups: Groups, outer: tuple[int, ...], blocks: list[LevelBlocks]
+        self, operator: Operator, p: int, classes: Groups, place: Rows, n_border: int, blocks: list[LevelBlocks]
     ) -> None:
         partition = operator.partitions[p]
-        kept = np.zeros(partition.layout.n_local, np.bool_)
-        for g in groups:
-            local = partition.layout.groups[g]
-            kept[local.first_owned : local.first_owned + local.n_owned * local.width] = True
-        kept[partition.blank] = False
-        self.elements = np.flatnonzero(kept)
-        place = np.where(kept, np.cumsum(kept) - 1, -1)
-        in_border = border_places(operator, p, outer)
-        n, n_border = len(self.elements), sum(operator.design.groups[k].size for k in outer)
-        level = np.full(partition.layout.n_local, -1, np.int64)  # first element of the level of each element
-        diagonal = csr_array((n, n))
-        for g in groups:
-            local = partition.layout.groups[g]
+        layout = partition.layout
+        own = np.zeros(layout.n_local, np.bool_)
+        level = np.zeros(layout.n_local, np.uint32)  # first element of the level of each element
+        for g in classes:
+            local = layout.groups[g]
+            own[local.first_owned : local.first_owned + local.n_owned * local.width] = True
+            for begin, n in ((local.first_owned, local.n_owned), (local.first_ghost, len(local.ghosts))):
+                first = begin + np.arange(n, dtype=np.uint32) * np.uint32(local.width)
+                level[begin : begin + n * local.width] = np.repeat(first, local.width)
+        own[partition.blank] = False
+        own[place >= 0] = False
+        self._elements = np.flatnonzero(own)
+        inner = np.where(own, np.cumsum(own, dtype=np.int32) - 1, -1).astype(np.int32)
+        n = len(self._elements)
+        F, E, B = csr_array((n, n)), csr_array((n, n_border)), csr_array((n_border, n_border))
+        for g in classes:
+            local = layout.groups[g]
             first = local.first_owned + np.arange(local.n_owned, dtype=np.int64) * local.width
-            level[local.first_owned : local.first_owned + local.n_owned * local.width] = np.repeat(first, local.width)
             t, u = np.tril_indices(local.width)
-            rows, columns = place[first[:, None] + t].ravel(), place[first[:, None] + u].ravel()
-            here = (rows >= 0) & (columns >= 0)
-            lower = csr_array(coo_array((blocks[g].packed.ravel()[here], (rows[here], columns[here])), shape=(n, n)))
-            diagonal = csr_array(diagonal + lower)
-        total, beside_border = diagonal, csr_array((n, n_border))
-        for rows, columns, values in record_triplets_of(operator, partition, groups.union(outer)):
-            at, beside, across = place[rows], place[columns], in_border[columns]
-            here = (at > beside) & (beside >= 0) & (level[rows] != level[columns])
-            total = csr_array(total + csr_array(coo_array((values[here], (at[here], beside[here])), shape=(n, n))))
-            here = (at >= 0) & (across >= 0)
-            entries = values[here], (at[here], across[here])
-            beside_border = csr_array(beside_border - csr_array(coo_array(entries, shape=(n, n_border))))
-        matrix = csc_array(tril(total, format="csc"))
+            rows, columns, values = (first[:, None] + t).ravel(), (first[:, None] + u).ravel(), blocks[g].packed.ravel()
+            F = csr_array(F + _among(inner[rows], inner[columns], values, n, n))
+            B = csr_array(B + _among(place[rows], place[columns], values, n_border, n_border))
+        B = csr_array(B + tril(B, -1).T)
+        for rows, columns, values in record_triplets_of(operator, partition, classes):
+            apart = level[rows] != level[columns]
+            rows, columns, values = rows[apart], columns[apart], values[apart]
+            lower = rows > columns
+            F = csr_array(F + _among(inner[rows[lower]], inner[columns[lower]], values[lower], n, n))
+            E = csr_array(E + _among(inner[rows], place[columns], values, n, n_border))
+            B = csr_array(B + _among(place[rows], place[columns], values, n_border, n_border))
+        self.border = B.toarray()
+        matrix = csc_array(F)
         matrix.sort_indices()
-        self.scale = 1.0 / np.sqrt(np.maximum(matrix.diagonal(), np.finfo(np.float64).tiny))
-        of = np.repeat(np.arange(n), np.diff(matrix.indptr))
-        self._cholesky = SparseCholesky(matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32))
-        values = matrix.data * self.scale[matrix.indices] * self.scale[of]
+        self._scale = 1.0 / np.sqrt(np.maximum(matrix.diagonal(), np.finfo(np.float64).tiny))
+        self._factor(matrix)
+        self._E = csr_array(E.multiply(-self._scale[:, None]))
+        self._back = csr_array(self._E.T)
+
+    def _factor(self, matrix: csc_array) -> None:
+        self._cholesky: SparseCholesky | None = None
+        if not matrix.shape[0]:
+            return
+        of = np.repeat(np.arange(matrix.shape[1]), np.diff(matrix.indptr))
+        cholesky = SparseCholesky(matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32))
+        values = matrix.data * self._scale[matrix.indices] * self._scale[of]
         values[matrix.indptr[:-1]] *= 1.0 + SHIFT
         try:
-            self._cholesky.factor(values)
+            cholesky.factor(values)
         except NotPositiveDefiniteError:
             values[matrix.indptr[:-1]] *= 1.01
-            self._cholesky.factor(values)
-        beside_border.data *= np.repeat(self.scale, np.diff(beside_border.indptr))
-        self._across = beside_border
-        self._back = csr_array(beside_border.T)
+            cholesky.factor(values)
+        self._cholesky = cholesky
+
+    def _solved(self, rhs: Floats) -> Floats:
+        return rhs if self._cholesky is None else self._cholesky.solve(rhs)
+
+    @property
+    def nbytes(self) -> int:
+        """Return the memory of the factor and of E, about."""
+        return 24 * self._E.nnz + (0 if self._cholesky is None else 8 * self._cholesky.symbolic.nnz_factor)
 
     def products(self) -> Floats:
-        """Return E' F^-1 E (n_border, n_border)."""
-        n = self._across.shape[1]
-        across, out = csc_array(self._across), np.empty((n, n))
-        for start in range(0, n, COLUMNS):
-            some = slice(start, start + COLUMNS)
-            out[:, some] = self._back @ self._cholesky.solve(across[:, some].toarray())
+        """Return E' F^-1 E (n_border, n_border), of the columns of E that are not empty here."""
+        out = np.zeros((self._E.shape[1],) * 2)
+        used = np.flatnonzero(np.diff(self._back.indptr))
+        columns = csc_array(self._E)
+        for start in range(0, len(used), COLUMNS):
+            some = used[start : start + COLUMNS]
+            out[:, some] = self._back @ self._solved(columns[:, some].toarray())
         return out
 
     def solve(self, r: Floats) -> Floats:
-        """Return F^-1 r in `elements`, r a local vector; divided by the scale."""
-        return self._cholesky.solve(self.scale * r[self.elements])
+        """Return F^-1 r, r a local vector; divided by the scale."""
+        return self._solved(self._scale * r[self._elements])
 
     def times(self, x: Floats) -> Floats:
         """Return -E' F^-1 r, x what `solve` has returned."""
         return np.asarray(self._back @ x)
 
-    def without(self, x: Floats, outer: Floats) -> Floats:
-        """Return F^-1 (r - E outer) in `elements`, x what `solve` has returned; divided by the scale."""
-        return x + self._cholesky.solve(np.asarray(self._across @ outer))
+    def finish(self, x: Floats, outer: Floats, z: Floats) -> None:
+        """Set z = F^-1 (r - E outer), x what `solve` has returned."""
+        if self._E.nnz:
+            x = x + self._solved(np.asarray(self._E @ outer))
+        z[self._elements] = self._scale * x
+
+
+def _among(rows: Rows, columns: Rows, values: Floats, n_rows: int, n_columns: int) -> csr_array:
+    """Return the triplets whose row and column are not negative."""
+    here = (rows >= 0) & (columns >= 0)
+    return csr_array(coo_array((values[here], (rows[here], columns[here])), shape=(n_rows, n_columns)))

@@ -28,11 +28,11 @@ FEW = 4  # times as many individuals as levels: a random class such as herd-year
 class SweepPreconditioner(BlockPreconditioner):
     """M = (D + L) D^-1 (D + L') over two sets of equations, the classes F and the others, A.
 
-    F are the fixed groups and random classes of few levels; D_F is their block of C (of one partition: what it shares
-    with others counts on the diagonal alone), by a sparse factor, the border apart. D_A are the level blocks, and for
-    individuals of a pedigree the symmetric Gauss-Seidel sweep of `kernels.pedigree_sweep`. L is the coupling of A with
-    F. An application costs half a product and the sweeps, beside `BlockPreconditioner`; there are far fewer of them.
-    Memory: a vector, the factor.
+    F are the fixed groups and random classes of few levels; D_F is their block of C (`solvers.class_factors`). D_A are
+    the level blocks, and for individuals of a pedigree the incomplete factor of `kernels.pedigree_sweep`, in the order
+    of `solvers.sweep_order`. L is the coupling of A with F. M does not depend on the partitions as long as these do not
+    share too many levels of classes. An application costs half a product and the sweeps, beside `BlockPreconditioner`;
+    there are far fewer of them. Memory: a vector, the factors.
     """
 
     def __init__(
@@ -42,8 +42,15 @@ class SweepPreconditioner(BlockPreconditioner):
         self._others = frozenset(range(len(operator.design.groups))) - self._classes
         self._factors: ClassFactors | None = None
         self._turns: list[dict[int, Turns]] = []
+        self._border_limit = border_limit
         self._work = operator.zeros()
-        super().__init__(operator, "sweep", border_limit, compact_above)
+        super().__init__(operator, "block", border_limit, compact_above)
+
+    @property
+    def nbytes(self) -> int:
+        """Return the memory that it takes here."""
+        work, factors = sum(part.nbytes for part in self._work), self._factors
+        return super().nbytes + work + (0 if factors is None else factors.nbytes)
 
     def _mark(self, work: Vectors) -> None:
         """Parents need a block of their own, too. **Collective**."""
@@ -109,7 +116,8 @@ class SweepPreconditioner(BlockPreconditioner):
 
     def _prepare(self, blocks: list[list[LevelBlocks]]) -> frozenset[int]:
         """Factor the classes; `blocks` are those of C, not yet inverted. **Collective**."""
-        self._factors = ClassFactors(self._operator, self._classes, self._border, blocks)
+        if self._classes:
+            self._factors = ClassFactors(self._operator, self._classes, self._border_limit, blocks)
         return self._eliminate(blocks)
 
     def descend(self, alpha: float, q: Vectors, r: Vectors, z: Vectors) -> tuple[float, float]:
@@ -139,8 +147,8 @@ class SweepPreconditioner(BlockPreconditioner):
         work = self._work
         for part, layout in zip(z, layouts, strict=True):
             part[layout.n_owned :] = 0.0  # no level: products leave what they like there
-        if self._classes:
-            self._solve_classes(r, z)
+        if self._factors is not None:
+            self._factors.solve(r, z)
             operator.couple(self._classes, self._others, z, work)
         else:
             for part in work:
@@ -170,12 +178,11 @@ class SweepPreconditioner(BlockPreconditioner):
             operator.team.run(partial(backward, k), operator.n_partitions)
             if k > 0:
                 operator.exchange.forward(z)
-        if not self._classes:
+        if self._factors is None:
             return
         operator.couple(self._others, self._classes, z, work)
-
         operator.team.run(lambda p: self._subtract(p, self._classes, r[p], work[p]), operator.n_partitions)
-        self._solve_classes(work, z)
+        self._factors.solve(work, z)
 
     def descend_columns(self, alpha: Floats, q: Vectors, r: Vectors, z: Vectors) -> tuple[Floats, Floats]:
         """Set r_j -= alpha_j q_j and z_j = M^-1 r_j, one by one; return all (r_j'r_j, r_j'z_j). **Collective**."""
@@ -193,19 +200,6 @@ class SweepPreconditioner(BlockPreconditioner):
             if g in groups:
                 at = slice(local.first_owned, local.first_owned + local.n_owned * local.width)
                 np.subtract(r[at], y[at], out=y[at])
-
-    def _solve_classes(self, r: Vectors, z: Vectors) -> None:
-        """Set z = D_F^-1 r in the classes. **Collective**."""
-        assert self._factors is not None
-        alone = self._classes - self._factors.groups
-
-        def part(p: int) -> None:
-            for g in sorted(alone):
-                block_kernels.apply_blocks(self._blocks[p][g], r[p], z[p])
-
-        if alone:
-            self._operator.team.run(part, self._operator.n_partitions)
-        self._factors.solve(r, z)
 
 
 def classes_of(operator: Operator) -> Groups:
