@@ -89,9 +89,9 @@ class _Factor:
         for g in classes:
             local = layout.groups[g]
             own[local.first_owned : local.first_owned + local.n_owned * local.width] = True
-            for begin, n in ((local.first_owned, local.n_owned), (local.first_ghost, len(local.ghosts))):
-                first = begin + np.arange(n, dtype=np.uint32) * np.uint32(local.width)
-                level[begin : begin + n * local.width] = np.repeat(first, local.width)
+            for start, n in ((local.first_owned, local.n_owned), (local.first_ghost, len(local.ghosts))):
+                first = start + np.arange(n, dtype=np.uint32) * np.uint32(local.width)
+                level[start : start + n * local.width] = np.repeat(first, local.width)
         own[partition.blank] = False
         own[place >= 0] = False
         self._elements = np.flatnonzero(own)
@@ -100,11 +100,11 @@ class _Factor:
         F, E, B = csr_array((n, n)), csr_array((n, n_border)), csr_array((n_border, n_border))
         for g in classes:
             local = layout.groups[g]
-            first = local.first_owned + np.arange(local.n_owned, dtype=np.int64) * local.width
+            begin = local.first_owned + np.arange(local.n_owned, dtype=np.int64)[:, None] * local.width
             t, u = np.tril_indices(local.width)
-            rows, columns, values = (first[:, None] + t).ravel(), (first[:, None] + u).ravel(), blocks[g].packed.ravel()
-            F = csr_array(F + _among(inner[rows], inner[columns], values, n, n))
-            B = csr_array(B + _among(place[rows], place[columns], values, n_border, n_border))
+            at, beside, values = (begin + t).ravel(), (begin + u).ravel(), blocks[g].packed.ravel()
+            F = csr_array(F + _among(inner[at], inner[beside], values, n, n))
+            B = csr_array(B + _among(place[at], place[beside], values, n_border, n_border))
         B = csr_array(B + tril(B, -1).T)
         for rows, columns, values in record_triplets_of(operator, partition, classes):
             apart = level[rows] != level[columns]
@@ -169,7 +169,7 @@ class _Factor:
         z[self._elements] = self._scale * x
 
 
-def _among(rows: Rows, columns: Rows, values: Floats, n_rows: int, n_columns: int) -> csr_array:
+def _among(rows: Rows, columns: Rows, values: NDArray[np.floating], n_rows: int, n_columns: int) -> csr_array:
     """Return the triplets whose row and column are not negative."""
     here = (rows >= 0) & (columns >= 0)
     return csr_array(coo_array((values[here], (rows[here], columns[here])), shape=(n_rows, n_columns)))

@@ -98,8 +98,8 @@ class SweepPreconditioner(BlockPreconditioner):
 
     def _factor_turn(self, g: int, k: int, blocks: list[list[LevelBlocks]], ghosts: list[Floats], p: int) -> None:
         layout = self._operator.partitions[p].layout
-        where = (blocks[p][g], layout.null, layout.groups[g].first_ghost)
-        failed = kernels.factor(self._turns[p][g][k], *where, *self._pedigree(p, g), ghosts[p])
+        animals, first_ghost = self._turns[p][g][k], layout.groups[g].first_ghost
+        failed = kernels.factor(animals, blocks[p][g], layout.null, first_ghost, *self._pedigree(p, g), ghosts[p])
         if failed >= 0:
             self._refuse(g, int(layout.groups[g].owned_levels()[failed]))
 
