@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array, csc_array, csr_array, tril
 
-from henderson.equations.assembly import record_triplets_of
 from henderson.equations.memory import COMPACT_ABOVE
 from henderson.equations.operator import Operator
 from henderson.equations.partition import LocalPedigree
@@ -17,9 +15,9 @@ from henderson.kernels import pedigree_sweep as kernels
 from henderson.kernels import vectors as vector_kernels
 from henderson.kernels.blocks import LevelBlocks
 from henderson.partitions.exchange import Vectors
-from henderson.partitions.layout import GroupLayout
-from henderson.solvers.cholesky import NotPositiveDefiniteError, SparseCholesky
+from henderson.solvers.class_factors import ClassFactors
 from henderson.solvers.preconditioner import BORDER_LIMIT, BlockPreconditioner, Kind
+from henderson.solvers.sweep_order import Turns, swept, turns_of
 
 Floats = NDArray[np.float64]
 Groups = frozenset[int]
@@ -30,11 +28,11 @@ FEW = 4  # times as many individuals as levels: a random class such as herd-year
 class SweepPreconditioner(BlockPreconditioner):
     """M = (D + L) D^-1 (D + L') over two sets of equations, the classes F and the others, A.
 
-    F are the fixed groups and random classes of few levels; D_F is their block of C (of one partition: what it shares
-    with others counts on the diagonal alone), by a sparse factor, the border apart. D_A are the level blocks, and for
-    individuals of a pedigree the symmetric Gauss-Seidel sweep of `kernels.pedigree_sweep`. L is the coupling of A with
-    F. An application costs half a product and the sweeps, beside `BlockPreconditioner`; there are far fewer of them.
-    Memory: a vector, the factor.
+    F are the fixed groups and random classes of few levels; D_F is their block of C (`solvers.class_factors`). D_A are
+    the level blocks, and for individuals of a pedigree the incomplete factor of `kernels.pedigree_sweep`, in the order
+    of `solvers.sweep_order`. L is the coupling of A with F. M does not depend on the partitions as long as these do not
+    share too many levels of classes. An application costs half a product and the sweeps, beside `BlockPreconditioner`;
+    there are far fewer of them. Memory: a vector, the factors.
     """
 
     def __init__(
@@ -42,40 +40,33 @@ class SweepPreconditioner(BlockPreconditioner):
     ) -> None:
         self._classes = classes_of(operator)
         self._others = frozenset(range(len(operator.design.groups))) - self._classes
-        self._factors: list[_Factor | None] = []
-        self._late: list[dict[int, NDArray[np.bool_]]] = []
+        self._factors: ClassFactors | None = None
+        self._turns: list[dict[int, Turns]] = []
+        self._border_limit = border_limit
         self._work = operator.zeros()
-        super().__init__(operator, "border", border_limit, compact_above)
+        super().__init__(operator, "block", border_limit, compact_above)
+
+    @property
+    def nbytes(self) -> int:
+        """Return the memory that it takes here."""
+        work, factors = sum(part.nbytes for part in self._work), self._factors
+        return super().nbytes + work + (0 if factors is None else factors.nbytes)
 
     def _mark(self, work: Vectors) -> None:
         """Parents need a block of their own, too. **Collective**."""
         operator = self._operator
-
-        def late(p: int) -> None:
-            for _, local, related in self._sweeps(p):
-                kernels.mark_late(local.width, local.first_owned, related.sire, related.dam, work[p])
+        self._turns = turns_of(operator, self._others, work)
 
         def parents(p: int) -> None:
-            for g, local, _ in self._sweeps(p):
-                stop = local.first_owned + local.n_owned * local.width
-                self._late[p][g] = work[p][local.first_owned : stop : local.width] > 0.0
-            work[p][:] = 0.0
-            for _, _, related in self._sweeps(p):
+            for _, _, related in swept(operator, p, self._others):
                 kernels.mark_parents(related.sire, related.dam, work[p])
 
-        self._late = [{} for _ in operator.partitions]
-        operator.team.run(late, operator.n_partitions)
-        operator.exchange.reverse_add(work)
         operator.team.run(parents, operator.n_partitions)
         super()._mark(work)
 
-    def _sweeps(self, p: int) -> Iterator[tuple[int, GroupLayout, LocalPedigree]]:
-        """Yield the groups that have a sweep, with their layout and pedigree in partition `p`."""
-        partition = self._operator.partitions[p]
-        for g in sorted(self._others):
-            related = partition.relationship[g]
-            if isinstance(related, LocalPedigree) and partition.sigmas[g] is None:
-                yield g, partition.layout.groups[g], related
+    @property
+    def _n_turns(self) -> int:
+        return max((len(turns) for turns in self._turns[0].values()), default=0) if self._turns else 0
 
     def _pedigree(self, p: int, g: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32], Floats, Floats]:
         related, inverse = self._operator.partitions[p].relationship[g], self._operator.sigma_inverse[g]
@@ -86,46 +77,47 @@ class SweepPreconditioner(BlockPreconditioner):
     def _eliminate(self, blocks: list[list[LevelBlocks]]) -> frozenset[int]:
         """Make the blocks of individuals inverse pivots; return their groups. **Collective**."""
         operator, work = self._operator, self._work
-        swept = frozenset(g for g, _, _ in self._sweeps(0)) if operator.partitions else frozenset()
-        for g in sorted(swept):
+        for g in sorted(self._turns[0]):
             width = operator.design.groups[g].width
             size = width * (width + 1) // 2
             ghosts = [np.zeros((len(p.layout.groups[g].ghosts), size)) for p in operator.partitions]
 
-            def stage(p: int, k: int, g: int = g, ghosts: list[Floats] = ghosts) -> None:
-                layout = operator.partitions[p].layout
-                where = (blocks[p][g], self._late[p][g], layout.null, layout.groups[g].first_ghost)
-                failed = kernels.factor(k, *where, *self._pedigree(p, g), ghosts[p])
-                if failed >= 0:
-                    self._refuse(g, int(layout.groups[g].owned_levels()[failed]))
+            for part in work:
+                part[:] = 0.0
+            for k in range(self._n_turns):
+                operator.team.run(partial(self._factor_turn, g, k, blocks, ghosts), operator.n_partitions)
+                if k + 1 == self._n_turns:
+                    break
+                for column in range(width):
+                    operator.team.run(partial(self._send, g, column, ghosts), operator.n_partitions)
+                    operator.exchange.reverse_add(work)
+                    operator.team.run(partial(self._take_off, g, column, blocks), operator.n_partitions)
+                for part in ghosts:
+                    part[:] = 0.0
+        return frozenset(self._turns[0])
 
-            def send(p: int, column: int, g: int = g, ghosts: list[Floats] = ghosts) -> None:
-                local = operator.partitions[p].layout.groups[g]
-                work[p][:] = 0.0
-                for t in range(column, local.width):
-                    stop = local.first_ghost + len(local.ghosts) * local.width
-                    work[p][local.first_ghost + t : stop : local.width] = ghosts[p][:, t * (t + 1) // 2 + column]
+    def _factor_turn(self, g: int, k: int, blocks: list[list[LevelBlocks]], ghosts: list[Floats], p: int) -> None:
+        layout = self._operator.partitions[p].layout
+        animals, first_ghost = self._turns[p][g][k], layout.groups[g].first_ghost
+        failed = kernels.factor(animals, blocks[p][g], layout.null, first_ghost, *self._pedigree(p, g), ghosts[p])
+        if failed >= 0:
+            self._refuse(g, int(layout.groups[g].owned_levels()[failed]))
 
-            operator.team.run(lambda p: stage(p, 0), operator.n_partitions)
-            for column in range(width):
-                operator.team.run(lambda p: send(p, column), operator.n_partitions)  # noqa: B023
-                operator.exchange.reverse_add(work)
-                operator.team.run(
-                    lambda p: kernels.take_off(column, blocks[p][g], self._late[p][g], work[p]),  # noqa: B023
-                    operator.n_partitions,
-                )
-            operator.team.run(lambda p: stage(p, 1), operator.n_partitions)
-        return swept
+    def _send(self, g: int, column: int, ghosts: list[Floats], p: int) -> None:
+        layout, work = self._operator.partitions[p].layout, self._work[p]
+        local = layout.groups[g]
+        work[layout.n_owned :] = 0.0
+        for t in range(column, local.width):
+            stop = local.first_ghost + len(local.ghosts) * local.width
+            work[local.first_ghost + t : stop : local.width] = ghosts[p][:, t * (t + 1) // 2 + column]
+
+    def _take_off(self, g: int, column: int, blocks: list[list[LevelBlocks]], p: int) -> None:
+        kernels.take_off(column, self._turns[p][g].late, blocks[p][g], self._work[p])
 
     def _prepare(self, blocks: list[list[LevelBlocks]]) -> frozenset[int]:
-        """Factor the classes, as far as they are not in the border; `blocks` are those of C, not yet inverted."""
-        border = frozenset() if self._border is None else frozenset(self._border.groups)
-        inner = self._classes - border
-
-        def part(p: int) -> _Factor | None:
-            return _Factor(self._operator, p, inner, blocks[p]) if len(inner) > 1 else None
-
-        self._factors = self._operator.team.run(part, self._operator.n_partitions)
+        """Factor the classes; `blocks` are those of C, not yet inverted. **Collective**."""
+        if self._classes:
+            self._factors = ClassFactors(self._operator, self._classes, self._border_limit, blocks)
         return self._eliminate(blocks)
 
     def descend(self, alpha: float, q: Vectors, r: Vectors, z: Vectors) -> tuple[float, float]:
@@ -155,44 +147,42 @@ class SweepPreconditioner(BlockPreconditioner):
         work = self._work
         for part, layout in zip(z, layouts, strict=True):
             part[layout.n_owned :] = 0.0  # no level: products leave what they like there
-        if self._classes:
-            self._solve_classes(r, z)
+        if self._factors is not None:
+            self._factors.solve(r, z)
             operator.couple(self._classes, self._others, z, work)
         else:
             for part in work:
                 part[:] = 0.0
 
         def others(p: int) -> None:
-            layout = operator.partitions[p].layout
-            work[p][layout.n_owned :] = 0.0
             self._subtract(p, self._others, r[p], work[p])
-            swept = {g for g, _, _ in self._sweeps(p)}
-            for g in sorted(self._others):
-                if g in swept:
-                    self._pass(kernels.forward, 0, p, g, work[p], z[p])
-                else:
-                    block_kernels.apply_blocks(self._blocks[p][g], work[p], z[p])
+            for g in sorted(self._others - self._turns[p].keys()):
+                block_kernels.apply_blocks(self._blocks[p][g], work[p], z[p])
 
-        def late(p: int) -> None:
-            for g, _, _ in self._sweeps(p):
-                self._pass(kernels.forward, 1, p, g, work[p], z[p])
-                self._pass(kernels.backward, 1, p, g, work[p], z[p])
+        def forward(k: int, p: int) -> None:
+            work[p][layouts[p].n_owned :] = 0.0
+            for g, turns in self._turns[p].items():
+                kernels.forward(turns[k], self._blocks[p][g], layouts[p].null, *self._pedigree(p, g), work[p], z[p])
 
-        def back(p: int) -> None:
-            for g, _, _ in self._sweeps(p):
-                self._pass(kernels.backward, 0, p, g, work[p], z[p])
+        def backward(k: int, p: int) -> None:
+            for g, turns in self._turns[p].items():
+                kernels.backward(turns[k], self._blocks[p][g], layouts[p].null, *self._pedigree(p, g), z[p])
 
         operator.team.run(others, operator.n_partitions)
-        operator.exchange.reverse_add(work)
-        operator.team.run(late, operator.n_partitions)
-        operator.exchange.forward(z)
-        operator.team.run(back, operator.n_partitions)
-        if not self._classes:
+        last = self._n_turns - 1
+        for k in range(last + 1):
+            operator.team.run(partial(forward, k), operator.n_partitions)
+            if k < last:
+                operator.exchange.reverse_add(work)
+        for k in range(last, -1, -1):
+            operator.team.run(partial(backward, k), operator.n_partitions)
+            if k > 0:
+                operator.exchange.forward(z)
+        if self._factors is None:
             return
         operator.couple(self._others, self._classes, z, work)
-
         operator.team.run(lambda p: self._subtract(p, self._classes, r[p], work[p]), operator.n_partitions)
-        self._solve_classes(work, z)
+        self._factors.solve(work, z)
 
     def descend_columns(self, alpha: Floats, q: Vectors, r: Vectors, z: Vectors) -> tuple[Floats, Floats]:
         """Set r_j -= alpha_j q_j and z_j = M^-1 r_j, one by one; return all (r_j'r_j, r_j'z_j). **Collective**."""
@@ -211,24 +201,6 @@ class SweepPreconditioner(BlockPreconditioner):
                 at = slice(local.first_owned, local.first_owned + local.n_owned * local.width)
                 np.subtract(r[at], y[at], out=y[at])
 
-    def _pass(self, kernel: Callable[..., None], stage: int, p: int, g: int, y: Floats, z: Floats) -> None:
-        null = self._operator.partitions[p].layout.null
-        kernel(stage, self._blocks[p][g], self._late[p][g], null, *self._pedigree(p, g), y, z)
-
-    def _solve_classes(self, r: Vectors, z: Vectors) -> None:
-        """Set z = D_F^-1 r in the classes. **Collective**."""
-
-        def part(p: int) -> None:
-            factor = self._factors[p]
-            if factor is not None:
-                factor.solve(r[p], z[p])
-            for g in sorted(self._classes):
-                if factor is None or g not in factor.groups:
-                    block_kernels.apply_blocks(self._blocks[p][g], r[p], z[p])
-
-        self._operator.team.run(part, self._operator.n_partitions)
-        self._solve_border(r, z)
-
 
 def classes_of(operator: Operator) -> Groups:
     """Return the groups that are eliminated first: fixed ones, and random ones of few levels beside the individuals."""
@@ -243,55 +215,6 @@ def classes_of(operator: Operator) -> Groups:
         if few and group.covariance.kind == "identity" and group.covariance.own is None:
             found.add(k)
     return frozenset(found)
-
-
-class _Factor:
-    """A sparse factor of the owned equations of some groups in one partition."""
-
-    def __init__(self, operator: Operator, p: int, groups: Groups, blocks: list[LevelBlocks]) -> None:
-        self.groups = groups
-        partition = operator.partitions[p]
-        kept = np.zeros(partition.layout.n_local, np.bool_)
-        for g in groups:
-            local = partition.layout.groups[g]
-            kept[local.first_owned : local.first_owned + local.n_owned * local.width] = True
-        kept[partition.blank] = False
-        self._elements = np.flatnonzero(kept)
-        place = np.where(kept, np.cumsum(kept) - 1, -1)
-        n = len(self._elements)
-        level = np.full(partition.layout.n_local, -1, np.int64)  # first element of the level of each element
-        diagonal = csr_array((n, n))
-        for g in groups:
-            local = partition.layout.groups[g]
-            first = local.first_owned + np.arange(local.n_owned, dtype=np.int64) * local.width
-            level[local.first_owned : local.first_owned + local.n_owned * local.width] = np.repeat(first, local.width)
-            t, u = np.tril_indices(local.width)
-            rows, columns = place[first[:, None] + t].ravel(), place[first[:, None] + u].ravel()
-            here = (rows >= 0) & (columns >= 0)
-            lower = csr_array(coo_array((blocks[g].packed.ravel()[here], (rows[here], columns[here])), shape=(n, n)))
-            diagonal = csr_array(diagonal + lower)
-        total = diagonal
-        for rows, columns, values in record_triplets_of(operator, partition, groups):
-            at, beside = place[rows], place[columns]
-            here = (at > beside) & (beside >= 0) & (level[rows] != level[columns])
-            entries = values[here], (at[here], beside[here])
-            total = csr_array(total + csr_array(coo_array(entries, shape=(n, n))))
-        matrix = csc_array(tril(total, format="csc"))
-        matrix.sort_indices()
-        self._scale = 1.0 / np.sqrt(np.maximum(matrix.diagonal(), np.finfo(np.float64).tiny))
-        of = np.repeat(np.arange(n), np.diff(matrix.indptr))
-        self._cholesky = SparseCholesky(matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32))
-        values = matrix.data * self._scale[matrix.indices] * self._scale[of]
-        values[matrix.indptr[:-1]] *= 1.0 + 1e-9  # columns of X that nearly depend on each other
-        try:
-            self._cholesky.factor(values)
-        except NotPositiveDefiniteError:
-            values[matrix.indptr[:-1]] *= 1.01
-            self._cholesky.factor(values)
-
-    def solve(self, r: Floats, z: Floats) -> None:
-        """Set z = (block of C)^-1 r in its equations, zero in those of its groups that are left out."""
-        z[self._elements] = self._scale * self._cholesky.solve(self._scale * r[self._elements])
 
 
 def preconditioner_of(operator: Operator, kind: Kind) -> BlockPreconditioner:
