@@ -16,47 +16,23 @@ repeated with the errors found, first of mates, then of contemporaries.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from henderson.accuracy.approximate_model import Layout, families_of, lay_out, records_by_animal
-from henderson.accuracy.gamma import GammaDiagonal, of_data
+from henderson.accuracy.gamma import GammaDiagonal
 from henderson.equations.model import Design, Group
 from henderson.kernels.own_information import absorb
-from henderson.kernels.own_records import OWN, SHARED, OwnRecords
-from henderson.kernels.pedigree_information import (
-    Animals,
-    Families,
-    error_variances,
-    prior_information,
-    send_down,
-    send_up,
-)
-from henderson.solvers.solutions import Solutions, printed_positions
-from henderson.solvers.solve import Equations
+from henderson.kernels.own_records import FOREIGN, NONE, OWN, SHARED, OwnRecords
+from henderson.kernels.pedigree_information import Animals, Families, error_variances, prior_information
+from henderson.kernels.pedigree_messages import send_down, send_up
 from henderson.store.model_data import ModelData
 
 Floats = NDArray[np.float64]
 
 ROUNDS = 2
-
-
-@dataclass(frozen=True)
-class ApproximatePev:
-    """What was found: variances of prediction errors and reliabilities, (n_levels, width) per group; None if fixed."""
-
-    variances: tuple[Floats | None, ...]
-    reliabilities: tuple[Floats | None, ...]
-    rounds: int
-
-
-@dataclass(frozen=True)
-class ApproximateSolutions(Solutions):
-    """Solutions with approximate standard errors of the random effects."""
-
-    pev: ApproximatePev
 
 
 class Information:
@@ -105,10 +81,18 @@ class Information:
             send_up(effects, families, animals)
             send_down(effects, families, animals)
 
-    def _absorb(self, refined: bool, *, final: bool, last: bool) -> None:
+    def absorb_known(self) -> None:
+        """Set the information of own records to that with all effects known but those of an animal's own."""
+        layout = self.layout
+        role = np.where(np.isin(layout.roles.role, (SHARED, FOREIGN)), NONE, layout.roles.role)
+        self.layout = replace(layout, roles=layout.roles._replace(role=role))
+        self._absorb(False, final=True, last=False, known=True)
+        self.layout = layout
+
+    def _absorb(self, refined: bool, *, final: bool, last: bool, known: bool = False) -> None:
         design, layout = self.design, self.layout
         effects, pedigree, animals = layout.effects, layout.pedigree, self.animals
-        foreign = final and layout.has_foreign
+        foreign = final and layout.has_foreign and not known
         loose = np.zeros((len(pedigree) if foreign else 0, packed(effects.wide)))
         dams = np.where(pedigree.sire == pedigree.dam, np.int32(-1), pedigree.dam)
         observed = design.patterns.observed
@@ -130,7 +114,7 @@ class Information:
     _loose: Floats | float = 0.0
 
     def variances(self) -> tuple[Floats | None, ...]:
-        """Return the variances of prediction errors per group, (n_levels, width); None for fixed ones."""
+        """Return the variances of prediction errors per group, (n_levels, width); None for fixed and shared effects."""
         design, layout = self.design, self.layout
         w, q = layout.effects.width, layout.effects.wide
         everything = np.empty((len(layout.pedigree), packed(q)))
@@ -146,15 +130,7 @@ class Information:
         for g, at in _tables(design, layout, OWN):
             group = design.groups[g]
             found[g] = self.own_errors[at : at + group.size].reshape(-1, group.width)
-        for g, at in _tables(design, layout, SHARED):
-            group = design.groups[g]
-            lower = self.information[at : at + group.size * group.width].reshape(-1, group.width, group.width)
-            both = np.tril(lower) + np.swapaxes(np.tril(lower, -1), 1, 2)
-            found[g] = np.diagonal(np.linalg.inv(both), axis1=1, axis2=2)
-        return tuple(
-            None if group.covariance is None else found[g] if g in found else _prior_of(group)
-            for g, group in enumerate(design.groups)
-        )
+        return tuple(found.get(g) for g in range(len(design.groups)))
 
 
 def _prior_of(group: Group) -> Floats:
@@ -174,39 +150,3 @@ def _tables(design: Design, layout: Layout, role: int) -> list[tuple[int, int]]:
         if layout.roles.role[s] == role:
             found[slot.group] = int(layout.roles.table[s])
     return list(found.items())
-
-
-def approximate_pev(design: Design, data: ModelData, rounds: int = ROUNDS) -> ApproximatePev:
-    """Return approximate variances of prediction errors, and reliabilities, of all levels of the random factors."""
-    gamma = of_data(data)
-    information = Information(design, data, gamma)
-    information.gather(rounds)
-    variances = information.variances()
-    shares: list[Floats | None] = []
-    for group, values in zip(design.groups, variances, strict=True):
-        if group.covariance is None or values is None:
-            shares.append(None)
-            continue
-        diagonal = gamma(group.covariance, np.arange(group.n_levels))
-        shares.append(1.0 - values / (diagonal[:, None] * group.covariance.variances(np.arange(group.n_levels))))
-    return ApproximatePev(variances, tuple(shares), rounds)
-
-
-def approximate_levels(equations: Equations, solutions: Solutions) -> ApproximateSolutions:
-    """Return `solutions` with approximate `se` and `reliability` of the random effects: see above."""
-    design = equations.operator.design
-    with equations.stages.stage("pev"):
-        found = approximate_pev(design, equations.data)
-    parts = []
-    for part, (g, k) in zip(solutions.subfactors, printed_positions(design), strict=True):
-        values, share = found.variances[g], found.reliabilities[g]
-        if values is None or share is None:
-            parts.append(part)
-            continue
-        parts.append(
-            replace(part, se=np.sqrt(values[:, k]), reliability=share[:, k], se_mc_se=None, reliability_mc_se=None)
-        )
-    times, equations.stages.times = tuple(equations.stages.times), []
-    return ApproximateSolutions(
-        tuple(parts), solutions.dropped, solutions.report, solutions.n_equations, times, design, found
-    )

@@ -231,7 +231,7 @@ def refuse_direct(job: JobSpec) -> None:
         if job.get("start") == "simpler":
             raise UsageError("start values from simpler models need --engine embedded; use start = 'data'")
         return
-    if job.get("method") == "approximate":
+    if pev_method(job) == "approximate":
         raise UsageError(
             "job 'pev', method 'approximate', follows the pedigree in one process: use --engine embedded, or "
             "method = 'sampling'"

@@ -76,6 +76,7 @@ OPTIONS: dict[str, dict[str, Check]] = {
     "pev": {
         **_SOLVING,
         "method": _choice("pcg", "direct", "sampling", "approximate"),
+        "contributions": _flag,  # with method approximate
         "samples": _count,
         "seed": _count,
         "factor": _texts,
