@@ -26,13 +26,14 @@ from henderson.accuracy.gamma import GammaDiagonal
 from henderson.equations.model import Design, Group
 from henderson.kernels.own_information import absorb
 from henderson.kernels.own_records import FOREIGN, NONE, OWN, SHARED, OwnRecords
-from henderson.kernels.pedigree_information import Animals, Families, error_variances, prior_information
+from henderson.kernels.pedigree_information import Animals, Effects, Families, error_variances, prior_information
 from henderson.kernels.pedigree_messages import send_down, send_up
+from henderson.kernels.pedigree_messages_single import send_down_single, send_up_single
 from henderson.store.model_data import ModelData
 
 Floats = NDArray[np.float64]
 
-ROUNDS = 2
+ROUNDS = 1  # a second changes correlations in the fourth digit
 
 
 class Information:
@@ -78,8 +79,7 @@ class Information:
             self._absorb(k > 0, final=True, last=k == rounds - 1)
             if k == 0:
                 prior_information(effects, animals)
-            send_up(effects, families, animals)
-            send_down(effects, families, animals)
+            _send(effects, families, animals)
 
     def absorb_known(self) -> None:
         """Set the information of own records to that with all effects known but those of an animal's own."""
@@ -131,6 +131,19 @@ class Information:
             group = design.groups[g]
             found[g] = self.own_errors[at : at + group.size].reshape(-1, group.width)
         return tuple(found.get(g) for g in range(len(design.groups)))
+
+
+def _send(effects: Effects, families: Families, animals: Animals) -> None:
+    """Send information up and down the pedigree."""
+    if effects.wide > 1:
+        send_up(effects, families, animals)
+        send_down(effects, families, animals)
+        return
+    prior = float(effects.sigma_inverse[0, 0])
+    kin = (*families[:5], families.to_sire.ravel(), families.to_dam.ravel())
+    own, passed, node, above = (a.ravel() for a in (animals.own, animals.passed, animals.node, animals.above))
+    send_up_single(prior, *kin, animals.precision, animals.record, passed, node, above)
+    send_down_single(prior, *kin, animals.precision, animals.inbreeding, animals.record, own, passed, node, above)
 
 
 def _prior_of(group: Group) -> Floats:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from henderson.kernels.jit import jit
+from henderson.kernels.jit import inline, jit
 from henderson.kernels.small_dense import (
     add_packed,
     add_squares_of,
@@ -76,7 +76,7 @@ class Effects(NamedTuple):
     rest: Floats
 
 
-@jit
+@inline
 def from_progeny(effects: Effects, row: Floats, out: Floats, a: Floats, b: Floats) -> None:
     """Set `out` to what progeny say of a breeding value, other effects of the animal eliminated."""
     w, q = effects.width, effects.wide
@@ -94,7 +94,7 @@ def from_progeny(effects: Effects, row: Floats, out: Floats, a: Floats, b: Float
     add_squares_of(q - w, w, -1.0, b, out)
 
 
-@jit
+@inline
 def of_parent(
     effects: Effects, animals: Animals, parent: int, row: Packed, sire: bool, out: Floats, a: Floats, b: Floats
 ) -> None:
@@ -119,7 +119,7 @@ def of_parent(
         k += 1
 
 
-@jit
+@inline
 def of_child(
     effects: Effects,
     animals: Animals,
@@ -200,7 +200,7 @@ def error_variances(effects: Effects, animals: Animals, out: Floats) -> None:
         pack_symmetric(q, total, out[i])
 
 
-@jit
+@inline
 def all_information(effects: Effects, animals: Animals, i: int, out: Floats) -> None:
     """Set `out` to all that is known of an animal."""
     w, q = effects.width, effects.wide

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from henderson.kernels.jit import jit
+from henderson.kernels.jit import inline, jit
 from henderson.kernels.pedigree_information import Animals, Effects, Families, Packed, of_child, of_parent
 from henderson.kernels.small_dense import (
     add_squares_of,
@@ -18,7 +18,7 @@ from henderson.kernels.small_dense import (
 Floats = NDArray[np.float64]
 
 
-@jit
+@inline
 def _to_parents(effects: Effects, z: int, half: float, F: Floats, ss: Floats, sx: Floats, xx: Floats) -> None:
     """Set the information about sire and dam from that about p = half (sire + dam) and the dam's effects in records."""
     w, q = effects.width, effects.wide
@@ -43,7 +43,7 @@ def _to_parents(effects: Effects, z: int, half: float, F: Floats, ss: Floats, sx
             sx[u, t] = value
 
 
-@jit
+@inline
 def _replace(n: int, parent: int, new: Floats, row: Packed, animals: Animals) -> None:
     """Put new[:n, :n] in the place of what the family has sent to a parent."""
     k = 0
@@ -100,7 +100,7 @@ def send_up(effects: Effects, families: Families, animals: Animals) -> None:
             _replace(q, d, xx, families.to_dam[f], animals)
 
 
-@jit
+@inline
 def _add_common(
     effects: Effects, share: float, of_sire: Floats, of_dam: Floats, out: Floats, left: Floats, middle: Floats
 ) -> None:
@@ -173,6 +173,14 @@ def send_down(effects: Effects, families: Families, animals: Animals) -> None:
             one = families.child[families.first[f]]
             own = (1.0 + animals.inbreeding[s]) * (1.0 + animals.inbreeding[d])
             _add_common(effects, animals.inbreeding[one] / own, of_sire, of_dam, parents, joint, coupled)
+        c = families.child[families.first[f]]
+        if alone and animals.record[c] < 0:  # nothing but its parents: the inverse of a sum
+            for t in range(w):
+                for u in range(w):
+                    parents[t, u] += effects.sigma[t, u] / animals.precision[c]
+            invert_in_place(w, parents, a)
+            pack_symmetric(w, parents, animals.above[c])
+            continue
         invert_in_place(z, parents, a)
         for k in range(families.first[f], families.first[f + 1]):
             c = families.child[k]

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from henderson.kernels.jit import jit
+from henderson.kernels.jit import inline, jit
 
 Floats = NDArray[np.float64]
 FLOOR = 1e-12  # of a pivot, relative to its diagonal element: what rounding leaves of zero
 
 
-@jit
+@inline
 def unpack_symmetric(n: int, row: NDArray[Any], out: Floats) -> None:
     """Set both triangles of out[:n, :n] from a packed row."""
     k = 0
@@ -27,7 +27,7 @@ def unpack_symmetric(n: int, row: NDArray[Any], out: Floats) -> None:
             k += 1
 
 
-@jit
+@inline
 def add_packed(n: int, row: NDArray[Any], out: Floats) -> None:
     """Add a packed row to both triangles of out[:n, :n]."""
     k = 0
@@ -40,7 +40,7 @@ def add_packed(n: int, row: NDArray[Any], out: Floats) -> None:
         k += 1
 
 
-@jit
+@inline
 def pack_symmetric(n: int, a: Floats, row: NDArray[Any]) -> None:
     """Set a packed row to the lower triangle of a[:n, :n]."""
     k = 0
@@ -50,7 +50,7 @@ def pack_symmetric(n: int, a: Floats, row: NDArray[Any]) -> None:
             k += 1
 
 
-@jit
+@inline
 def factor_in_place(n: int, a: Floats) -> None:
     """Replace the lower triangle of a[:n, :n] by its Cholesky factor; pivots are floored, rows of zeros get 1."""
     for t in range(n):
@@ -67,7 +67,7 @@ def factor_in_place(n: int, a: Floats) -> None:
         a[t, t] = np.sqrt(max(pivot, floor))
 
 
-@jit
+@inline
 def solve_lower(n: int, factor: Floats, m: int, b: Floats) -> None:
     """Replace b[:n, :m] by L^-1 b."""
     for t in range(n):
@@ -97,7 +97,7 @@ def invert_in_place(n: int, a: Floats, work: Floats) -> None:
             a[u, t] = total
 
 
-@jit
+@inline
 def add_squares_of(n: int, m: int, scale: float, b: Floats, out: Floats) -> None:
     """Add scale b'b to out[:m, :m], b[:n, :m]."""
     for t in range(m):
