@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NoReturn, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,7 @@ class BlockPreconditioner:
     block instead, with ``diagonal`` only the diagonal
     elements are taken. Memory: width (width + 1) / 2 doubles a level, and the border; of a random group for which that
     is more than `compact_above` bytes single precision, and none for levels without records: their block is a number
-    times Sigma^-1.
+    times Sigma^-1. Groups in `whole` are not.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class BlockPreconditioner:
         kind: Kind = "border",
         border_limit: int = BORDER_LIMIT,
         compact_above: int = COMPACT_ABOVE,
+        whole: frozenset[int] = frozenset(),
     ) -> None:
         self._operator = operator
         self._border = border_of(operator, border_limit) if kind in ("border", "sweep") else None
@@ -58,7 +59,7 @@ class BlockPreconditioner:
         if self._border is not None:
             inverse = inverse_of_border(self._border.matrix)
             self._rows = [inverse[rows] for rows in self._border.rows]
-        self._blocks = _blocks(operator, kind, compact_above, self._mark)
+        self._blocks = _blocks(operator, kind, compact_above, self._mark, whole)
         inverted = self._prepare(self._blocks)
 
         def invert(p: int) -> None:
@@ -75,7 +76,7 @@ class BlockPreconditioner:
 
         operator.team.run(invert, operator.n_partitions)
 
-    def _refuse(self, g: int, level: int) -> None:
+    def _refuse(self, g: int, level: int) -> NoReturn:
         name = self._operator.design.groups[g].labels.text(level, level + 1)[0]
         raise HendersonError(
             f"the equations of level {name!r} of {self._operator.design.groups[g].name!r} are not finite; "
@@ -206,7 +207,7 @@ class BlockPreconditioner:
 
 
 def _blocks(
-    operator: Operator, kind: Kind, compact_above: int, mark: Callable[[Vectors], None]
+    operator: Operator, kind: Kind, compact_above: int, mark: Callable[[Vectors], None], whole: frozenset[int]
 ) -> list[list[LevelBlocks]]:
     """Return the diagonal blocks of C per partition and group, not yet inverted. **Collective**."""
     work = operator.zeros()
@@ -218,7 +219,7 @@ def _blocks(
             inverse = operator.sigma_inverse[g]
             width, first, n = local.width, local.first_owned, local.n_owned
             size = width * (width + 1) // 2
-            large = 8 * size * operator.design.groups[g].n_levels > compact_above
+            large = g not in whole and 8 * size * operator.design.groups[g].n_levels > compact_above
             if inverse is None or partition.sigmas[g] is not None or not large:
                 none = np.zeros(0, np.float32)
                 found.append(LevelBlocks(width, first, None, np.zeros((n, size)), none, np.zeros((0, width))))

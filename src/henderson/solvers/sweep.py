@@ -6,9 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array, csc_array, csr_array, tril
 
-from henderson.equations.assembly import record_triplets_of
 from henderson.equations.memory import COMPACT_ABOVE
 from henderson.equations.operator import Operator
 from henderson.equations.partition import LocalPedigree
@@ -18,7 +16,7 @@ from henderson.kernels import vectors as vector_kernels
 from henderson.kernels.blocks import LevelBlocks
 from henderson.partitions.exchange import Vectors
 from henderson.partitions.layout import GroupLayout
-from henderson.solvers.cholesky import NotPositiveDefiniteError, SparseCholesky
+from henderson.solvers.class_factor import ClassFactor, NotFiniteError
 from henderson.solvers.preconditioner import BORDER_LIMIT, BlockPreconditioner, Kind
 
 Floats = NDArray[np.float64]
@@ -34,7 +32,7 @@ class SweepPreconditioner(BlockPreconditioner):
     with others counts on the diagonal alone), by a sparse factor, the border apart. D_A are the level blocks, and for
     individuals of a pedigree the symmetric Gauss-Seidel sweep of `kernels.pedigree_sweep`. L is the coupling of A with
     F. An application costs half a product and the sweeps, beside `BlockPreconditioner`; there are far fewer of them.
-    Memory: a vector, the factor.
+    Memory: a vector, the factor (`ClassFactor`).
     """
 
     def __init__(
@@ -42,10 +40,10 @@ class SweepPreconditioner(BlockPreconditioner):
     ) -> None:
         self._classes = classes_of(operator)
         self._others = frozenset(range(len(operator.design.groups))) - self._classes
-        self._factors: list[_Factor | None] = []
+        self._factors: list[ClassFactor | None] = []
         self._late: list[dict[int, NDArray[np.bool_]]] = []
         self._work = operator.zeros()
-        super().__init__(operator, "border", border_limit, compact_above)
+        super().__init__(operator, "border", border_limit, compact_above, self._classes)
 
     def _mark(self, work: Vectors) -> None:
         """Parents need a block of their own, too. **Collective**."""
@@ -122,11 +120,17 @@ class SweepPreconditioner(BlockPreconditioner):
         border = frozenset() if self._border is None else frozenset(self._border.groups)
         inner = self._classes - border
 
-        def part(p: int) -> _Factor | None:
-            return _Factor(self._operator, p, inner, blocks[p]) if len(inner) > 1 else None
+        def part(p: int) -> ClassFactor | None:
+            if len(inner) < 2:
+                return None
+            try:
+                return ClassFactor(self._operator, p, inner, blocks[p])
+            except NotFiniteError as error:
+                g, level = error.args
+                self._refuse(g, int(self._operator.partitions[p].layout.groups[g].owned_levels()[level]))
 
         self._factors = self._operator.team.run(part, self._operator.n_partitions)
-        return self._eliminate(blocks)
+        return self._eliminate(blocks) | (inner if len(inner) > 1 else frozenset())
 
     def descend(self, alpha: float, q: Vectors, r: Vectors, z: Vectors) -> tuple[float, float]:
         """Set r -= alpha q and z = M^-1 r (`z` may be `q`); return (r'r, r'z). **Collective**."""
@@ -243,55 +247,6 @@ def classes_of(operator: Operator) -> Groups:
         if few and group.covariance.kind == "identity" and group.covariance.own is None:
             found.add(k)
     return frozenset(found)
-
-
-class _Factor:
-    """A sparse factor of the owned equations of some groups in one partition."""
-
-    def __init__(self, operator: Operator, p: int, groups: Groups, blocks: list[LevelBlocks]) -> None:
-        self.groups = groups
-        partition = operator.partitions[p]
-        kept = np.zeros(partition.layout.n_local, np.bool_)
-        for g in groups:
-            local = partition.layout.groups[g]
-            kept[local.first_owned : local.first_owned + local.n_owned * local.width] = True
-        kept[partition.blank] = False
-        self._elements = np.flatnonzero(kept)
-        place = np.where(kept, np.cumsum(kept) - 1, -1)
-        n = len(self._elements)
-        level = np.full(partition.layout.n_local, -1, np.int64)  # first element of the level of each element
-        diagonal = csr_array((n, n))
-        for g in groups:
-            local = partition.layout.groups[g]
-            first = local.first_owned + np.arange(local.n_owned, dtype=np.int64) * local.width
-            level[local.first_owned : local.first_owned + local.n_owned * local.width] = np.repeat(first, local.width)
-            t, u = np.tril_indices(local.width)
-            rows, columns = place[first[:, None] + t].ravel(), place[first[:, None] + u].ravel()
-            here = (rows >= 0) & (columns >= 0)
-            lower = csr_array(coo_array((blocks[g].packed.ravel()[here], (rows[here], columns[here])), shape=(n, n)))
-            diagonal = csr_array(diagonal + lower)
-        total = diagonal
-        for rows, columns, values in record_triplets_of(operator, partition, groups):
-            at, beside = place[rows], place[columns]
-            here = (at > beside) & (beside >= 0) & (level[rows] != level[columns])
-            entries = values[here], (at[here], beside[here])
-            total = csr_array(total + csr_array(coo_array(entries, shape=(n, n))))
-        matrix = csc_array(tril(total, format="csc"))
-        matrix.sort_indices()
-        self._scale = 1.0 / np.sqrt(np.maximum(matrix.diagonal(), np.finfo(np.float64).tiny))
-        of = np.repeat(np.arange(n), np.diff(matrix.indptr))
-        self._cholesky = SparseCholesky(matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32))
-        values = matrix.data * self._scale[matrix.indices] * self._scale[of]
-        values[matrix.indptr[:-1]] *= 1.0 + 1e-9  # columns of X that nearly depend on each other
-        try:
-            self._cholesky.factor(values)
-        except NotPositiveDefiniteError:
-            values[matrix.indptr[:-1]] *= 1.01
-            self._cholesky.factor(values)
-
-    def solve(self, r: Floats, z: Floats) -> None:
-        """Set z = (block of C)^-1 r in its equations, zero in those of its groups that are left out."""
-        z[self._elements] = self._scale * self._cholesky.solve(self._scale * r[self._elements])
 
 
 def preconditioner_of(operator: Operator, kind: Kind) -> BlockPreconditioner:
