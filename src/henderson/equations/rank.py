@@ -14,12 +14,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array, csc_array, diags_array, eye_array
+from scipy.sparse import coo_array, csc_array, csr_array, eye_array
 from scipy.sparse.linalg import splu
 
 from henderson.equations.design import with_kept
 from henderson.equations.model import Design, DesignTerm
 from henderson.errors import ModelError
+from henderson.kernels import cross_products as kernels
 from henderson.kernels.cholesky import column_counts, dependent_rows
 from henderson.partitions.communicator import ALONE, Communicator
 
@@ -29,6 +30,7 @@ CONSTANT = 1e-9  # range of a covariate, relative to its size, up to which it va
 TERM_ORDER_LIMIT = 2000  # columns up to which the elimination follows the equations' term order strictly
 FILL_LIMIT = 6000  # columns besides each trait's largest class above which a fill-reducing order is used
 CHUNK = 2_000_000
+BLOCK = 1 << 18  # records of which products are summed at a time
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,12 @@ def full_rank(design: Design, communicator: Communicator = ALONE) -> Design:
     """
     columns = _number(design)
     fixed = [t for t in design.terms if columns.first[design.slots[t.slot].group] is not None]
-    squares, seen = np.zeros(columns.total), np.zeros(columns.total)
+    squares, seen = np.zeros(columns.total), np.zeros(columns.total, np.bool_)
     for term in fixed:
         _add_sums(design, columns, term, squares, seen)
     kept = communicator.logical_or(squares > 0.0)
     # covariates that do not vary: zero when centred; empty levels are no columns
-    dropped = communicator.logical_or(seen > 0.0) & ~kept
+    dropped = communicator.logical_or(seen) & ~kept
     if not _orthogonal(design, fixed):
         used = np.flatnonzero(kept)
         order = _order(design, columns, fixed, used)
@@ -110,12 +112,8 @@ def _entries(
     term: DesignTerm,
     start: int,
     stop: int,
-    centre: NDArray[np.float64] | None = None,
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Return rows (from 0), columns of X and values of `term` over the records start..stop that have its trait.
-
-    `centre`: by level, taken off the values.
-    """
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return columns of X and values of `term` over the records start..stop that have its trait."""
     slot = design.slots[term.slot]
     group = design.groups[slot.group]
     offset = columns.first[slot.group]
@@ -124,19 +122,16 @@ def _entries(
     observed = design.patterns.observed[:, term.trait][design.patterns.codes[start:stop]]
     rows = np.flatnonzero(observed & (codes >= 0))
     values = np.ones(len(rows)) if term.coefficient < 0 else design.coefficients[term.coefficient][start:stop][rows]
-    if centre is not None:
-        values = values - centre[codes[rows]]
-    return rows, offset + codes[rows].astype(np.int64) * group.width + term.position, values
+    return offset + codes[rows].astype(np.int64) * group.width + term.position, values
 
 
 def _add_sums(
-    design: Design, columns: _Columns, term: DesignTerm, squares: NDArray[np.float64], seen: NDArray[np.float64]
+    design: Design, columns: _Columns, term: DesignTerm, squares: NDArray[np.float64], seen: NDArray[np.bool_]
 ) -> None:
-    """Add to each column of X the squares of its entries from `term`, and how many there are."""
-    for start in range(0, design.n_records, CHUNK):
-        _, at, values = _entries(design, columns, term, start, min(start + CHUNK, design.n_records))
-        squares += np.bincount(at, weights=values * values, minlength=columns.total)
-        seen += np.bincount(at, minlength=columns.total)
+    """Add to each column of X the squares of its entries from `term`, and mark those that have any."""
+    for start in range(0, design.n_records, BLOCK):
+        at, values = _entries(design, columns, term, start, min(start + BLOCK, design.n_records))
+        kernels.add_squares(at, values, squares, seen)
 
 
 def _dependent_columns(
@@ -149,13 +144,15 @@ def _dependent_columns(
     communicator: Communicator,
 ) -> NDArray[np.int64]:
     """Return the columns of X, among those `used`, that depend on others, covariates as deviations from `centres`."""
+    if order is not None:
+        used = used[order]
     product = _gathered(_cross_products(design, columns, fixed, used, centres), communicator)
     dependent: NDArray[np.int64] | None = None
     if product is not None:
         last = np.zeros(columns.total, np.bool_)
         for number in centres:
             last[_columns_of(design, columns, fixed[number])] = True
-        dependent = used[_dependent(_scaled(product), order, last[used])]
+        dependent = np.sort(used[_dependent(_scaled(product), order is not None, last[used])])
     return communicator.broadcast(dependent)
 
 
@@ -252,7 +249,7 @@ def _middle(design: Design, columns: _Columns, term: DesignTerm, communicator: C
     at_level = _columns_of(design, columns, term)
     ends = np.full(2 * columns.total, np.inf)
     for start in range(0, design.n_records, CHUNK):
-        _, at, values = _entries(design, columns, term, start, min(start + CHUNK, design.n_records))
+        at, values = _entries(design, columns, term, start, min(start + CHUNK, design.n_records))
         np.minimum.at(ends, at, values)
         np.minimum.at(ends, columns.total + at, -values)
     low, negative = communicator.minimum(ends[at_level]), communicator.minimum(ends[columns.total + at_level])
@@ -269,26 +266,103 @@ def _cross_products(
     used: NDArray[np.int64],
     centres: dict[int, NDArray[np.float64]],
 ) -> csc_array:
-    """Return X'X of the `used` columns over the records at hand, covariates as deviations from their `centres`."""
+    """Return X'X of the columns `used`, in that order, over the records at hand, covariates less their `centres`.
+
+    Cost: a pass over the records of a trait for each pair of its terms. Where one of the two has a single level, or
+    both have the same, the products are summed by level; others are sorted.
+    """
     n = len(used)
-    position = np.full(columns.total, -1, np.int64)
-    position[used] = np.arange(n)
-    product = csc_array((n, n))
-    for start in range(0, design.n_records, CHUNK):
-        stop = min(start + CHUNK, design.n_records)
-        for trait in range(design.n_traits):
-            parts = [
-                _entries(design, columns, t, start, stop, centres.get(number))
-                for number, t in enumerate(fixed)
+    position = np.full(columns.total, -1, np.int32)
+    position[used] = np.arange(n, dtype=np.int32)
+    levels = [design.groups[design.slots[t.slot].group].n_levels for t in fixed]
+    pairs = [
+        (a, b) if levels[a] >= levels[b] else (b, a)
+        for a in range(len(fixed))
+        for b in range(a, len(fixed))
+        if fixed[a].trait == fixed[b].trait
+    ]
+    sums = {(a, b): np.zeros(levels[a]) for a, b in pairs if levels[b] == 1 or fixed[a].slot == fixed[b].slot}
+    rest = _Sums(n)
+    for start in range(0, design.n_records, BLOCK):
+        stop = min(start + BLOCK, design.n_records)
+        pattern = design.patterns.codes[start:stop]
+        for trait in dict.fromkeys(t.trait for t in fixed):
+            seen = np.flatnonzero(design.patterns.observed[:, trait][pattern])
+            mine = {
+                k: _values(design, t, start, stop, seen, centres.get(k))
+                for k, t in enumerate(fixed)
                 if t.trait == trait
-            ]
-            if not parts:
-                continue
-            rows, at, values = (np.concatenate([p[k] for p in parts]) for k in range(3))
-            seen = position[at] >= 0
-            X = coo_array((values[seen], (rows[seen], position[at][seen])), shape=(stop - start, n)).tocsc()
-            product = product + X.T @ X
-    return product
+            }
+            for a, b in pairs:
+                if fixed[a].trait != trait:
+                    continue
+                (level, values), (other, more) = mine[a], mine[b]
+                if (a, b) in sums:
+                    kernels.add_products(level, other, values, more, sums[a, b])
+                    continue
+                both = (level >= 0) & (other >= 0)
+                rows, at = (
+                    position[_columns_of(design, columns, fixed[k])[codes[both]]]
+                    for k, codes in ((a, level), (b, other))
+                )
+                rest.add(rows, at, values[both] * more[both])
+    parts = [rest.entries()]
+    for (a, b), found in sums.items():
+        at = np.flatnonzero(found)
+        mine_at, other_at = (position[_columns_of(design, columns, fixed[k])] for k in (a, b))
+        rows, beside, values = mine_at[at], other_at[at if fixed[a].slot == fixed[b].slot else 0 * at], found[at]
+        kept = (rows >= 0) & (beside >= 0)
+        rows, beside, values = rows[kept], beside[kept], values[kept]
+        parts.append((rows, beside, values))
+        if a != b:
+            parts.append((beside, rows, values))
+    rows, beside, values = (np.concatenate([p[k] for p in parts]) for k in range(3))
+    return csc_array(coo_array((values, (rows, beside)), shape=(n, n)))
+
+
+class _Sums:
+    """A symmetric matrix of sums, of which one triangle is given entry by entry, zero on the diagonal."""
+
+    def __init__(self, n: int) -> None:
+        self._total = csr_array((n, n))
+        self._pending: list[tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]] = []
+        self._n_pending = 0
+
+    def add(self, rows: NDArray[np.int32], at: NDArray[np.int32], values: NDArray[np.float64]) -> None:
+        """Add entries; those of negative rows or columns do not count."""
+        kept = (rows >= 0) & (at >= 0)
+        self._pending.append((rows[kept], at[kept], values[kept]))
+        self._n_pending += len(self._pending[-1][2])
+        if self._n_pending > CHUNK:
+            self._gather()
+
+    def entries(self) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
+        """Return rows, columns and values of both triangles."""
+        self._gather()
+        found = (self._total + self._total.T).tocoo()
+        return found.row.astype(np.int32), found.col.astype(np.int32), found.data
+
+    def _gather(self) -> None:
+        if self._pending:
+            rows, at, values = (np.concatenate([p[k] for p in self._pending]) for k in range(3))
+            self._total = csr_array(self._total + csr_array(coo_array((values, (rows, at)), shape=self._total.shape)))
+            self._pending, self._n_pending = [], 0
+
+
+def _values(
+    design: Design,
+    term: DesignTerm,
+    start: int,
+    stop: int,
+    seen: NDArray[np.int64],
+    centre: NDArray[np.float64] | None,
+) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """Return level and value of a term on the records `seen` of start..stop, less the `centre` of its level."""
+    codes = design.slots[term.slot].codes[start:stop][seen]
+    if term.coefficient < 0:
+        return codes, np.ones(len(codes))
+    values = design.coefficients[term.coefficient][start:stop][seen]
+    return codes, values if centre is None else values - centre[codes]
 
 
 def _gathered(product: csc_array, communicator: Communicator) -> csc_array | None:
@@ -308,10 +382,12 @@ def _gathered(product: csc_array, communicator: Communicator) -> csc_array | Non
 
 
 def _scaled(product: csc_array) -> csc_array:
-    """Return the product scaled to unit diagonal."""
+    """Return the product scaled to unit diagonal, in its place."""
     squares = product.diagonal()
-    scale = diags_array(1.0 / np.sqrt(np.where(squares > 0.0, squares, 1.0)))
-    return csc_array(scale @ product @ scale)
+    scale = 1.0 / np.sqrt(np.where(squares > 0.0, squares, 1.0))
+    product.data *= scale[product.indices]
+    product.data *= np.repeat(scale, np.diff(product.indptr))
+    return product
 
 
 def _order(
@@ -326,6 +402,8 @@ def _order(
             rank[start : start + group.size] = np.tile(orders, group.n_levels)
     if len(used) > TERM_ORDER_LIMIT:
         n_first = 0
+        is_used = np.zeros(columns.total, np.bool_)
+        is_used[used] = True
         for trait in range(design.n_traits):
             classes = [t for t in fixed if t.trait == trait and t.coefficient < 0]
             if not classes:
@@ -335,28 +413,29 @@ def _order(
             start, group = columns.first[g], design.groups[g]
             assert start is not None
             at = np.arange(start + largest.position, start + group.size, group.width)
-            n_first += len(np.intersect1d(at, used))
+            n_first += int(np.count_nonzero(is_used[at]))
             rank[at] -= len(design.terms)
         if len(used) - n_first > FILL_LIMIT:
             return None
     # Within a term level by level, all positions of a level together (polynomials from low to high).
-    return np.lexsort((used, rank[used]))
+    return np.argsort(rank[used], kind="stable")
 
 
-def _dependent(product: csc_array, order: NDArray[np.int64] | None, last: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Return the columns of the unit-diagonal matrix that depend on those before them in `order`.
+def _dependent(product: csc_array, ordered: bool, last: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return the columns of the unit-diagonal matrix that depend on those before them.
 
-    Without an order a fill-reducing one is used, with the columns `last` at its end.
+    If they are not `ordered`, a fill-reducing order is used, with the columns `last` at its end.
     """
     n = product.shape[0]
     if n == 0:
         return np.empty(0, np.int64)
-    if order is None:
+    order = np.arange(n)
+    if not ordered:
         ridge = csc_array(product + RIDGE * eye_array(n, format="csc"))
         factor = splu(ridge, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
         order = np.argsort(factor.perm_c)
         order = np.concatenate([order[~last[order]], order[last[order]]])
-    ordered = csc_array(product[order][:, order])
-    ordered.sort_indices()
-    start = np.concatenate([[0], np.cumsum(column_counts(ordered.indptr, ordered.indices))])
-    return np.sort(order[dependent_rows(ordered.indptr, ordered.indices, ordered.data, start, DEPENDENT)])
+        product = csc_array(product[order][:, order])
+    product.sort_indices()
+    start = np.concatenate([[0], np.cumsum(column_counts(product.indptr, product.indices))])
+    return order[dependent_rows(product.indptr, product.indices, product.data, start, DEPENDENT)]

@@ -187,7 +187,7 @@ class ClassFactor:
         return np.flatnonzero(kept & meets)
 
     def _lower(self) -> csc_array:
-        """Return the lower triangle of what is left over the connected elements; its diagonal blocks are in `blocks`."""
+        """Return the lower triangle of what is left over the connected elements; diagonal blocks are in `blocks`."""
         operator, n = self._operator, len(self._elements)
         place = np.full(self._layout.n_local, -1, np.int64)
         place[self._elements] = np.arange(n)

@@ -60,7 +60,7 @@ def pcg(
     Means of the responses make ||b|| large, and the residual of breeding values small beside it; so the last step has
     to be small too, ||change of x|| <= `xtol` ||x||, unless the residual is far below `xtol`. The residual of the
     recurrence drifts from the true one, so the latter is computed when the former has converged; if it is still above
-    `rtol` the iteration restarts from it. Memory: four vectors, `rhs` if it is one, and the directions of small problems
+    `rtol` the iteration restarts from it. Memory: four vectors, `rhs` if it is one, the directions of small problems
     (`solvers.conjugation`); each iteration reads or writes nine vectors, the preconditioner and what the product needs.
 
     Parameters

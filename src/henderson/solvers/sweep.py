@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from henderson.equations.memory import COMPACT_ABOVE
+from henderson.equations.memory import COMPACT_ABOVE, FEW
 from henderson.equations.operator import Operator
 from henderson.equations.partition import LocalPedigree
 from henderson.kernels import blocks as block_kernels
@@ -21,9 +21,6 @@ from henderson.solvers.preconditioner import BORDER_LIMIT, BlockPreconditioner, 
 
 Floats = NDArray[np.float64]
 Groups = frozenset[int]
-
-FEW = 4  # times as many individuals as levels: a random class such as herd-years, not one of individuals
-
 
 class SweepPreconditioner(BlockPreconditioner):
     """M = (D + L) D^-1 (D + L') over two sets of equations, the classes F and the others, A.
