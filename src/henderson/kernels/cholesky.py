@@ -23,8 +23,8 @@ def row_pattern(
 ) -> int:
     """Return `top`: stack[top:] are the columns of row k of the factor, in an order that solves.
 
-    `seen` is marked with k; `parent` is the elimination tree of the rows before k, extended to row k on the way; `path` is
-    scratch.
+    `seen` is marked with k; `parent` is the elimination tree of the rows before k, extended to row k on the way; `path`
+    is scratch.
     """
     n = len(parent)
     top = n
