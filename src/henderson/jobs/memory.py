@@ -28,9 +28,9 @@ MOST_NODES = 4096
 
 
 def check_memory(spec: ModelSpec, data: ModelData, limit: int | None = None) -> None:
-    """Log what the jobs will take, what was read included; raise `ResourceError` with the table if that is more than there is.
+    """Log what the jobs will take, what was read included; raise `ResourceError` if that is more than there is.
 
-    limit: bytes that may be taken, if that is less.
+    limit: bytes that may be taken beside what was read, if that is less.
     """
     counts = counts_of(data)
     items = estimate_embedded(spec, counts)

@@ -124,16 +124,6 @@ def factor(
 
 
 @jit
-def take_off(column: int, blocks: LevelBlocks, late: NDArray[np.bool_], y: NDArray[np.float64]) -> None:
-    """Subtract column `column` of what other partitions take off the blocks of late animals, which lies in `y`."""
-    for i in range(late.size):
-        if late[i]:
-            row = row_of_level(blocks.place, i)
-            for t in range(column, blocks.width):
-                blocks.packed[row, t * (t + 1) // 2 + column] -= y[blocks.first + i * blocks.width + t]
-
-
-@jit
 def forward(
     stage: int,
     blocks: LevelBlocks,

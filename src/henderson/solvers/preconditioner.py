@@ -8,7 +8,7 @@ from typing import Any, Literal, NoReturn, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from henderson.equations.blocks import block_column, widest
+from henderson.equations.blocks import add_blocks
 from henderson.equations.border import (
     Border,
     border_of,
@@ -233,16 +233,7 @@ def _blocks(
         return found
 
     blocks = operator.team.run(room, operator.n_partitions)
-    for column in range(widest(operator)):
-        block_column(operator, column, work)
-
-        def store(p: int, column: int = column) -> None:
-            for each in blocks[p]:
-                if column < each.width:
-                    last = column + 1 if kind == "diagonal" else each.width
-                    kernels.store_column(column, last, each, work[p])
-
-        operator.team.run(store, operator.n_partitions)
+    add_blocks(operator, blocks, work, diagonal=kind == "diagonal")
     return blocks
 
 

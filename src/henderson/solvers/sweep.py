@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from henderson.equations.blocks import add_ghosts
 from henderson.equations.memory import COMPACT_ABOVE, FEW
 from henderson.equations.operator import Operator
 from henderson.equations.partition import LocalPedigree
@@ -94,21 +95,8 @@ class SweepPreconditioner(BlockPreconditioner):
                 if failed >= 0:
                     self._refuse(g, int(layout.groups[g].owned_levels()[failed]))
 
-            def send(p: int, column: int, g: int = g, ghosts: list[Floats] = ghosts) -> None:
-                local = operator.partitions[p].layout.groups[g]
-                work[p][:] = 0.0
-                for t in range(column, local.width):
-                    stop = local.first_ghost + len(local.ghosts) * local.width
-                    work[p][local.first_ghost + t : stop : local.width] = ghosts[p][:, t * (t + 1) // 2 + column]
-
             operator.team.run(lambda p: stage(p, 0), operator.n_partitions)
-            for column in range(width):
-                operator.team.run(lambda p: send(p, column), operator.n_partitions)  # noqa: B023
-                operator.exchange.reverse_add(work)
-                operator.team.run(
-                    lambda p: kernels.take_off(column, blocks[p][g], self._late[p][g], work[p]),  # noqa: B023
-                    operator.n_partitions,
-                )
+            add_ghosts(operator, g, blocks, ghosts, work, -1.0)
             operator.team.run(lambda p: stage(p, 1), operator.n_partitions)
         return swept
 
