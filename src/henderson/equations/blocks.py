@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,13 +17,22 @@ from henderson.kernels.record_loops import TermLists
 from henderson.partitions.exchange import Vectors
 
 Floats = NDArray[np.float64]
+OwnGamma = Callable[[int, int, Floats], bool]
 
 
-def add_blocks(operator: Operator, blocks: list[list[LevelBlocks]], work: Vectors, *, diagonal: bool = False) -> None:
+def add_blocks(
+    operator: Operator,
+    blocks: list[list[LevelBlocks]],
+    work: Vectors,
+    *,
+    diagonal: bool = False,
+    own_gamma: OwnGamma | None = None,
+) -> None:
     """Add the diagonal blocks of C to `blocks`, per partition and group; `work` is overwritten. **Collective**.
 
     Levels without a row must have a block that is a multiple of Sigma^-1: they get its inverse as scale. With
-    `diagonal` only diagonal elements count. Cost: one pass over the records per group, with one step per pair of terms.
+    `diagonal` only diagonal elements count. `own_gamma` adds the diagonal of Gamma^-1 of a partition and group to the
+    first elements of levels and returns whether it did. Cost: one pass over the records per group, with one step per pair of terms.
     """
     for g, group in enumerate(operator.design.groups):
         size = group.width * (group.width + 1) // 2
@@ -42,15 +53,15 @@ def add_blocks(operator: Operator, blocks: list[list[LevelBlocks]], work: Vector
 
         operator.team.run(records, operator.n_partitions)
         if operator.exchange.sum([float(mine.any()) for mine in ghosts]) > 0.0:
-            add_ghosts(operator, g, blocks, ghosts, work, 1.0)
-    _add_multiples(operator, blocks, work, diagonal)
+            add_ghosts(operator, g, blocks, ghosts, work)
+    _add_multiples(operator, blocks, work, diagonal, own_gamma)
     _add_own(operator, blocks, work, diagonal)
 
 
 def add_ghosts(
-    operator: Operator, g: int, blocks: list[list[LevelBlocks]], ghosts: list[Floats], work: Vectors, sign: float
+    operator: Operator, g: int, blocks: list[list[LevelBlocks]], ghosts: list[Floats], work: Vectors
 ) -> None:
-    """Add `sign` times packed blocks of ghosts of group `g` to those of their owners. **Collective**."""
+    """Add packed blocks of ghosts of group `g` to those of their owners. **Collective**."""
     width = operator.design.groups[g].width
 
     def send(p: int, column: int) -> None:
@@ -66,19 +77,21 @@ def add_ghosts(
         operator.team.run(lambda p: send(p, column), operator.n_partitions)  # noqa: B023
         operator.exchange.reverse_add(work)
         operator.team.run(
-            lambda p: kernels.add_column(column, width, sign, blocks[p][g], work[p]),  # noqa: B023
+            lambda p: kernels.add_column(column, width, blocks[p][g], work[p]),  # noqa: B023
             operator.n_partitions,
         )
 
 
-def _add_multiples(operator: Operator, blocks: list[list[LevelBlocks]], work: Vectors, diagonal: bool) -> None:
+def _add_multiples(
+    operator: Operator, blocks: list[list[LevelBlocks]], work: Vectors, diagonal: bool, own_gamma: OwnGamma | None
+) -> None:
     """Add diag(Gamma^-1)_i Sigma^-1 of the groups whose levels share one Sigma. **Collective**."""
 
     def gamma(p: int) -> None:
         work[p][:] = 0.0
         partition = operator.partitions[p]
         for g, inverse in enumerate(operator.sigma_inverse):
-            if inverse is not None and partition.sigmas[g] is None:
+            if inverse is not None and partition.sigmas[g] is None and not (own_gamma and own_gamma(p, g, work[p])):
                 _add_gamma(partition, g, work[p])
 
     def add(p: int) -> None:
@@ -112,7 +125,7 @@ def _add_own(operator: Operator, blocks: list[list[LevelBlocks]], work: Vectors,
         for g in with_own:
             if column < groups[g].width:
                 last = column + 1 if diagonal else groups[g].width
-                kernels.add_column(column, last, 1.0, blocks[p][g], work[p])
+                kernels.add_column(column, last, blocks[p][g], work[p])
 
     for column in range(max((groups[g].width for g in with_own), default=0)):
         operator.team.run(lambda p: gamma(p, column), operator.n_partitions)  # noqa: B023

@@ -61,6 +61,25 @@ def _push(p: int, v: NDArray[np.float64], y: NDArray[np.float64]) -> None:
 
 
 @jit
+def own_diagonal(
+    width: int,
+    first: int,
+    late: NDArray[np.bool_],
+    sire: NDArray[np.uint32],
+    dam: NDArray[np.uint32],
+    precision: NDArray[np.float64],
+    y: NDArray[np.float64],
+) -> None:
+    """Add diag(A^-1) to the first element of each animal, without what early progeny add: see `factor`."""
+    for i in range(sire.size):
+        y[first + i * width] += precision[i]
+        if late[i]:
+            share = 0.5 * precision[i] if sire[i] == dam[i] else 0.25 * precision[i]
+            y[sire[i]] += share
+            y[dam[i]] += share
+
+
+@jit
 def factor(
     stage: int,
     blocks: LevelBlocks,
@@ -75,8 +94,10 @@ def factor(
 ) -> int:
     """Replace the blocks by inverse pivot blocks, of early animals (stage 0) or late ones (1); return -1.
 
-    What early animals take off blocks of ghosts is added to `ghosts`, packed, float64 (n_ghosts, size). Returns the
-    first level whose block is not finite.
+    Blocks come without what early progeny add to them. That is added here less what their elimination takes off: the
+    two cancel where the progeny have no information, and thousands of those would leave rounding errors alone. What
+    ghosts get is added to `ghosts`, packed, float64 (n_ghosts, size). Returns the first level whose block is not
+    finite.
     """
     width, first = blocks.width, blocks.first
     end = first + late.size * width
@@ -90,32 +111,38 @@ def factor(
             return i
         if precision[i] == 0.0:
             continue
+        if row < 0 and stage == 0 and sire[i] != dam[i] and abs(precision[i] * blocks.scale[i] - 1.0) < 1e-5:
+            continue  # without records and progeny both are the same
+        share = 0.0
+        if stage == 0:
+            share = 0.5 * precision[i] if sire[i] == dam[i] else 0.25 * precision[i]
         known = False
         for p in (int(sire[i]), int(dam[i])):
             owned = first <= p < end
             other = (p - first) // width if owned else 0
             if p == null or (stage == 1 and not (owned and late[other] and p < own)):
                 continue
-            if not known:  # Sigma^-1 D_i^-1 Sigma^-1 / (4 d_i^2)
+            if not known:  # share Sigma^-1 - Sigma^-1 D_i^-1 Sigma^-1 / (4 d_i^2)
                 known = True
                 unpack_block(blocks, i, block)
                 for t in range(width):
-                    for u in range(width):
-                        total = 0.0
-                        for k in range(width):
-                            total += block[t, k] * sigma_inverse[k, u]
-                        product[t, u] = total
+                    product[t] = 0.0
+                    for k in range(width):
+                        value = block[t, k]
+                        for u in range(width):
+                            product[t, u] += value * sigma_inverse[k, u]
+                scale = -0.25 * precision[i] * precision[i]
                 for t in range(width):
-                    for u in range(t + 1):
-                        total = 0.0
-                        for k in range(width):
-                            total += sigma_inverse[t, k] * product[k, u]
-                        block[t, u] = 0.25 * precision[i] * precision[i] * total
+                    block[t] = share * sigma_inverse[t]
+                    for k in range(width):
+                        value = scale * sigma_inverse[t, k]
+                        for u in range(t + 1):
+                            block[t, u] += value * product[k, u]
             if owned:
                 at = row_of_level(blocks.place, other)
                 for t in range(width):
                     for u in range(t + 1):
-                        blocks.packed[at, t * (t + 1) // 2 + u] -= block[t, u]
+                        blocks.packed[at, t * (t + 1) // 2 + u] += block[t, u]
             else:
                 for t in range(width):
                     for u in range(t + 1):

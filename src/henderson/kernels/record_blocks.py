@@ -79,11 +79,11 @@ def add_multiple(inverse: NDArray[np.float64], blocks: LevelBlocks, y: NDArray[n
 
 
 @jit
-def add_column(column: int, last: int, sign: float, blocks: LevelBlocks, y: NDArray[np.float64]) -> None:
-    """Add `sign` times column `column` of blocks, rows column..last, which lies in `y` level by level."""
+def add_column(column: int, last: int, blocks: LevelBlocks, y: NDArray[np.float64]) -> None:
+    """Add column `column` of blocks, rows column..last, which lies in `y` level by level."""
     for i in range(n_levels_of(blocks.place, blocks.packed)):
         row = row_of_level(blocks.place, i)
         if row >= 0:
             own = blocks.first + i * blocks.width
             for t in range(column, last):
-                blocks.packed[row, t * (t + 1) // 2 + column] += sign * y[own + t]
+                blocks.packed[row, t * (t + 1) // 2 + column] += y[own + t]

@@ -8,7 +8,7 @@ from typing import Any, Literal, NoReturn, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from henderson.equations.blocks import add_blocks
+from henderson.equations.blocks import OwnGamma, add_blocks
 from henderson.equations.border import (
     Border,
     border_of,
@@ -59,7 +59,7 @@ class BlockPreconditioner:
         if self._border is not None:
             inverse = inverse_of_border(self._border.matrix)
             self._rows = [inverse[rows] for rows in self._border.rows]
-        self._blocks = _blocks(operator, kind, compact_above, self._mark, whole)
+        self._blocks = _blocks(operator, kind, compact_above, self._mark, whole, self._own_gamma)
         inverted = self._prepare(self._blocks)
 
         def invert(p: int) -> None:
@@ -86,6 +86,10 @@ class BlockPreconditioner:
     def _mark(self, work: Vectors) -> None:
         """Make the first element of every level that needs a block of its own positive. **Collective**."""
         _mark(self._operator, work)
+
+    def _own_gamma(self, p: int, g: int, y: Floats) -> bool:
+        """Add the diagonal of Gamma^-1 to the first elements of levels and return True, or return False."""
+        return False
 
     def _prepare(self, blocks: list[list[LevelBlocks]]) -> frozenset[int]:
         """Take what is needed of the blocks of C; return the groups whose blocks are inverses then. **Collective**."""
@@ -207,7 +211,12 @@ class BlockPreconditioner:
 
 
 def _blocks(
-    operator: Operator, kind: Kind, compact_above: int, mark: Callable[[Vectors], None], whole: frozenset[int]
+    operator: Operator,
+    kind: Kind,
+    compact_above: int,
+    mark: Callable[[Vectors], None],
+    whole: frozenset[int],
+    gamma: OwnGamma,
 ) -> list[list[LevelBlocks]]:
     """Return the diagonal blocks of C per partition and group, not yet inverted. **Collective**."""
     work = operator.zeros()
@@ -233,7 +242,7 @@ def _blocks(
         return found
 
     blocks = operator.team.run(room, operator.n_partitions)
-    add_blocks(operator, blocks, work, diagonal=kind == "diagonal")
+    add_blocks(operator, blocks, work, diagonal=kind == "diagonal", own_gamma=gamma)
     return blocks
 
 

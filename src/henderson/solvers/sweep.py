@@ -15,6 +15,7 @@ from henderson.kernels import blocks as block_kernels
 from henderson.kernels import pedigree_sweep as kernels
 from henderson.kernels import vectors as vector_kernels
 from henderson.kernels.blocks import LevelBlocks
+from henderson.kernels.pedigree_loadings import loadings_diagonal
 from henderson.partitions.exchange import Vectors
 from henderson.partitions.layout import GroupLayout
 from henderson.solvers.class_factor import ClassFactor, NotFiniteError
@@ -22,6 +23,7 @@ from henderson.solvers.preconditioner import BORDER_LIMIT, BlockPreconditioner, 
 
 Floats = NDArray[np.float64]
 Groups = frozenset[int]
+
 
 class SweepPreconditioner(BlockPreconditioner):
     """M = (D + L) D^-1 (D + L') over two sets of equations, the classes F and the others, A.
@@ -79,6 +81,18 @@ class SweepPreconditioner(BlockPreconditioner):
         assert inverse is not None
         return related.sire, related.dam, related.precision, inverse
 
+    def _own_gamma(self, p: int, g: int, y: Floats) -> bool:
+        """Add what the kernel of the factor does not, if the group has a sweep; return whether it has one."""
+        for swept, local, related in self._sweeps(p):
+            if swept == g:
+                own = (related.sire, related.dam, related.precision)
+                kernels.own_diagonal(local.width, local.first_owned, self._late[p][g], *own, y)
+                if (m := related.loadings) is not None:
+                    one = np.eye(1, local.width)[0]
+                    loadings_diagonal(local.width, m.own, m.indptr, m.parent, m.weight, m.precision, one, y)
+                return True
+        return False
+
     def _eliminate(self, blocks: list[list[LevelBlocks]]) -> frozenset[int]:
         """Make the blocks of individuals inverse pivots; return their groups. **Collective**."""
         operator, work = self._operator, self._work
@@ -96,7 +110,7 @@ class SweepPreconditioner(BlockPreconditioner):
                     self._refuse(g, int(layout.groups[g].owned_levels()[failed]))
 
             operator.team.run(lambda p: stage(p, 0), operator.n_partitions)
-            add_ghosts(operator, g, blocks, ghosts, work, -1.0)
+            add_ghosts(operator, g, blocks, ghosts, work)
             operator.team.run(lambda p: stage(p, 1), operator.n_partitions)
         return swept
 
