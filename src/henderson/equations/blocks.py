@@ -32,7 +32,8 @@ def add_blocks(
 
     Levels without a row must have a block that is a multiple of Sigma^-1: they get its inverse as scale. With
     `diagonal` only diagonal elements count. `own_gamma` adds the diagonal of Gamma^-1 of a partition and group to the
-    first elements of levels and returns whether it did. Cost: one pass over the records per group, with one step per pair of terms.
+    first elements of levels and returns whether it did. Cost: one pass over the records per group, with one step per
+    pair of terms.
     """
     for g, group in enumerate(operator.design.groups):
         size = group.width * (group.width + 1) // 2

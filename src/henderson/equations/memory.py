@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from henderson.equations.cross_products import BLOCK
 from henderson.equations.design import GroupPlan, group_plans
-from henderson.equations.rank import BLOCK
 from henderson.language.spec import RESIDUAL, ModelSpec
 from henderson.store.columns import Coded, Observed
 from henderson.store.model_data import ModelData
@@ -62,7 +62,8 @@ def counts_of(data: ModelData) -> Counts:
     individuals = {name: len(p) for name, p in data.pedigrees.items()}
     individuals |= {name: len(m) for name, m in data.matrices.items()}
     levels = {name: len(labels) for name, labels in data.levels.items()}
-    recorded, parents = {}, {}
+    recorded: dict[str, int] = {}
+    parents: dict[str, int] = {}
     for (column, name), codes in data.records.related.items():
         levels.setdefault(column, individuals[name] + 1)
         seen = np.zeros(individuals[name] + 2, np.bool_)  # codes -2 and -1 are the last two
@@ -158,8 +159,8 @@ def estimate(spec: ModelSpec, counts: Counts) -> tuple[MemoryItem, ...]:
     fixed_terms = sum(plan.n_fixed_terms for plan in plans)
     rank = 0
     if fixed_terms > len(spec.traits):  # X'X, each column of which meets all terms of its trait
-        columns = sum(k * plan.width for k, plan in zip(levels, plans, strict=True) if plan.n_fixed_terms)
-        rank = PRODUCT * columns * -(-fixed_terms // len(spec.traits)) + BLOCK * fixed_terms * 2 * 8
+        size = sum(k * plan.width for k, plan in zip(levels, plans, strict=True) if plan.n_fixed_terms)
+        rank = PRODUCT * size * -(-fixed_terms // len(spec.traits)) + BLOCK * fixed_terms * 2 * 8
     return (
         MemoryItem("records", records),
         MemoryItem("individuals", individuals),

@@ -10,13 +10,12 @@ ill-conditioned to solve.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array, csc_array, csr_array, eye_array
+from scipy.sparse import csc_array, eye_array
 from scipy.sparse.linalg import splu
 
+from henderson.equations.cross_products import BLOCK, Columns, columns_of, cross_products, gathered
 from henderson.equations.design import with_kept
 from henderson.equations.model import Design, DesignTerm
 from henderson.errors import ModelError
@@ -30,15 +29,6 @@ CONSTANT = 1e-9  # range of a covariate, relative to its size, up to which it va
 TERM_ORDER_LIMIT = 2000  # columns up to which the elimination follows the equations' term order strictly
 FILL_LIMIT = 6000  # columns besides each trait's largest class above which a fill-reducing order is used
 CHUNK = 2_000_000
-BLOCK = 1 << 18  # records of which products are summed at a time
-
-
-@dataclass(frozen=True)
-class _Columns:
-    """The columns of X: `number` of the first column per fixed group (None for random ones), and their total."""
-
-    first: list[int | None]
-    total: int
 
 
 def full_rank(design: Design, communicator: Communicator = ALONE) -> Design:
@@ -70,7 +60,7 @@ def full_rank(design: Design, communicator: Communicator = ALONE) -> Design:
         used = np.flatnonzero(kept)
         order = _order(design, columns, fixed, used)
         dependent = _dependent_columns(design, columns, fixed, used, order, {}, communicator)
-        if any(np.isin(_columns_of(design, columns, t), dependent).any() for t in fixed if t.coefficient >= 0):
+        if any(np.isin(columns_of(design, columns, t), dependent).any() for t in fixed if t.coefficient >= 0):
             centres = _centres(design, columns, fixed, used, order, communicator)
             if centres:
                 really = _dependent_columns(design, columns, fixed, used, order, centres, communicator)
@@ -91,13 +81,13 @@ def full_rank(design: Design, communicator: Communicator = ALONE) -> Design:
     return with_kept(design, masks, left_out)
 
 
-def _number(design: Design) -> _Columns:
+def _number(design: Design) -> Columns:
     first: list[int | None] = []
     total = 0
     for group in design.groups:
         first.append(total if group.covariance is None else None)
         total += group.size if group.covariance is None else 0
-    return _Columns(first, total)
+    return Columns(first, total)
 
 
 def _orthogonal(design: Design, fixed: list[DesignTerm]) -> bool:
@@ -108,7 +98,7 @@ def _orthogonal(design: Design, fixed: list[DesignTerm]) -> bool:
 
 def _entries(
     design: Design,
-    columns: _Columns,
+    columns: Columns,
     term: DesignTerm,
     start: int,
     stop: int,
@@ -126,7 +116,7 @@ def _entries(
 
 
 def _add_sums(
-    design: Design, columns: _Columns, term: DesignTerm, squares: NDArray[np.float64], seen: NDArray[np.bool_]
+    design: Design, columns: Columns, term: DesignTerm, squares: NDArray[np.float64], seen: NDArray[np.bool_]
 ) -> None:
     """Add to each column of X the squares of its entries from `term`, and mark those that have any."""
     for start in range(0, design.n_records, BLOCK):
@@ -136,7 +126,7 @@ def _add_sums(
 
 def _dependent_columns(
     design: Design,
-    columns: _Columns,
+    columns: Columns,
     fixed: list[DesignTerm],
     used: NDArray[np.int64],
     order: NDArray[np.int64] | None,
@@ -146,17 +136,17 @@ def _dependent_columns(
     """Return the columns of X, among those `used`, that depend on others, covariates as deviations from `centres`."""
     if order is not None:
         used = used[order]
-    product = _gathered(_cross_products(design, columns, fixed, used, centres), communicator)
+    product = gathered(cross_products(design, columns, fixed, used, centres), communicator)
     dependent: NDArray[np.int64] | None = None
     if product is not None:
         last = np.zeros(columns.total, np.bool_)
         for number in centres:
-            last[_columns_of(design, columns, fixed[number])] = True
+            last[columns_of(design, columns, fixed[number])] = True
         dependent = np.sort(used[_dependent(_scaled(product), order is not None, last[used])])
     return communicator.broadcast(dependent)
 
 
-def _refuse(design: Design, columns: _Columns, near: NDArray[np.int64]) -> None:
+def _refuse(design: Design, columns: Columns, near: NDArray[np.int64]) -> None:
     """Raise `ModelError` for columns that are independent, but cannot be told from others by their squares."""
     names: dict[str, None] = {}
     for g, group in enumerate(design.groups):
@@ -172,17 +162,9 @@ def _refuse(design: Design, columns: _Columns, near: NDArray[np.int64]) -> None:
         )
 
 
-def _columns_of(design: Design, columns: _Columns, term: DesignTerm) -> NDArray[np.int64]:
-    """Return the columns of X of a term by level."""
-    g = design.slots[term.slot].group
-    start, group = columns.first[g], design.groups[g]
-    assert start is not None
-    return np.arange(start + term.position, start + group.size, group.width)
-
-
 def _centres(
     design: Design,
-    columns: _Columns,
+    columns: Columns,
     fixed: list[DesignTerm],
     used: NDArray[np.int64],
     order: NDArray[np.int64] | None,
@@ -205,14 +187,14 @@ def _centres(
     centres = {}
     for number, term in enumerate(fixed):
         n_levels = design.groups[design.slots[term.slot].group].n_levels
-        mine = rank[_columns_of(design, columns, term)]
+        mine = rank[columns_of(design, columns, term)]
         if term.coefficient < 0 or (order is None and n_levels > 1) or (order is not None and not (mine >= 0).any()):
             continue
         for other in fixed:
             g = design.slots[other.slot].group
             if other.trait != term.trait or other.coefficient >= 0 or users[g, other.position] > 1:
                 continue
-            before = rank[_columns_of(design, columns, other)]
+            before = rank[columns_of(design, columns, other)]
             if len(before) < n_levels or (order is not None and before.max() > mine[mine >= 0].min()):
                 continue
             pair = (term.slot, other.slot, term.trait)
@@ -244,9 +226,9 @@ def _spans(design: Design, slot: int, class_slot: int, trait: int, n_classes: in
     return bool(ends[-1] == far and ((low == high) | (low == far)).all())
 
 
-def _middle(design: Design, columns: _Columns, term: DesignTerm, communicator: Communicator) -> NDArray[np.float64]:
+def _middle(design: Design, columns: Columns, term: DesignTerm, communicator: Communicator) -> NDArray[np.float64]:
     """Return the middle of the range of a covariate by level; 0 where it does not vary, so that it is seen to."""
-    at_level = _columns_of(design, columns, term)
+    at_level = columns_of(design, columns, term)
     ends = np.full(2 * columns.total, np.inf)
     for start in range(0, design.n_records, CHUNK):
         at, values = _entries(design, columns, term, start, min(start + CHUNK, design.n_records))
@@ -259,128 +241,6 @@ def _middle(design: Design, columns: _Columns, term: DesignTerm, communicator: C
     return np.where(varies, low / 2.0 + high / 2.0, 0.0)
 
 
-def _cross_products(
-    design: Design,
-    columns: _Columns,
-    fixed: list[DesignTerm],
-    used: NDArray[np.int64],
-    centres: dict[int, NDArray[np.float64]],
-) -> csc_array:
-    """Return X'X of the columns `used`, in that order, over the records at hand, covariates less their `centres`.
-
-    Cost: a pass over the records of a trait for each pair of its terms. Where one of the two has a single level, or
-    both have the same, the products are summed by level; others are sorted.
-    """
-    n = len(used)
-    position = np.full(columns.total, -1, np.int32)
-    position[used] = np.arange(n, dtype=np.int32)
-    levels = [design.groups[design.slots[t.slot].group].n_levels for t in fixed]
-    pairs = [
-        (a, b) if levels[a] >= levels[b] else (b, a)
-        for a in range(len(fixed))
-        for b in range(a, len(fixed))
-        if fixed[a].trait == fixed[b].trait
-    ]
-    sums = {(a, b): np.zeros(levels[a]) for a, b in pairs if levels[b] == 1 or fixed[a].slot == fixed[b].slot}
-    rest = _Sums(n)
-    for start in range(0, design.n_records, BLOCK):
-        stop = min(start + BLOCK, design.n_records)
-        pattern = design.patterns.codes[start:stop]
-        for trait in dict.fromkeys(t.trait for t in fixed):
-            seen = np.flatnonzero(design.patterns.observed[:, trait][pattern])
-            mine = {
-                k: _values(design, t, start, stop, seen, centres.get(k))
-                for k, t in enumerate(fixed)
-                if t.trait == trait
-            }
-            for a, b in pairs:
-                if fixed[a].trait != trait:
-                    continue
-                (level, values), (other, more) = mine[a], mine[b]
-                if (a, b) in sums:
-                    kernels.add_products(level, other, values, more, sums[a, b])
-                    continue
-                both = (level >= 0) & (other >= 0)
-                rows, at = (
-                    position[_columns_of(design, columns, fixed[k])[codes[both]]]
-                    for k, codes in ((a, level), (b, other))
-                )
-                rest.add(rows, at, values[both] * more[both])
-    parts = [rest.entries()]
-    for (a, b), found in sums.items():
-        at = np.flatnonzero(found)
-        mine_at, other_at = (position[_columns_of(design, columns, fixed[k])] for k in (a, b))
-        rows, beside, values = mine_at[at], other_at[at if fixed[a].slot == fixed[b].slot else 0 * at], found[at]
-        kept = (rows >= 0) & (beside >= 0)
-        rows, beside, values = rows[kept], beside[kept], values[kept]
-        parts.append((rows, beside, values))
-        if a != b:
-            parts.append((beside, rows, values))
-    rows, beside, values = (np.concatenate([p[k] for p in parts]) for k in range(3))
-    return csc_array(coo_array((values, (rows, beside)), shape=(n, n)))
-
-
-class _Sums:
-    """A symmetric matrix of sums, of which one triangle is given entry by entry, zero on the diagonal."""
-
-    def __init__(self, n: int) -> None:
-        self._total = csr_array((n, n))
-        self._pending: list[tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]] = []
-        self._n_pending = 0
-
-    def add(self, rows: NDArray[np.int32], at: NDArray[np.int32], values: NDArray[np.float64]) -> None:
-        """Add entries; those of negative rows or columns do not count."""
-        kept = (rows >= 0) & (at >= 0)
-        self._pending.append((rows[kept], at[kept], values[kept]))
-        self._n_pending += len(self._pending[-1][2])
-        if self._n_pending > CHUNK:
-            self._gather()
-
-    def entries(self) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
-        """Return rows, columns and values of both triangles."""
-        self._gather()
-        found = (self._total + self._total.T).tocoo()
-        return found.row.astype(np.int32), found.col.astype(np.int32), found.data
-
-    def _gather(self) -> None:
-        if self._pending:
-            rows, at, values = (np.concatenate([p[k] for p in self._pending]) for k in range(3))
-            self._total = csr_array(self._total + csr_array(coo_array((values, (rows, at)), shape=self._total.shape)))
-            self._pending, self._n_pending = [], 0
-
-
-def _values(
-    design: Design,
-    term: DesignTerm,
-    start: int,
-    stop: int,
-    seen: NDArray[np.int64],
-    centre: NDArray[np.float64] | None,
-) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """Return level and value of a term on the records `seen` of start..stop, less the `centre` of its level."""
-    codes = design.slots[term.slot].codes[start:stop][seen]
-    if term.coefficient < 0:
-        return codes, np.ones(len(codes))
-    values = design.coefficients[term.coefficient][start:stop][seen]
-    return codes, values if centre is None else values - centre[codes]
-
-
-def _gathered(product: csc_array, communicator: Communicator) -> csc_array | None:
-    """Return the sum of the products of all processes on the first one, None elsewhere."""
-    if communicator.size == 1:
-        return product
-    entries = product.tocoo()
-    parts = []
-    for values in (entries.row.astype(np.int64), entries.col.astype(np.int64), entries.data):
-        parts.append(communicator.all_to_all([values, *[values[:0]] * (communicator.size - 1)]))
-    if communicator.rank:
-        return None
-    total = csc_array(product.shape)
-    for rows, at, values in zip(*parts, strict=True):
-        total = total + csc_array(coo_array((values, (rows, at)), shape=product.shape))
-    return total
-
-
 def _scaled(product: csc_array) -> csc_array:
     """Return the product scaled to unit diagonal, in its place."""
     squares = product.diagonal()
@@ -391,7 +251,7 @@ def _scaled(product: csc_array) -> csc_array:
 
 
 def _order(
-    design: Design, columns: _Columns, fixed: list[DesignTerm], used: NDArray[np.int64]
+    design: Design, columns: Columns, fixed: list[DesignTerm], used: NDArray[np.int64]
 ) -> NDArray[np.int64] | None:
     """Return the elimination order of the used columns, or None for a fill-reducing one."""
     rank = np.zeros(columns.total, np.int64)

@@ -8,7 +8,7 @@ packed inverses (`blocks.LevelBlocks`).
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -158,7 +158,7 @@ def fill_pairs(
 
 
 @jit
-def raise_diagonal(share: float, packed: NDArray[np.float64], width: int) -> None:
+def raise_diagonal(share: float, packed: NDArray[Any], width: int) -> None:
     """Multiply the diagonals of packed blocks by 1 + share."""
     for i in range(packed.shape[0]):
         for t in range(width):
@@ -185,7 +185,7 @@ def times_inverse(inverse: NDArray[np.float64], block: NDArray[np.float64], prod
 
 
 @jit
-def eliminate(own: LevelBlocks, pairs: Pairs, packed: NDArray[np.float64]) -> None:
+def eliminate(own: LevelBlocks, pairs: Pairs, packed: NDArray[Any]) -> None:
     """Take K' D^-1 K off the packed diagonal blocks of the other group; D^-1 is in `own`, K in `pairs`."""
     w, v = pairs.width, pairs.other_width
     inverse, block, product = np.empty((w, w)), np.empty((w, v)), np.empty((w, v))

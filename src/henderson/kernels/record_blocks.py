@@ -35,24 +35,23 @@ def add_records(
         kind = lists.of_pattern[p]
         slot = -1
         owned = False
-        at = 0
+        at = -1
         for a in range(lists.first[kind], lists.first[kind + 1]):
             if terms[a, 1] != slot:
                 slot = terms[a, 1]
-                begin = np.int64(records.slots[r, slot])
+                begin = int(records.slots[r, slot])
                 owned = first <= begin < first + n_owned * width
+                at = -1
                 if owned:
                     at = row_of_level(blocks.place, (begin - first) // width)
-                else:
+                elif first_ghost <= begin < first_ghost + ghosts.shape[0] * width:
                     at = (begin - first_ghost) // width
-                    if begin < first_ghost or at >= ghosts.shape[0]:
-                        at = -1
             if at < 0:
                 continue
             left = weight * coefficient(records, lists, row, a)
-            t = np.int64(terms[a, 2])
+            t = int(terms[a, 2])
             for b in range(lists.first[kind], lists.first[kind + 1]):
-                u = np.int64(terms[b, 2])
+                u = int(terms[b, 2])
                 if u > t or (diagonal and u != t):
                     continue
                 if terms[b, 1] != slot and records.slots[r, terms[b, 1]] != records.slots[r, slot]:
