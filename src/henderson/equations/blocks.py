@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from henderson.kernels.record_loops import TermLists
 from henderson.partitions.exchange import Vectors
 
 Floats = NDArray[np.float64]
+Pairs = tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int32]]
 OwnGamma = Callable[[int, int, Floats], bool]
 
 
@@ -38,13 +40,13 @@ def add_blocks(
     for g, group in enumerate(operator.design.groups):
         size = group.width * (group.width + 1) // 2
         ghosts = [np.zeros((len(p.layout.groups[g].ghosts), size)) for p in operator.partitions]
-        lists = operator.design.term_lists(frozenset({g}))
+        pairs = _pairs(operator.design.term_lists(frozenset({g})), operator.design.n_traits, diagonal)
 
-        def records(p: int, g: int = g, lists: TermLists = lists, ghosts: list[Floats] = ghosts) -> None:
+        def records(p: int, g: int = g, pairs: Pairs = pairs, ghosts: list[Floats] = ghosts) -> None:
             partition = operator.partitions[p]
             local, mine = partition.layout.groups[g], blocks[p][g]
-            rest = (operator.residual, operator.design.n_traits, diagonal, local.n_owned, local.first_ghost)
-            kernels.add_records(partition.records, lists, *rest, mine, ghosts[p])
+            where = (local.n_owned, local.first_ghost)
+            kernels.add_records(partition.records, *pairs, operator.residual, *where, mine, ghosts[p])
             if (pins := partition.pins) is not None:
                 for element, t, precision in zip(pins.element, pins.position, pins.precision, strict=True):
                     level = (int(element) - local.first_owned) // local.width
@@ -57,6 +59,20 @@ def add_blocks(
             add_ghosts(operator, g, blocks, ghosts, work)
     _add_multiples(operator, blocks, work, diagonal, own_gamma)
     _add_own(operator, blocks, work, diagonal)
+
+
+def _pairs(lists: TermLists, n_traits: int, diagonal: bool) -> Pairs:
+    """Return the pairs of terms in a lower triangle, as `kernels.record_blocks.add_records` wants them."""
+    begins, rows = [0], []
+    for begin, end in pairwise(lists.first.tolist()):
+        terms = lists.terms[begin:end].tolist()
+        for trait, slot, t, column in sorted(terms, key=lambda term: term[1]):
+            for other_trait, other, u, beside in terms:
+                if u == t or (u < t and not diagonal):
+                    place = t * (t + 1) // 2 + u
+                    rows.append((slot, other, column, beside, place, trait * n_traits + other_trait))
+        begins.append(len(rows))
+    return lists.of_pattern, np.array(begins, np.int64), np.array(rows, np.int32).reshape(-1, 6)
 
 
 def add_ghosts(

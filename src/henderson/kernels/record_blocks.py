@@ -7,16 +7,16 @@ from numpy.typing import NDArray
 
 from henderson.kernels.blocks import LevelBlocks, n_levels_of, row_of_level
 from henderson.kernels.jit import jit
-from henderson.kernels.record_loops import LocalRecords, TermLists, coefficient, row_of, weight_of
+from henderson.kernels.record_loops import LocalRecords, row_of, weight_of
 
 
 @jit
 def add_records(
     records: LocalRecords,
-    lists: TermLists,
+    of_pattern: NDArray[np.int32],
+    begins: NDArray[np.int64],
+    pairs: NDArray[np.int32],
     residual: NDArray[np.float64],
-    n_traits: int,
-    diagonal: bool,
     n_owned: int,
     first_ghost: int,
     blocks: LevelBlocks,
@@ -24,43 +24,40 @@ def add_records(
 ) -> None:
     """Add the diagonal blocks of W' R^-1 W of one group to `blocks`, those of ghosts to `ghosts` (n_ghosts, size).
 
-    lists: the terms of the group; diagonal: only the diagonal elements.
+    Pattern p has the pairs of terms begins[l]..begins[l + 1], l = of_pattern[p]: slots of both, columns of their
+    coefficients (-1 for 1), place in the packed block, and place in R^-1.
     """
-    terms = lists.terms
     width, first = blocks.width, blocks.first
-    for r in range(records.slots.shape[0]):
+    slots, coefficients, packed = records.slots, records.coefficients, blocks.packed
+    for r in range(slots.shape[0]):
         p = records.pattern[r]
         weight = weight_of(records.weights, r)
         row = row_of(records.rows, r)
-        kind = lists.of_pattern[p]
+        kind = of_pattern[p]
         slot = -1
         owned = False
         at = -1
-        for a in range(lists.first[kind], lists.first[kind + 1]):
-            if terms[a, 1] != slot:
-                slot = terms[a, 1]
-                begin = int(records.slots[r, slot])
+        for k in range(begins[kind], begins[kind + 1]):
+            if pairs[k, 0] != slot:
+                slot = int(pairs[k, 0])
+                begin = int(slots[r, slot])
                 owned = first <= begin < first + n_owned * width
                 at = -1
                 if owned:
                     at = row_of_level(blocks.place, (begin - first) // width)
                 elif first_ghost <= begin < first_ghost + ghosts.shape[0] * width:
                     at = (begin - first_ghost) // width
-            if at < 0:
+            if at < 0 or (pairs[k, 1] != slot and slots[r, pairs[k, 1]] != slots[r, slot]):
                 continue
-            left = weight * coefficient(records, lists, row, a)
-            t = int(terms[a, 2])
-            for b in range(lists.first[kind], lists.first[kind + 1]):
-                u = int(terms[b, 2])
-                if u > t or (diagonal and u != t):
-                    continue
-                if terms[b, 1] != slot and records.slots[r, terms[b, 1]] != records.slots[r, slot]:
-                    continue
-                value = left * residual[p, terms[a, 0] * n_traits + terms[b, 0]] * coefficient(records, lists, row, b)
-                if owned:
-                    blocks.packed[at, t * (t + 1) // 2 + u] += value
-                else:
-                    ghosts[at, t * (t + 1) // 2 + u] += value
+            value = weight * residual[p, pairs[k, 5]]
+            if pairs[k, 2] >= 0:
+                value *= coefficients[row, pairs[k, 2]]
+            if pairs[k, 3] >= 0:
+                value *= coefficients[row, pairs[k, 3]]
+            if owned:
+                packed[at, pairs[k, 4]] += value
+            else:
+                ghosts[at, pairs[k, 4]] += value
 
 
 @jit
