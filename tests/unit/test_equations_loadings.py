@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 
 from henderson.equations.assembly import assemble
-from henderson.equations.blocks import block_column
+from henderson.equations.blocks import add_blocks
 from henderson.equations.columns import ColumnOperator
 from henderson.equations.operator import Operator
 from henderson.equations.samples import cross_forms, quadratic_forms, sample_right_hand_sides
 from henderson.ingest.header import read_schema
 from henderson.ingest.run import ingest
+from henderson.kernels.blocks import LevelBlocks
 from henderson.language.load import load_model
+from henderson.partitions.layout import GroupLayout
 from henderson.partitions.threads import Team
 from henderson.pedigree.transform import inverse_relationship, relationship_diagonal
 from henderson.solvers.solve import Stages, set_up
@@ -42,6 +44,12 @@ def columns_of(operator: Operator, C: ColumnOperator, values: np.ndarray) -> lis
     return [np.ascontiguousarray(np.stack([part[p] for part in parts], axis=1)) for p in range(operator.n_partitions)]
 
 
+def empty_blocks(local: GroupLayout) -> LevelBlocks:
+    shape = (local.n_owned, local.width * (local.width + 1) // 2)
+    none = np.zeros(0, np.float32)
+    return LevelBlocks(local.width, local.first_owned, None, np.zeros(shape), none, np.zeros((0, local.width)))
+
+
 def test_product_assembled_matrix_and_blocks_agree(case: tuple[Operator, ModelData]) -> None:
     operator, _ = case
     rng = np.random.default_rng(1)
@@ -56,11 +64,14 @@ def test_product_assembled_matrix_and_blocks_agree(case: tuple[Operator, ModelDa
     for one, other in zip(operator.to_levels(y), product, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-6)
     diagonal = assembled.to_levels(assembled.matrix.diagonal())
-    for column in range(2):
-        block_column(operator, column, y)
-        for g, group in enumerate(operator.to_levels(y)):
+    blocks = [[empty_blocks(local) for local in p.layout.groups] for p in operator.partitions]
+    add_blocks(operator, blocks, y)
+    for partition, mine in zip(operator.partitions, blocks, strict=True):
+        for g, local in enumerate(partition.layout.groups):
             if operator.design.groups[g].covariance is not None:
-                np.testing.assert_allclose(group[:, column], diagonal[g][:, column], rtol=1e-12)
+                places = [t * (t + 3) // 2 for t in range(local.width)]
+                expected = diagonal[g][local.owned_levels()]
+                np.testing.assert_allclose(mine[g].packed[:, places], expected, rtol=1e-12)
 
 
 def test_relationships_of_the_operator_are_those_of_the_transform(case: tuple[Operator, ModelData]) -> None:

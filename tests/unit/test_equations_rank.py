@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from henderson.equations import cross_products
 from henderson.equations import rank as rank_module
 from henderson.equations.design import build_design
 from henderson.equations.model import Design
@@ -181,6 +182,9 @@ def test_chunks_of_records_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     spec = model((Term("1", "m"), Term("h", "a"), Term("s", "c")))
     whole = check(spec, data)
     monkeypatch.setattr(rank_module, "CHUNK", 7)
+    monkeypatch.setattr(rank_module, "BLOCK", 7)
+    monkeypatch.setattr(cross_products, "BLOCK", 5)
+    monkeypatch.setattr(cross_products, "CHUNK", 7)
     assert check(spec, data).dropped == whole.dropped
 
 

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
+from henderson.equations.cross_products import BLOCK
 from henderson.equations.design import GroupPlan, group_plans
-from henderson.equations.rank import CHUNK
 from henderson.language.spec import RESIDUAL, ModelSpec
 from henderson.store.columns import Coded, Observed
 from henderson.store.model_data import ModelData
@@ -16,9 +18,11 @@ from henderson.store.slices import StoreParts
 
 N_VECTORS = 5  # right-hand side, solution, residual, direction, product
 PEDIGREE_BYTES = 3 * 4 + 2 * 8 + 8  # sire, dam, generation; F, d; label
-TRIPLET = 16
+PRODUCT = 64  # bytes of an element of X'X below the diagonal, its mirror image and copies while they are sorted
 RANK_OF_X = "rank of X"
 LABEL_BYTES = 24  # of a level of a fixed effect, while levels are united
+BEFORE_SOLVING = ("records", "individuals", "level codes of records", "coefficients of covariates", "relationships")
+FEW = 4  # times as many individuals as levels: a random class such as herd-years, not one of individuals
 COMPACT_ABOVE = 1 << 27  # bytes of the level blocks of a random factor above which they are in single precision
 GHOSTS = 0.25  # elements of other processes that one reads, relative to those it owns
 
@@ -28,7 +32,8 @@ class Counts:
     """The sizes that decide: records; levels by class column; individuals by pedigree or matrix; entries by matrix.
 
     n_sigmas: different Sigmas in the file of a variance. n_values: observations of a record at most, None: one of each
-    trait is held; coded: covariates that are held as codes of a table.
+    trait is held; coded: covariates that are held as codes of a table. n_recorded, n_parents: individuals with records
+    by column, and those with records or progeny by pedigree, where the data were counted.
     """
 
     n_records: int
@@ -39,6 +44,8 @@ class Counts:
     n_sigmas: Mapping[str, int] = field(default_factory=dict)
     n_values: int | None = None
     coded: frozenset[str] = frozenset()
+    n_recorded: Mapping[str, int] = field(default_factory=dict, compare=False)
+    n_parents: Mapping[str, int] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -55,8 +62,16 @@ def counts_of(data: ModelData) -> Counts:
     individuals = {name: len(p) for name, p in data.pedigrees.items()}
     individuals |= {name: len(m) for name, m in data.matrices.items()}
     levels = {name: len(labels) for name, labels in data.levels.items()}
-    for column, name in data.records.related:
+    recorded: dict[str, int] = {}
+    parents: dict[str, int] = {}
+    for (column, name), codes in data.records.related.items():
         levels.setdefault(column, individuals[name] + 1)
+        seen = np.zeros(individuals[name] + 2, np.bool_)  # codes -2 and -1 are the last two
+        seen[codes] = True
+        recorded[column] = int(np.count_nonzero(seen[:-2]))
+        if (pedigree := data.pedigrees.get(name)) is not None:
+            seen[pedigree.sire] = seen[pedigree.dam] = True
+            parents[name] = max(parents.get(name, 0), int(np.count_nonzero(seen[:-2])))
     return Counts(
         len(data.records),
         levels,
@@ -66,6 +81,8 @@ def counts_of(data: ModelData) -> Counts:
         {name: len(s.table) for name, s in data.sigmas.items() if s.table is not None},
         max((len(y.values) if isinstance(y, Observed) else len(responses) for y in responses), default=0),
         frozenset(name for name, x in data.records.covariates.items() if isinstance(x, Coded)),
+        recorded,
+        parents,
     )
 
 
@@ -122,11 +139,17 @@ def estimate(spec: ModelSpec, counts: Counts) -> tuple[MemoryItem, ...]:
         for k, plan in zip(levels, plans, strict=True)
         if plan.kind != "identity"
     )
+    sweep = any(job.get("preconditioner") == "sweep" for job in spec.jobs)
     blocks = 0
     for k, group in zip(levels, plans, strict=True):
         doubles = k * group.width * (group.width + 1) // 2 * 8
         compact = not group.n_fixed_terms and doubles > COMPACT_ABOVE
-        blocks += doubles * min(k, n) // (2 * max(1, k)) + 8 * k if compact else doubles
+        stored = min(k, n if group.relationship is None or sweep else _n_recorded(group, counts, n))
+        if sweep and group.kind == "pedigree":
+            stored = counts.n_parents.get(group.relationship or "", k)
+        blocks += doubles * stored // (2 * max(1, k)) + 8 * k if compact else doubles
+    n_vectors = N_VECTORS + sweep  # its work
+    factor = _class_factor(plans, levels) if sweep else 0
     own = 0
     for v in (v for v in spec.variances if v.own_sigmas and (v.name != RESIDUAL or v.blocks is not None)):
         size = 8 * spec.n_positions(v.name) ** 2  # bytes of a Sigma; as it is stored, and its inverse or factor
@@ -134,7 +157,10 @@ def estimate(spec: ModelSpec, counts: Counts) -> tuple[MemoryItem, ...]:
         n_indices = n if plan is None else _n_levels(plan, counts)
         own += 2 * size * counts.n_sigmas.get(v.name, len(v.classes)) + (12 if plan is None else 8) * n_indices
     fixed_terms = sum(plan.n_fixed_terms for plan in plans)
-    rank = min(n, CHUNK) * fixed_terms * 4 * TRIPLET if fixed_terms > len(spec.traits) else 0
+    rank = 0
+    if fixed_terms > len(spec.traits):  # X'X, each column of which meets all terms of its trait
+        size = sum(k * plan.width for k, plan in zip(levels, plans, strict=True) if plan.n_fixed_terms)
+        rank = PRODUCT * size * -(-fixed_terms // len(spec.traits)) + BLOCK * fixed_terms * 2 * 8
     return (
         MemoryItem("records", records),
         MemoryItem("individuals", individuals),
@@ -144,9 +170,39 @@ def estimate(spec: ModelSpec, counts: Counts) -> tuple[MemoryItem, ...]:
         *([MemoryItem("Sigmas of levels and records", own)] if own else []),
         MemoryItem(RANK_OF_X, rank),
         MemoryItem("preconditioner", blocks),
-        MemoryItem(f"{N_VECTORS} vectors", N_VECTORS * 8 * equations),
+        *([MemoryItem("factor of classes", factor)] if factor else []),
+        MemoryItem(f"{n_vectors} vectors", n_vectors * 8 * equations),
         MemoryItem("solutions", 8 * equations),
     )
+
+
+def estimate_embedded(spec: ModelSpec, counts: Counts) -> tuple[MemoryItem, ...]:
+    """Return what one process holds at most for its jobs, item by item, in bytes, what was read included.
+
+    If there are solves alone, it lets go of the records as they were read, but the responses, once the equations are
+    set up, and makes the right-hand side when it needs it.
+    """
+    items = estimate(spec, counts)
+    if any(job.name != "solve" for job in spec.jobs):
+        return items
+    of = {item.what: item.bytes for item in items}
+    n_values = len(spec.traits) if counts.n_values is None else counts.n_values
+    codes = 4 * counts.n_records * sum(len(p.variables) for p in group_plans(spec))
+    found = []
+    for item in items:
+        if item.what == "records":
+            found.append(MemoryItem("responses", counts.n_records * (8 * n_values + 1)))
+        elif item.what == "level codes of records":
+            found.append(MemoryItem(item.what, item.bytes - codes))  # those of partitions alone
+        elif item.what.endswith("vectors"):
+            n = int(item.what.split()[0])
+            found.append(MemoryItem(f"{n - 1} vectors", item.bytes * (n - 1) // n))
+        elif item.what not in (RANK_OF_X, "solutions"):
+            found.append(item)
+    setting_up = sum(of.get(what, 0) for what in BEFORE_SOLVING) + of[RANK_OF_X]
+    if (more := setting_up - sum(i.bytes for i in found)) > 0:
+        found.append(MemoryItem("setting up the equations", more))
+    return tuple(found)
 
 
 def estimate_per_rank(spec: ModelSpec, counts: Counts, n_ranks: int) -> tuple[MemoryItem, ...]:
@@ -168,6 +224,22 @@ def estimate_per_rank(spec: ModelSpec, counts: Counts, n_ranks: int) -> tuple[Me
     return (*items, MemoryItem("ghosts", int(GHOSTS * vectors)), MemoryItem("levels of fixed effects", known))
 
 
+def _n_recorded(plan: GroupPlan, counts: Counts, n: int) -> int:
+    return min(n, sum(counts.n_recorded.get(variable, n) for variable in plan.variables))
+
+
+def _class_factor(plans: list[GroupPlan], levels: list[int]) -> int:
+    """Return the bytes of blocks of C between classes (`solvers.class_factor`), each level with one of every group."""
+    most = max((k for k, plan in zip(levels, plans, strict=True) if plan.kind != "identity"), default=0)
+    classes = sorted(
+        ((k, p.width) for k, p in zip(levels, plans, strict=True) if p.n_fixed_terms or FEW * k <= most), reverse=True
+    )
+    total = 0
+    for at, (k, width) in enumerate(classes):
+        total += sum(k * (4 * width * other + 12) for _, other in classes[at + 1 :])
+    return total
+
+
 def _n_levels(plan: GroupPlan, counts: Counts) -> int:
     """Return the largest number of levels that the group can have."""
     if plan.relationship is not None:
@@ -176,6 +248,6 @@ def _n_levels(plan: GroupPlan, counts: Counts) -> int:
     for variable in plan.variables:
         product = 1
         for part in variable.split(":"):
-            product *= counts.n_levels.get(part, 1)
+            product *= counts.n_recorded.get(part, counts.n_levels.get(part, 1)) + (part in counts.n_recorded)
         total += min(product, max(1, counts.n_records))
     return total

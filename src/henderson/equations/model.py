@@ -7,7 +7,7 @@ position]``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
@@ -210,6 +210,11 @@ class Design:
     def n_traits(self) -> int:
         """Return the number of traits."""
         return len(self.traits)
+
+    def without_records(self) -> Design:
+        """Return the design without levels and coefficients of records, which partitions have in their own form."""
+        slots = tuple(Slot(s.group, np.empty(0, np.int32)) for s in self.slots)
+        return replace(self, slots=slots, coefficients=tuple(np.empty(0) for _ in self.coefficients))
 
     @property
     def first_equation(self) -> list[int]:

@@ -134,12 +134,16 @@ class Operator:
         self.exchange.reverse_add(out)
         self.blank(out)
 
-    def right_hand_side(self, responses: Sequence[Floats] | None = None) -> Vectors:
-        """Return W' R^-1 y; y is that of the design, or `responses` by trait, missing where it is. **Collective**."""
-        out = self.zeros()
+    def right_hand_side(self, responses: Sequence[Floats] | None = None, out: Vectors | None = None) -> Vectors:
+        """Return W' R^-1 y, in `out` if given, its ghosts zero. **Collective**.
+
+        y is that of the design, or `responses` by trait, missing where it is.
+        """
+        out = self.zeros() if out is None else out
         y = self.design.responses if responses is None else responses
 
         def add(p: int) -> None:
+            out[p][:] = 0.0
             records = self.partitions[p].records
             for start in range(0, len(records.pattern), CHUNK):
                 part = records.part(start, start + CHUNK)
@@ -149,6 +153,8 @@ class Operator:
         self.team.run(add, self.n_partitions)
         self.exchange.reverse_add(out)
         self.blank(out)
+        for part, n in zip(out, self.n_owned, strict=True):
+            part[n:] = 0.0
         return out
 
     def blank(self, y: Vectors) -> None:

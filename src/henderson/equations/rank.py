@@ -10,16 +10,16 @@ ill-conditioned to solve.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array, csc_array, diags_array, eye_array
+from scipy.sparse import csc_array, eye_array
 from scipy.sparse.linalg import splu
 
+from henderson.equations.cross_products import BLOCK, Columns, columns_of, cross_products, gathered
 from henderson.equations.design import with_kept
 from henderson.equations.model import Design, DesignTerm
 from henderson.errors import ModelError
+from henderson.kernels import cross_products as kernels
 from henderson.kernels.cholesky import column_counts, dependent_rows
 from henderson.partitions.communicator import ALONE, Communicator
 
@@ -29,14 +29,6 @@ CONSTANT = 1e-9  # range of a covariate, relative to its size, up to which it va
 TERM_ORDER_LIMIT = 2000  # columns up to which the elimination follows the equations' term order strictly
 FILL_LIMIT = 6000  # columns besides each trait's largest class above which a fill-reducing order is used
 CHUNK = 2_000_000
-
-
-@dataclass(frozen=True)
-class _Columns:
-    """The columns of X: `number` of the first column per fixed group (None for random ones), and their total."""
-
-    first: list[int | None]
-    total: int
 
 
 def full_rank(design: Design, communicator: Communicator = ALONE) -> Design:
@@ -58,17 +50,17 @@ def full_rank(design: Design, communicator: Communicator = ALONE) -> Design:
     """
     columns = _number(design)
     fixed = [t for t in design.terms if columns.first[design.slots[t.slot].group] is not None]
-    squares, seen = np.zeros(columns.total), np.zeros(columns.total)
+    squares, seen = np.zeros(columns.total), np.zeros(columns.total, np.bool_)
     for term in fixed:
         _add_sums(design, columns, term, squares, seen)
     kept = communicator.logical_or(squares > 0.0)
     # covariates that do not vary: zero when centred; empty levels are no columns
-    dropped = communicator.logical_or(seen > 0.0) & ~kept
+    dropped = communicator.logical_or(seen) & ~kept
     if not _orthogonal(design, fixed):
         used = np.flatnonzero(kept)
         order = _order(design, columns, fixed, used)
         dependent = _dependent_columns(design, columns, fixed, used, order, {}, communicator)
-        if any(np.isin(_columns_of(design, columns, t), dependent).any() for t in fixed if t.coefficient >= 0):
+        if any(np.isin(columns_of(design, columns, t), dependent).any() for t in fixed if t.coefficient >= 0):
             centres = _centres(design, columns, fixed, used, order, communicator)
             if centres:
                 really = _dependent_columns(design, columns, fixed, used, order, centres, communicator)
@@ -89,13 +81,13 @@ def full_rank(design: Design, communicator: Communicator = ALONE) -> Design:
     return with_kept(design, masks, left_out)
 
 
-def _number(design: Design) -> _Columns:
+def _number(design: Design) -> Columns:
     first: list[int | None] = []
     total = 0
     for group in design.groups:
         first.append(total if group.covariance is None else None)
         total += group.size if group.covariance is None else 0
-    return _Columns(first, total)
+    return Columns(first, total)
 
 
 def _orthogonal(design: Design, fixed: list[DesignTerm]) -> bool:
@@ -106,16 +98,12 @@ def _orthogonal(design: Design, fixed: list[DesignTerm]) -> bool:
 
 def _entries(
     design: Design,
-    columns: _Columns,
+    columns: Columns,
     term: DesignTerm,
     start: int,
     stop: int,
-    centre: NDArray[np.float64] | None = None,
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Return rows (from 0), columns of X and values of `term` over the records start..stop that have its trait.
-
-    `centre`: by level, taken off the values.
-    """
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return columns of X and values of `term` over the records start..stop that have its trait."""
     slot = design.slots[term.slot]
     group = design.groups[slot.group]
     offset = columns.first[slot.group]
@@ -124,24 +112,21 @@ def _entries(
     observed = design.patterns.observed[:, term.trait][design.patterns.codes[start:stop]]
     rows = np.flatnonzero(observed & (codes >= 0))
     values = np.ones(len(rows)) if term.coefficient < 0 else design.coefficients[term.coefficient][start:stop][rows]
-    if centre is not None:
-        values = values - centre[codes[rows]]
-    return rows, offset + codes[rows].astype(np.int64) * group.width + term.position, values
+    return offset + codes[rows].astype(np.int64) * group.width + term.position, values
 
 
 def _add_sums(
-    design: Design, columns: _Columns, term: DesignTerm, squares: NDArray[np.float64], seen: NDArray[np.float64]
+    design: Design, columns: Columns, term: DesignTerm, squares: NDArray[np.float64], seen: NDArray[np.bool_]
 ) -> None:
-    """Add to each column of X the squares of its entries from `term`, and how many there are."""
-    for start in range(0, design.n_records, CHUNK):
-        _, at, values = _entries(design, columns, term, start, min(start + CHUNK, design.n_records))
-        squares += np.bincount(at, weights=values * values, minlength=columns.total)
-        seen += np.bincount(at, minlength=columns.total)
+    """Add to each column of X the squares of its entries from `term`, and mark those that have any."""
+    for start in range(0, design.n_records, BLOCK):
+        at, values = _entries(design, columns, term, start, min(start + BLOCK, design.n_records))
+        kernels.add_squares(at, values, squares, seen)
 
 
 def _dependent_columns(
     design: Design,
-    columns: _Columns,
+    columns: Columns,
     fixed: list[DesignTerm],
     used: NDArray[np.int64],
     order: NDArray[np.int64] | None,
@@ -149,17 +134,19 @@ def _dependent_columns(
     communicator: Communicator,
 ) -> NDArray[np.int64]:
     """Return the columns of X, among those `used`, that depend on others, covariates as deviations from `centres`."""
-    product = _gathered(_cross_products(design, columns, fixed, used, centres), communicator)
+    if order is not None:
+        used = used[order]
+    product = gathered(cross_products(design, columns, fixed, used, centres), communicator)
     dependent: NDArray[np.int64] | None = None
     if product is not None:
         last = np.zeros(columns.total, np.bool_)
         for number in centres:
-            last[_columns_of(design, columns, fixed[number])] = True
-        dependent = used[_dependent(_scaled(product), order, last[used])]
+            last[columns_of(design, columns, fixed[number])] = True
+        dependent = np.sort(used[_dependent(_scaled(product), order is not None, last[used])])
     return communicator.broadcast(dependent)
 
 
-def _refuse(design: Design, columns: _Columns, near: NDArray[np.int64]) -> None:
+def _refuse(design: Design, columns: Columns, near: NDArray[np.int64]) -> None:
     """Raise `ModelError` for columns that are independent, but cannot be told from others by their squares."""
     names: dict[str, None] = {}
     for g, group in enumerate(design.groups):
@@ -175,17 +162,9 @@ def _refuse(design: Design, columns: _Columns, near: NDArray[np.int64]) -> None:
         )
 
 
-def _columns_of(design: Design, columns: _Columns, term: DesignTerm) -> NDArray[np.int64]:
-    """Return the columns of X of a term by level."""
-    g = design.slots[term.slot].group
-    start, group = columns.first[g], design.groups[g]
-    assert start is not None
-    return np.arange(start + term.position, start + group.size, group.width)
-
-
 def _centres(
     design: Design,
-    columns: _Columns,
+    columns: Columns,
     fixed: list[DesignTerm],
     used: NDArray[np.int64],
     order: NDArray[np.int64] | None,
@@ -208,14 +187,14 @@ def _centres(
     centres = {}
     for number, term in enumerate(fixed):
         n_levels = design.groups[design.slots[term.slot].group].n_levels
-        mine = rank[_columns_of(design, columns, term)]
+        mine = rank[columns_of(design, columns, term)]
         if term.coefficient < 0 or (order is None and n_levels > 1) or (order is not None and not (mine >= 0).any()):
             continue
         for other in fixed:
             g = design.slots[other.slot].group
             if other.trait != term.trait or other.coefficient >= 0 or users[g, other.position] > 1:
                 continue
-            before = rank[_columns_of(design, columns, other)]
+            before = rank[columns_of(design, columns, other)]
             if len(before) < n_levels or (order is not None and before.max() > mine[mine >= 0].min()):
                 continue
             pair = (term.slot, other.slot, term.trait)
@@ -247,12 +226,12 @@ def _spans(design: Design, slot: int, class_slot: int, trait: int, n_classes: in
     return bool(ends[-1] == far and ((low == high) | (low == far)).all())
 
 
-def _middle(design: Design, columns: _Columns, term: DesignTerm, communicator: Communicator) -> NDArray[np.float64]:
+def _middle(design: Design, columns: Columns, term: DesignTerm, communicator: Communicator) -> NDArray[np.float64]:
     """Return the middle of the range of a covariate by level; 0 where it does not vary, so that it is seen to."""
-    at_level = _columns_of(design, columns, term)
+    at_level = columns_of(design, columns, term)
     ends = np.full(2 * columns.total, np.inf)
     for start in range(0, design.n_records, CHUNK):
-        _, at, values = _entries(design, columns, term, start, min(start + CHUNK, design.n_records))
+        at, values = _entries(design, columns, term, start, min(start + CHUNK, design.n_records))
         np.minimum.at(ends, at, values)
         np.minimum.at(ends, columns.total + at, -values)
     low, negative = communicator.minimum(ends[at_level]), communicator.minimum(ends[columns.total + at_level])
@@ -262,60 +241,17 @@ def _middle(design: Design, columns: _Columns, term: DesignTerm, communicator: C
     return np.where(varies, low / 2.0 + high / 2.0, 0.0)
 
 
-def _cross_products(
-    design: Design,
-    columns: _Columns,
-    fixed: list[DesignTerm],
-    used: NDArray[np.int64],
-    centres: dict[int, NDArray[np.float64]],
-) -> csc_array:
-    """Return X'X of the `used` columns over the records at hand, covariates as deviations from their `centres`."""
-    n = len(used)
-    position = np.full(columns.total, -1, np.int64)
-    position[used] = np.arange(n)
-    product = csc_array((n, n))
-    for start in range(0, design.n_records, CHUNK):
-        stop = min(start + CHUNK, design.n_records)
-        for trait in range(design.n_traits):
-            parts = [
-                _entries(design, columns, t, start, stop, centres.get(number))
-                for number, t in enumerate(fixed)
-                if t.trait == trait
-            ]
-            if not parts:
-                continue
-            rows, at, values = (np.concatenate([p[k] for p in parts]) for k in range(3))
-            seen = position[at] >= 0
-            X = coo_array((values[seen], (rows[seen], position[at][seen])), shape=(stop - start, n)).tocsc()
-            product = product + X.T @ X
+def _scaled(product: csc_array) -> csc_array:
+    """Return the product scaled to unit diagonal, in its place."""
+    squares = product.diagonal()
+    scale = 1.0 / np.sqrt(np.where(squares > 0.0, squares, 1.0))
+    product.data *= scale[product.indices]
+    product.data *= np.repeat(scale, np.diff(product.indptr))
     return product
 
 
-def _gathered(product: csc_array, communicator: Communicator) -> csc_array | None:
-    """Return the sum of the products of all processes on the first one, None elsewhere."""
-    if communicator.size == 1:
-        return product
-    entries = product.tocoo()
-    parts = []
-    for values in (entries.row.astype(np.int64), entries.col.astype(np.int64), entries.data):
-        parts.append(communicator.all_to_all([values, *[values[:0]] * (communicator.size - 1)]))
-    if communicator.rank:
-        return None
-    total = csc_array(product.shape)
-    for rows, at, values in zip(*parts, strict=True):
-        total = total + csc_array(coo_array((values, (rows, at)), shape=product.shape))
-    return total
-
-
-def _scaled(product: csc_array) -> csc_array:
-    """Return the product scaled to unit diagonal."""
-    squares = product.diagonal()
-    scale = diags_array(1.0 / np.sqrt(np.where(squares > 0.0, squares, 1.0)))
-    return csc_array(scale @ product @ scale)
-
-
 def _order(
-    design: Design, columns: _Columns, fixed: list[DesignTerm], used: NDArray[np.int64]
+    design: Design, columns: Columns, fixed: list[DesignTerm], used: NDArray[np.int64]
 ) -> NDArray[np.int64] | None:
     """Return the elimination order of the used columns, or None for a fill-reducing one."""
     rank = np.zeros(columns.total, np.int64)
@@ -326,6 +262,8 @@ def _order(
             rank[start : start + group.size] = np.tile(orders, group.n_levels)
     if len(used) > TERM_ORDER_LIMIT:
         n_first = 0
+        is_used = np.zeros(columns.total, np.bool_)
+        is_used[used] = True
         for trait in range(design.n_traits):
             classes = [t for t in fixed if t.trait == trait and t.coefficient < 0]
             if not classes:
@@ -335,28 +273,29 @@ def _order(
             start, group = columns.first[g], design.groups[g]
             assert start is not None
             at = np.arange(start + largest.position, start + group.size, group.width)
-            n_first += len(np.intersect1d(at, used))
+            n_first += int(np.count_nonzero(is_used[at]))
             rank[at] -= len(design.terms)
         if len(used) - n_first > FILL_LIMIT:
             return None
     # Within a term level by level, all positions of a level together (polynomials from low to high).
-    return np.lexsort((used, rank[used]))
+    return np.argsort(rank[used], kind="stable")
 
 
-def _dependent(product: csc_array, order: NDArray[np.int64] | None, last: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Return the columns of the unit-diagonal matrix that depend on those before them in `order`.
+def _dependent(product: csc_array, ordered: bool, last: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return the columns of the unit-diagonal matrix that depend on those before them.
 
-    Without an order a fill-reducing one is used, with the columns `last` at its end.
+    If they are not `ordered`, a fill-reducing order is used, with the columns `last` at its end.
     """
     n = product.shape[0]
     if n == 0:
         return np.empty(0, np.int64)
-    if order is None:
+    order = np.arange(n)
+    if not ordered:
         ridge = csc_array(product + RIDGE * eye_array(n, format="csc"))
         factor = splu(ridge, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
         order = np.argsort(factor.perm_c)
         order = np.concatenate([order[~last[order]], order[last[order]]])
-    ordered = csc_array(product[order][:, order])
-    ordered.sort_indices()
-    start = np.concatenate([[0], np.cumsum(column_counts(ordered.indptr, ordered.indices))])
-    return np.sort(order[dependent_rows(ordered.indptr, ordered.indices, ordered.data, start, DEPENDENT)])
+        product = csc_array(product[order][:, order])
+    product.sort_indices()
+    start = np.concatenate([[0], np.cumsum(column_counts(product.indptr, product.indices))])
+    return order[dependent_rows(product.indptr, product.indices, product.data, start, DEPENDENT)]

@@ -46,7 +46,8 @@ class EmbeddedJobs:
     """Does one job after the other; a context manager.
 
     `spec` is the model with the variances as they are now; `fitted` what the last job with solutions has found, with
-    the accuracies of those before it on the same variances.
+    the accuracies of those before it on the same variances. With `lean` there are only solves to do: `data` loses its
+    records once the equations are set up.
     """
 
     def __init__(
@@ -59,7 +60,9 @@ class EmbeddedJobs:
         memory: int | None = None,
         progress: Progress | None = None,
         start: Path | None = None,
+        lean: bool = False,
     ) -> None:
+        self._lean = lean
         self._start = start  # results of an earlier run
         self.spec, self.data, self._out = spec, data, out
         self._threads, self._memory, self._progress = threads, memory, progress
@@ -92,6 +95,9 @@ class EmbeddedJobs:
     def _at_hand(self) -> Equations:
         if self._equations is None:
             self._equations = self._closing.enter_context(Equations(self.spec, self.data, self._threads))
+            if self._lean:
+                self._equations.let_go_of_records()
+                self.data = self._equations.data
         return self._equations
 
     def _available(self) -> int:

@@ -6,7 +6,14 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from henderson.equations.memory import MemoryItem, counts_of, counts_of_store, estimate, estimate_per_rank
+from henderson.equations.memory import (
+    MemoryItem,
+    counts_of,
+    counts_of_store,
+    estimate,
+    estimate_embedded,
+    estimate_per_rank,
+)
 from henderson.errors import ResourceError
 from henderson.language.spec import ModelSpec
 from henderson.partitions.communicator import Communicator
@@ -21,12 +28,14 @@ MOST_NODES = 4096
 
 
 def check_memory(spec: ModelSpec, data: ModelData, limit: int | None = None) -> None:
-    """Log what the solve will take; raise `ResourceError` with the table if that is more than there is.
+    """Log what the jobs will take, what was read included; raise `ResourceError` if that is more than there is.
 
-    limit: bytes that may be taken, if that is less.
+    limit: bytes that may be taken beside what was read, if that is less.
     """
-    items = [i for i in estimate(spec, counts_of(data)) if i.what not in ALREADY_THERE]
-    total, available = _total(items), bytes_within(limit)
+    counts = counts_of(data)
+    items = estimate_embedded(spec, counts)
+    read = sum(i.bytes for i in estimate(spec, counts) if i.what in ALREADY_THERE)
+    total, available = _total(items), bytes_within(limit) + read
     if total >= WORTH_A_LINE:
         log.info("the equations take about %.2f GiB of the %.2f GiB there are", total / 2**30, available / 2**30)
     if total > available:

@@ -167,11 +167,21 @@ def run(file: Path, settings: Settings, progress: Progress | None = None, stoppi
         data = open_store(store)
     check_memory(spec, data, settings.memory)
     did: list[JobDone] = []
+    todo = with_solves(spec.jobs)
+    threads = n_threads_for(data, settings.threads)
     embedded = EmbeddedJobs(
-        spec, data, out, threads=settings.threads, memory=settings.memory, progress=progress, start=settings.start
+        spec,
+        data,
+        out,
+        threads=threads,
+        memory=settings.memory,
+        progress=progress,
+        start=settings.start,
+        lean=all(job.name == "solve" for job in todo),
     )  # its variances become the estimates
+    del data  # the jobs keep what they need of it
     with embedded as jobs:
-        for job in with_solves(spec.jobs):
+        for job in todo:
             if stopping is not None:
                 stopping.patient = job.name == "solve"
             with stages.stage(job.name):
@@ -189,7 +199,7 @@ def run(file: Path, settings: Settings, progress: Progress | None = None, stoppi
         if last.dropped:
             log.warning("dropped as dependent on other fixed effects: %s", name_dropped(last, MAX_PRINTED))
         with stages.stage("write"):
-            files += (*write_results(spec, data, done, stages.done, out), *write_group_files(spec, store, out))
+            files += (*write_results(spec, embedded.data, done, stages.done, out), *write_group_files(spec, store, out))
             if from_lmt(spec):
                 files += write_lmt_files(spec, store, out, fits, available_bytes())
     with stages.stage("checksums"):
@@ -197,7 +207,7 @@ def run(file: Path, settings: Settings, progress: Progress | None = None, stoppi
     jobs_done = [(d.job, d.record) for d in did]
     record = write_run_record(
         out,
-        How(settings.command(file), settings.engine, 1, n_threads_for(data, settings.threads), seeds=seeds(jobs_done)),
+        How(settings.command(file), settings.engine, 1, threads, seeds=seeds(jobs_done)),
         inputs=inputs,
         config=effective_config(spec, {"engine": settings.engine, "threads": settings.threads, "store": store}),
         stages=stages.done,

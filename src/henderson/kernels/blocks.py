@@ -105,25 +105,6 @@ def mark(slots: NDArray[np.uint32], y: NDArray[np.float64]) -> None:
         y[slots[r]] = 1.0
 
 
-@jit
-def store_column(column: int, last: int, blocks: LevelBlocks, y: NDArray[np.float64]) -> None:
-    """Store column `column` of the blocks, rows column..last, which lies in `y` level by level.
-
-    Of a level without a row it gives the scale: sigma must then be the inverse of what its block is a multiple of.
-    """
-    for i in range(n_levels_of(blocks.place, blocks.packed)):
-        own = blocks.first + i * blocks.width
-        row = row_of_level(blocks.place, i)
-        if row >= 0:
-            for t in range(column, last):
-                blocks.packed[row, t * (t + 1) // 2 + column] = y[own + t]
-        elif column == 0:
-            total = 0.0  # (d sigma^-1)_0' sigma_0 = d
-            for t in range(blocks.width):
-                total += y[own + t] * blocks.sigma[t, 0]
-            blocks.scale[i] = 1.0 / total if total > 0.0 else 1.0  # any positive number keeps M positive definite
-
-
 @inline
 def invert_block(
     width: int,

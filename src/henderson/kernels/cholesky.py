@@ -19,14 +19,15 @@ def row_pattern(
     parent: NDArray[np.int64],
     seen: NDArray[np.int64],
     stack: NDArray[np.int64],
+    path: NDArray[np.int64],
 ) -> int:
     """Return `top`: stack[top:] are the columns of row k of the factor, in an order that solves.
 
-    `seen` is marked with k; `parent` is the elimination tree of the rows before k, extended to row k on the way.
+    `seen` is marked with k; `parent` is the elimination tree of the rows before k, extended to row k on the way; `path`
+    is scratch.
     """
     n = len(parent)
     top = n
-    path = np.empty(n, np.int64)
     seen[k] = k
     for at in range(indptr[k], indptr[k + 1]):
         i = np.int64(indices[at])
@@ -54,9 +55,10 @@ def column_counts(indptr: NDArray[np.int32], indices: NDArray[np.int32]) -> NDAr
     parent = np.full(n, -1, np.int64)
     seen = np.full(n, -1, np.int64)
     stack = np.empty(n, np.int64)
+    path = np.empty(n, np.int64)
     counts = np.zeros(n, np.int64)
     for k in range(n):
-        for at in range(row_pattern(k, indptr, indices, parent, seen, stack), n):
+        for at in range(row_pattern(k, indptr, indices, parent, seen, stack, path), n):
             counts[stack[at]] += 1
     return counts
 
@@ -78,6 +80,7 @@ def dependent_rows(
     parent = np.full(n, -1, np.int64)
     seen = np.full(n, -1, np.int64)
     stack = np.empty(n, np.int64)
+    path = np.empty(n, np.int64)
     x = np.zeros(n)
     pivot = np.empty(n)
     filled = np.zeros(n, np.int64)
@@ -85,7 +88,7 @@ def dependent_rows(
     values = np.empty(start[n])
     dependent = np.zeros(n, np.bool_)
     for k in range(n):
-        top = row_pattern(k, indptr, indices, parent, seen, stack)
+        top = row_pattern(k, indptr, indices, parent, seen, stack, path)
         diagonal = 0.0
         for at in range(indptr[k], indptr[k + 1]):
             if indices[at] < k:

@@ -100,6 +100,13 @@ def _add(n: int, x: NDArray[np.float64], at: int, y: NDArray[np.float64], to: in
 
 
 @jit
+def own_diagonal(width: int, first: int, precision: NDArray[np.float64], y: NDArray[np.float64]) -> None:
+    """Add diag(A^-1) to the first element of each animal, without what progeny add: see `factor`."""
+    for i in range(precision.size):
+        y[first + i * width] += precision[i]
+
+
+@jit
 def factor(
     animals: NDArray[np.int32],
     blocks: LevelBlocks,
@@ -113,8 +120,9 @@ def factor(
 ) -> int:
     """Replace the blocks of `animals` by inverse pivot blocks, in that order; return -1.
 
-    What they take off blocks of ghosts is added to `ghosts`, packed, float64 (n_ghosts, size). Returns the first level
-    whose block is not finite.
+    Blocks come without what progeny add to them. That is added here less what their elimination takes off: the two
+    cancel where the progeny have no information, and thousands of those would leave rounding errors alone. What ghosts
+    get is added to `ghosts`, packed, float64 (n_ghosts, size). Returns the first level whose block is not finite.
     """
     width, first = blocks.width, blocks.first
     end = first + sire.size * width
@@ -125,30 +133,34 @@ def factor(
             return int(i)
         if precision[i] == 0.0:
             continue
+        if row < 0 and sire[i] != dam[i] and abs(precision[i] * blocks.scale[i] - 1.0) < 1e-5:
+            continue  # without records and progeny both are the same
+        share = 0.5 * precision[i] if sire[i] == dam[i] else 0.25 * precision[i]
         known = False
         for p in (int(sire[i]), int(dam[i])):
             if p == null:
                 continue
-            if not known:  # Sigma^-1 D_i^-1 Sigma^-1 / (4 d_i^2)
+            if not known:  # share Sigma^-1 - Sigma^-1 D_i^-1 Sigma^-1 / (4 d_i^2)
                 known = True
                 unpack_block(blocks, i, block)
                 for t in range(width):
-                    for u in range(width):
-                        total = 0.0
-                        for k in range(width):
-                            total += block[t, k] * sigma_inverse[k, u]
-                        product[t, u] = total
+                    product[t] = 0.0
+                    for k in range(width):
+                        value = block[t, k]
+                        for u in range(width):
+                            product[t, u] += value * sigma_inverse[k, u]
+                scale = -0.25 * precision[i] * precision[i]
                 for t in range(width):
-                    for u in range(t + 1):
-                        total = 0.0
-                        for k in range(width):
-                            total += sigma_inverse[t, k] * product[k, u]
-                        block[t, u] = 0.25 * precision[i] * precision[i] * total
+                    block[t] = share * sigma_inverse[t]
+                    for k in range(width):
+                        value = scale * sigma_inverse[t, k]
+                        for u in range(t + 1):
+                            block[t, u] += value * product[k, u]
             if first <= p < end:
                 at = row_of_level(blocks.place, (p - first) // width)
                 for t in range(width):
                     for u in range(t + 1):
-                        blocks.packed[at, t * (t + 1) // 2 + u] -= block[t, u]
+                        blocks.packed[at, t * (t + 1) // 2 + u] += block[t, u]
             else:
                 for t in range(width):
                     for u in range(t + 1):
@@ -157,12 +169,12 @@ def factor(
 
 
 @jit
-def take_off(column: int, animals: NDArray[np.int32], blocks: LevelBlocks, y: NDArray[np.float64]) -> None:
-    """Move column `column` of what other partitions take off the blocks of `animals` out of `y`."""
+def take_in(column: int, animals: NDArray[np.int32], blocks: LevelBlocks, y: NDArray[np.float64]) -> None:
+    """Move column `column` of what other partitions give to the blocks of `animals` out of `y`."""
     for i in animals:
         row = row_of_level(blocks.place, i)
         for t in range(column, blocks.width):
-            blocks.packed[row, t * (t + 1) // 2 + column] -= y[blocks.first + i * blocks.width + t]
+            blocks.packed[row, t * (t + 1) // 2 + column] += y[blocks.first + i * blocks.width + t]
             y[blocks.first + i * blocks.width + t] = 0.0
 
 

@@ -111,37 +111,6 @@ def right_hand_side(
 
 
 @jit
-def block_column(
-    first: NDArray[np.int64],
-    pairs: NDArray[np.int32],
-    records: LocalRecords,
-    lists: TermLists,
-    residual: NDArray[np.float64],
-    n_traits: int,
-    y: NDArray[np.float64],
-) -> None:
-    """Add one column of the diagonal blocks of W' R^-1 W to `y`, each block's in the elements of its level.
-
-    `pairs` is int32 (n_pairs, 2): terms (a, b) of one factor where b has the position of the wanted column, those of
-    list l in first[l]..first[l + 1].
-    """
-    terms = lists.terms
-    for r in range(records.slots.shape[0]):
-        p = records.pattern[r]
-        weight = weight_of(records.weights, r)
-        row = row_of(records.rows, r)
-        kind = lists.of_pattern[p]
-        for k in range(first[kind], first[kind + 1]):
-            a = pairs[k, 0]
-            b = pairs[k, 1]
-            if records.slots[r, terms[a, 1]] != records.slots[r, terms[b, 1]]:
-                continue
-            value = weight * residual[p, terms[a, 0] * n_traits + terms[b, 0]]
-            value *= coefficient(records, lists, row, a) * coefficient(records, lists, row, b)
-            y[element(records, lists, r, a)] += value
-
-
-@jit
 def record_triplets(
     null: np.uint32,
     records: LocalRecords,

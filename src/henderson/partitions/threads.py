@@ -79,12 +79,14 @@ class Team:
 
     def _serve(self, inbox: SimpleQueue[Callable[[], None] | None]) -> None:
         while (job := inbox.get()) is not None:
+            caught = None
             try:
                 job()
             except BaseException as error:
-                self._done.put(error)
-            else:
-                self._done.put(None)
+                caught = error
+            del job  # and the vectors that it knows, while the thread waits
+            self._done.put(caught)
+            del caught
 
 
 def even_bounds(n: int, n_parts: int) -> Sequence[int]:

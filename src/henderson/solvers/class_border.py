@@ -9,27 +9,31 @@ from henderson.equations.border import small_groups
 from henderson.equations.operator import Operator
 
 SHARED_LIMIT = 2000  # equations of shared levels: a solve with the classes of a partition for each that it has
+DENSE = 32  # columns beside the border that are held whole
 Rows = NDArray[np.int32]
 
 
-def border_places(operator: Operator, classes: frozenset[int], limit: int) -> tuple[list[Rows], int]:
-    """Return the row in the border of each local element, per partition, and how many rows there are. **Collective**.
+def border_places(operator: Operator, classes: frozenset[int], limit: int) -> tuple[list[Rows], NDArray[np.int64], int]:
+    """Return the row in the border of each local element, per partition; the level of each row, by a number; `n_dense`.
 
     Rows are -1 outside the border and where equations are left out of X; ghosts have those of their owners. The border
     has small fixed groups, `limit` equations in all, and of other classes the levels that are ghosts anywhere: all of
-    such a group, or none if there are too many. Cost: 8 bytes a level of the classes, 4 a local element.
+    such a group, or none if there are too many. The smallest groups come first: `n_dense` rows, `DENSE` at most.
+    Cost: 8 bytes a level of the classes, 4 a local element. **Collective**.
     """
     design = operator.design
     small = small_groups(design, limit)
     first: dict[int, NDArray[np.int64]] = {}
-    n, room = 0, SHARED_LIMIT
-    for g in sorted(classes):
+    level, n, n_dense, room = [np.empty(0, np.int64)], 0, 0, SHARED_LIMIT
+    for g in sorted(classes, key=lambda g: (g not in small, design.groups[g].size, g)):
         group = design.groups[g]
         levels = np.arange(group.n_levels) if g in small else _shared(operator, g, room // group.width)
         room -= 0 if g in small else len(levels) * group.width
         first[g] = np.full(group.n_levels, -1, np.int64)
         first[g][levels] = n + np.arange(len(levels)) * group.width
+        level.append(n + np.repeat(np.arange(len(levels)) * group.width, group.width))
         n += len(levels) * group.width
+        n_dense = n if g in small and n <= DENSE else n_dense
 
     def part(p: int) -> Rows:
         layout = operator.partitions[p].layout
@@ -44,7 +48,7 @@ def border_places(operator: Operator, classes: frozenset[int], limit: int) -> tu
                 place[begin + at[:, None] * local.width + np.arange(local.width)] = row
         return place
 
-    return operator.team.run(part, operator.n_partitions), n
+    return operator.team.run(part, operator.n_partitions), np.concatenate(level), n_dense
 
 
 def _shared(operator: Operator, g: int, most: int) -> NDArray[np.int64]:

@@ -21,6 +21,7 @@ RESTARTS = 5
 SURE = 1e-4  # a residual this far below rtol is enough, whatever the last step was
 
 Callback = Callable[[int, float], None]
+Rhs = Vectors | Callable[[Vectors], Vectors]
 
 
 class LinearOperator(Protocol):
@@ -44,7 +45,7 @@ class LinearOperator(Protocol):
 def pcg(
     operator: LinearOperator,
     preconditioner: Preconditioner,
-    rhs: Vectors,
+    rhs: Rhs,
     *,
     rtol: float = 1e-8,
     xtol: float | None = None,
@@ -59,7 +60,7 @@ def pcg(
     Means of the responses make ||b|| large, and the residual of breeding values small beside it; so the last step has
     to be small too, ||change of x|| <= `xtol` ||x||, unless the residual is far below `xtol`. The residual of the
     recurrence drifts from the true one, so the latter is computed when the former has converged; if it is still above
-    `rtol` the iteration restarts from it. Memory: four vectors besides `rhs`, and the directions of small problems
+    `rtol` the iteration restarts from it. Memory: four vectors, `rhs` if it is one, the directions of small problems
     (`solvers.conjugation`); each iteration reads or writes nine vectors, the preconditioner and what the product needs.
 
     Parameters
@@ -69,7 +70,8 @@ def pcg(
     preconditioner
         M^-1, symmetric and positive definite.
     rhs
-        b; left as it is.
+        b, left as it is; or what sets a vector to b and returns it, which is called whenever a true residual is
+        computed: at the start, at every restart and at the end.
     rtol
         Relative to ||b||, on the norm (not its square); infinite: only the last step counts.
     xtol
@@ -88,25 +90,31 @@ def pcg(
     """
     xtol = rtol if xtol is None else xtol
     run = _Run(operator)
-    norm_b = run.norm(rhs)
+    r = operator.zeros()
+
+    def right_hand_side() -> Vectors:
+        return rhs(r) if callable(rhs) else rhs
+
+    b = right_hand_side()
+    norm_b = run.norm(b)
     x = operator.zeros() if x0 is None else x0
     if not math.isfinite(norm_b):
         return SolveReport(x, StopReason.NOT_FINITE, 0, math.inf)
     if norm_b == 0.0:
         return SolveReport(operator.zeros(), StopReason.RHS_ZERO, 0, 0.0)
-    r, p, q = operator.zeros(), operator.zeros(), operator.zeros()
+    conjugation = Conjugation.of(operator.exchange, operator.n_owned)
+    keeper = _Keeper(run, preconditioner, b, rtol, checkpointing, conjugation)
+    p, q = operator.zeros(), operator.zeros()
 
     def true_residual() -> float:
         operator.apply(x, q)
-        return run.subtract(rhs, q, r) / norm_b
+        return run.subtract(right_hand_side(), q, r) / norm_b
 
-    true = run.subtract(rhs, q, r) / norm_b if x0 is None else true_residual()
+    true = run.subtract(b, q, r) / norm_b if x0 is None else true_residual()
     norms = [true]
     largest = 0.0
     iterations = 0
     best = math.inf
-    conjugation = Conjugation.of(operator.exchange, operator.n_owned)
-    keeper = _Keeper(run, preconditioner, rhs, rtol, checkpointing, conjugation)
     if (saved := keeper.load({"x": x, "r": r, "p": p})) is not None:
         rz, pp, xx, best = (saved.numbers[name] for name in ("rz", "pp", "xx", "best"))
         norms = list(saved.history)

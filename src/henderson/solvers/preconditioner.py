@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NoReturn, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from henderson.equations.blocks import block_column, widest
+from henderson.equations.blocks import OwnGamma, add_blocks
 from henderson.equations.border import (
     Border,
     border_of,
@@ -41,7 +41,7 @@ class BlockPreconditioner:
     With kind ``border`` the small fixed groups form one dense block instead, with ``diagonal`` only the diagonal
     elements are taken; ``sweep`` is in `solvers.sweep`. Memory: width (width + 1) / 2 doubles a level, and the border;
     of a random group for which that is more than `compact_above` bytes single precision, and none for levels without
-    records: their block is a number times Sigma^-1.
+    records: their block is a number times Sigma^-1; groups in `whole` are not.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class BlockPreconditioner:
         kind: Kind = "border",
         border_limit: int = BORDER_LIMIT,
         compact_above: int = COMPACT_ABOVE,
+        whole: frozenset[int] = frozenset(),
     ) -> None:
         self._operator = operator
         self._border = border_of(operator, border_limit) if kind == "border" else None
@@ -57,7 +58,7 @@ class BlockPreconditioner:
         if self._border is not None:
             inverse = inverse_of_border(self._border.matrix)
             self._rows = [inverse[rows] for rows in self._border.rows]
-        self._blocks = _blocks(operator, kind, compact_above, self._mark)
+        self._blocks = _blocks(operator, kind, compact_above, self._mark, whole, self._own_gamma)
         inverted = self._prepare(self._blocks)
 
         def invert(p: int) -> None:
@@ -74,7 +75,7 @@ class BlockPreconditioner:
 
         operator.team.run(invert, operator.n_partitions)
 
-    def _refuse(self, g: int, level: int) -> None:
+    def _refuse(self, g: int, level: int) -> NoReturn:
         name = self._operator.design.groups[g].labels.text(level, level + 1)[0]
         raise HendersonError(
             f"the equations of level {name!r} of {self._operator.design.groups[g].name!r} are not finite; "
@@ -84,6 +85,10 @@ class BlockPreconditioner:
     def _mark(self, work: Vectors) -> None:
         """Make the first element of every level that needs a block of its own positive. **Collective**."""
         _mark(self._operator, work)
+
+    def _own_gamma(self, p: int, g: int, y: Floats) -> bool:
+        """Add the diagonal of Gamma^-1 to the first elements of levels and return True, or return False."""
+        return False
 
     def _prepare(self, blocks: list[list[LevelBlocks]]) -> frozenset[int]:
         """Take what is needed of the blocks of C; return the groups whose blocks are inverses then. **Collective**."""
@@ -205,7 +210,12 @@ class BlockPreconditioner:
 
 
 def _blocks(
-    operator: Operator, kind: Kind, compact_above: int, mark: Callable[[Vectors], None]
+    operator: Operator,
+    kind: Kind,
+    compact_above: int,
+    mark: Callable[[Vectors], None],
+    whole: frozenset[int],
+    gamma: OwnGamma,
 ) -> list[list[LevelBlocks]]:
     """Return the diagonal blocks of C per partition and group, not yet inverted. **Collective**."""
     work = operator.zeros()
@@ -217,7 +227,7 @@ def _blocks(
             inverse = operator.sigma_inverse[g]
             width, first, n = local.width, local.first_owned, local.n_owned
             size = width * (width + 1) // 2
-            large = 8 * size * operator.design.groups[g].n_levels > compact_above
+            large = g not in whole and 8 * size * operator.design.groups[g].n_levels > compact_above
             if inverse is None or partition.sigmas[g] is not None or not large:
                 none = np.zeros(0, np.float32)
                 found.append(LevelBlocks(width, first, None, np.zeros((n, size)), none, np.zeros((0, width))))
@@ -231,16 +241,7 @@ def _blocks(
         return found
 
     blocks = operator.team.run(room, operator.n_partitions)
-    for column in range(widest(operator)):
-        block_column(operator, column, work)
-
-        def store(p: int, column: int = column) -> None:
-            for each in blocks[p]:
-                if column < each.width:
-                    last = column + 1 if kind == "diagonal" else each.width
-                    kernels.store_column(column, last, each, work[p])
-
-        operator.team.run(store, operator.n_partitions)
+    add_blocks(operator, blocks, work, diagonal=kind == "diagonal", own_gamma=gamma)
     return blocks
 
 

@@ -95,6 +95,11 @@ class Equations:
     ) -> None:
         self.close()
 
+    def let_go_of_records(self) -> None:
+        """Keep of the records what solves need: their partitions and responses."""
+        self.operator.design = self.operator.design.without_records()
+        self.data = self.data.without_records()
+
     def close(self) -> None:
         """End the threads."""
         self.team.close()
@@ -162,12 +167,11 @@ class Equations:
             return self.solutions(report)
         with self.stages.stage("setup"):
             M = self.preconditioner(preconditioner)
-            rhs = self.operator.right_hand_side()
         with self.stages.stage("solve"):
             local = pcg(
                 self.operator,
                 M,
-                rhs,
+                lambda out: self.operator.right_hand_side(out=out),
                 rtol=rtol,
                 xtol=xtol,
                 max_it=max_it,

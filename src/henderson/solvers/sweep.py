@@ -7,22 +7,22 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from henderson.equations.memory import COMPACT_ABOVE
+from henderson.equations.memory import COMPACT_ABOVE, FEW
 from henderson.equations.operator import Operator
 from henderson.equations.partition import LocalPedigree
 from henderson.kernels import blocks as block_kernels
 from henderson.kernels import pedigree_sweep as kernels
 from henderson.kernels import vectors as vector_kernels
 from henderson.kernels.blocks import LevelBlocks
+from henderson.kernels.pedigree_loadings import loadings_diagonal
 from henderson.partitions.exchange import Vectors
+from henderson.solvers.class_factor import NotFiniteError
 from henderson.solvers.class_factors import ClassFactors
 from henderson.solvers.preconditioner import BORDER_LIMIT, BlockPreconditioner, Kind
 from henderson.solvers.sweep_order import Turns, swept, turns_of
 
 Floats = NDArray[np.float64]
 Groups = frozenset[int]
-
-FEW = 4  # times as many individuals as levels: a random class such as herd-years, not one of individuals
 
 
 class SweepPreconditioner(BlockPreconditioner):
@@ -44,7 +44,7 @@ class SweepPreconditioner(BlockPreconditioner):
         self._turns: list[dict[int, Turns]] = []
         self._border_limit = border_limit
         self._work = operator.zeros()
-        super().__init__(operator, "block", border_limit, compact_above)
+        super().__init__(operator, "block", border_limit, compact_above, self._classes)
 
     @property
     def nbytes(self) -> int:
@@ -74,6 +74,19 @@ class SweepPreconditioner(BlockPreconditioner):
         assert inverse is not None
         return related.sire, related.dam, related.precision, inverse
 
+    def _own_gamma(self, p: int, g: int, y: Floats) -> bool:
+        """Add what the kernel of the factor does not, if the group has a sweep; return whether it has one."""
+        if g not in self._turns[p]:
+            return False
+        partition = self._operator.partitions[p]
+        local, related = partition.layout.groups[g], partition.relationship[g]
+        assert isinstance(related, LocalPedigree)
+        kernels.own_diagonal(local.width, local.first_owned, related.precision, y)
+        if (m := related.loadings) is not None:
+            one = np.eye(1, local.width)[0]
+            loadings_diagonal(local.width, m.own, m.indptr, m.parent, m.weight, m.precision, one, y)
+        return True
+
     def _eliminate(self, blocks: list[list[LevelBlocks]]) -> frozenset[int]:
         """Make the blocks of individuals inverse pivots; return their groups. **Collective**."""
         operator, work = self._operator, self._work
@@ -91,7 +104,7 @@ class SweepPreconditioner(BlockPreconditioner):
                 for column in range(width):
                     operator.team.run(partial(self._send, g, column, ghosts), operator.n_partitions)
                     operator.exchange.reverse_add(work)
-                    operator.team.run(partial(self._take_off, g, column, blocks), operator.n_partitions)
+                    operator.team.run(partial(self._take_in, g, column, blocks), operator.n_partitions)
                 for part in ghosts:
                     part[:] = 0.0
         return frozenset(self._turns[0])
@@ -111,14 +124,17 @@ class SweepPreconditioner(BlockPreconditioner):
             stop = local.first_ghost + len(local.ghosts) * local.width
             work[local.first_ghost + t : stop : local.width] = ghosts[p][:, t * (t + 1) // 2 + column]
 
-    def _take_off(self, g: int, column: int, blocks: list[list[LevelBlocks]], p: int) -> None:
-        kernels.take_off(column, self._turns[p][g].late, blocks[p][g], self._work[p])
+    def _take_in(self, g: int, column: int, blocks: list[list[LevelBlocks]], p: int) -> None:
+        kernels.take_in(column, self._turns[p][g].late, blocks[p][g], self._work[p])
 
     def _prepare(self, blocks: list[list[LevelBlocks]]) -> frozenset[int]:
         """Factor the classes; `blocks` are those of C, not yet inverted. **Collective**."""
         if self._classes:
-            self._factors = ClassFactors(self._operator, self._classes, self._border_limit, blocks)
-        return self._eliminate(blocks)
+            try:
+                self._factors = ClassFactors(self._operator, self._classes, self._border_limit, blocks)
+            except NotFiniteError as error:
+                self._refuse(*error.args)
+        return self._eliminate(blocks) | self._classes
 
     def descend(self, alpha: float, q: Vectors, r: Vectors, z: Vectors) -> tuple[float, float]:
         """Set r -= alpha q and z = M^-1 r (`z` may be `q`); return (r'r, r'z). **Collective**."""

@@ -8,7 +8,7 @@ by row of the file.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -198,3 +198,7 @@ class ModelData:
     pedigrees: Mapping[str, Pedigree] = field(default_factory=dict)
     matrices: Mapping[str, RelationshipMatrix] = field(default_factory=dict)
     sigmas: Mapping[str, StoredSigmas] = field(default_factory=dict)
+
+    def without_records(self) -> ModelData:
+        """Return the data without any record."""
+        return replace(self, records=Records(np.empty(0, np.int64), {}))
