@@ -58,9 +58,9 @@ class ClassFactor:
                 rest.remove(g)
                 self._eliminate(g, rest)
         self._rest = tuple(rest)
-        self._elements = self._connected()
+        self.left = self._connected()
         self._cholesky: SparseCholesky | None = None
-        if len(self._elements):
+        if len(self.left):
             self._factor(self._lower())
         for g in self._rest:
             self._invert(g)
@@ -82,11 +82,11 @@ class ClassFactor:
                 kernels.down(self._blocks[g], pairs, z)
         found = None
         if self._cholesky is not None:
-            found = self._scale * self._cholesky.solve(self._scale * z[self._elements])
+            found = self._scale * self._cholesky.solve(self._scale * z[self.left])
         for g in self._rest:
             kernels.solve_in_place(self._blocks[g], z)
         if found is not None:
-            z[self._elements] = found
+            z[self.left] = found
         for g, beside in reversed(self._pairs.items()):
             for pairs in beside.values():
                 kernels.up(self._blocks[g], pairs, z)
@@ -188,9 +188,9 @@ class ClassFactor:
 
     def _lower(self) -> csc_array:
         """Return the lower triangle of what is left over the connected elements; diagonal blocks are in `blocks`."""
-        operator, n = self._operator, len(self._elements)
+        operator, n = self._operator, len(self.left)
         place = np.full(self._layout.n_local, -1, np.int64)
-        place[self._elements] = np.arange(n)
+        place[self.left] = np.arange(n)
         level = np.full(self._layout.n_local, -1, np.int64)  # first element of the level of each element
         total = csr_array((n, n))
         for g in self._rest:
@@ -234,7 +234,7 @@ class ClassFactor:
         return total
 
     def _factor(self, matrix: csc_array) -> None:
-        n = len(self._elements)
+        n = len(self.left)
         self._scale = 1.0 / np.sqrt(np.maximum(matrix.diagonal(), np.finfo(np.float64).tiny))
         of = np.repeat(np.arange(n), np.diff(matrix.indptr))
         values = matrix.data * self._scale[matrix.indices] * self._scale[of]
