@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+import scipy.linalg
 
 from henderson.equations.assembly import Assembled, assemble, triplet_count
 from henderson.equations.columns import ColumnOperator
@@ -16,7 +17,8 @@ from henderson.kernels import blocks as block_kernels
 from henderson.partitions.threads import Team
 from henderson.solvers.pcg import pcg
 from henderson.solvers.preconditioner import BlockPreconditioner, Kind
-from henderson.solvers.sweep import SweepPreconditioner
+from henderson.solvers.sweep import SweepPreconditioner, classes_of
+from henderson.store.model_data import ModelData, Pedigree
 from oracles.small_models import Recipe, small_model
 
 MODELS = {
@@ -28,6 +30,9 @@ MODELS = {
     "matrix and selfing": Recipe(n_traits=2, matrix=True, selfing=True),
     "random regression": Recipe(n_traits=4, regression=True),
     "wide blocks": Recipe(n_traits=4, regression=True, maternal=True, permanent=True, weights=True),
+    "runs of records": Recipe(
+        n_traits=4, n_records=150, missing=0.02, runs=True, covariate=False, nested=True, regression=True, weights=True
+    ),
     "own Sigmas": Recipe(
         n_traits=2, maternal=True, permanent=True, matrix=True, regression=True, weights=True, own=True
     ),
@@ -85,6 +90,17 @@ def test_product_is_linear_symmetric_and_positive(operator: Operator) -> None:
     assert dense_y @ Cx == pytest.approx(dense_x @ Cy, rel=1e-11)
     assert dense_x @ Cx > 0.0
     assert np.linalg.eigvalsh(assembled.matrix.toarray())[0] > 0.0
+
+
+def test_runs_of_records_are_taken_together_where_there_are_some() -> None:
+    spec, data = small_model(MODELS["runs of records"])
+    with Team(1) as team:
+        operator = build_operator(full_rank(build_design(spec, data)), data, team)
+    assert operator.runs is not None
+    (starts,) = operator.runs
+    assert starts[0] == 0
+    assert starts[-1] == len(data.records)
+    assert len(starts) < 0.6 * len(data.records)
 
 
 def test_left_out_equations_are_zero(operator: Operator) -> None:
@@ -175,10 +191,52 @@ def test_the_preconditioner_inverts_blocks_of_the_matrix(operator: Operator, kin
         assert preconditioner.log_determinant() == pytest.approx(-log_determinant, rel=1e-5 if compact else 1e-9)
 
 
+def pivots_and_links(pedigree: Pedigree, sigma: np.ndarray, C: np.ndarray, number: np.ndarray, M: np.ndarray) -> None:
+    """Set M to an incomplete factor of the block of the animals: the youngest first, only pivots are updated."""
+    inverse = np.linalg.inv(sigma)
+    pivot = [C[np.ix_(at, at)].copy() for at in number]
+    N = np.zeros_like(C)
+    for i in np.argsort(-pedigree.generation, kind="stable"):
+        N[np.ix_(number[i], number[i])] = pivot[i]
+        link = -0.5 / pedigree.mendelian_variance[i] * inverse
+        for parent in (pedigree.sire[i], pedigree.dam[i]):
+            if parent >= 0:
+                N[np.ix_(number[parent], number[i])] += link
+                pivot[parent] -= link @ np.linalg.inv(pivot[i]) @ link
+    at = number.ravel()
+    D = scipy.linalg.block_diag(*pivot)
+    M[np.ix_(at, at)] = N[np.ix_(at, at)] @ np.linalg.inv(D) @ N[np.ix_(at, at)].T
+
+
+def dense_sweep(operator: Operator, data: ModelData, assembled: Assembled) -> np.ndarray:
+    """M of the sweep from the assembled matrix: classes exactly, then what they are coupled with."""
+    C = assembled.matrix.toarray()
+    classes = classes_of(operator)
+    M, of_classes = np.zeros_like(C), np.zeros(len(C), np.bool_)
+    for g, (group, number) in enumerate(zip(operator.design.groups, assembled.number, strict=True)):
+        if g in classes:
+            of_classes[number[number >= 0]] = True
+        elif group.covariance is not None and group.covariance.kind == "pedigree" and group.covariance.own is None:
+            pivots_and_links(data.pedigrees[str(group.covariance.name)], group.covariance.sigma, C, number, M)
+        else:
+            for at in number:
+                M[np.ix_(at, at)] = C[np.ix_(at, at)]
+    F, A = np.flatnonzero(of_classes), np.flatnonzero(~of_classes)
+    M[np.ix_(F, F)], M[np.ix_(F, A)], M[np.ix_(A, F)] = C[np.ix_(F, F)], C[np.ix_(F, A)], C[np.ix_(A, F)]
+    M[np.ix_(A, A)] += C[np.ix_(A, F)] @ np.linalg.solve(C[np.ix_(F, F)], C[np.ix_(F, A)])
+    return M
+
+
+@pytest.mark.parametrize("limit", [0, 1000], ids=["levels that are shared", "all classes"])
 @pytest.mark.parametrize("compact", [False, True], ids=["double", "compact"])
-def test_the_sweep_is_symmetric_positive_definite_and_solves(operator: Operator, compact: bool) -> None:
-    """M^-1 column by column; no direction is lost, and PCG finds what it finds with level blocks, in no more rounds."""
-    M = SweepPreconditioner(operator, compact_above=0 if compact else 1 << 40)
+def test_the_sweep_is_symmetric_positive_definite_and_solves(
+    recipe: Recipe, operator: Operator, compact: bool, limit: int
+) -> None:
+    """M^-1 column by column, whatever the partitions; PCG finds what it finds with level blocks, in no more rounds.
+
+    Limit: equations of fixed groups that partitions solve for together, beside levels that they share.
+    """
+    M = SweepPreconditioner(operator, limit, compact_above=0 if compact else 1 << 40)
     assembled = assemble(operator)
     n = len(assembled.rhs)
     inverse, z, q = np.zeros((n, n)), operator.zeros(), operator.zeros()
@@ -186,6 +244,8 @@ def test_the_sweep_is_symmetric_positive_definite_and_solves(operator: Operator,
         M.apply(operator.from_levels(assembled.to_levels(np.eye(n)[k])), z)
         inverse[k] = dense(assembled, operator.to_levels(z))
     np.testing.assert_allclose(inverse, inverse.T, rtol=1e-6, atol=1e-8 * np.abs(inverse).max())
+    product = inverse @ dense_sweep(operator, small_model(recipe)[1], assembled)
+    np.testing.assert_allclose(product, np.eye(n), atol=1e-2 if compact else 1e-5)
     scale = 1.0 / np.sqrt(np.diag(inverse))
     assert np.linalg.eigvalsh((inverse + inverse.T) * scale * scale[:, None]).min() > 1e-9
     residual = operator.from_levels(random_values(operator, 6))

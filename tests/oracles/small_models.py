@@ -43,6 +43,7 @@ class Recipe:
     regression: bool = False
     unequal: bool = False
     related_class: bool = False
+    runs: bool = False  # records of an animal observe one trait after the other
     own: bool = False  # a Sigma for most levels of every random factor, and for most records
 
 
@@ -92,9 +93,12 @@ def small_model(recipe: Recipe) -> tuple[ModelSpec, ModelData]:
     y = rng.normal(size=(T, m)) * 3.0 + 5.0
     y[rng.random((T, m)) < recipe.missing] = np.nan
     x = rng.normal(size=m) + 2.0
-    x[rng.random(m) < 0.1] = np.nan
+    x[rng.random(m) < (0.0 if recipe.runs else 0.1)] = np.nan
     y[:, np.isnan(x)] = np.nan  # a covariate may be missing where nothing is observed
     animal = np.sort(rng.integers(0, n, m)).astype(np.int32)
+    if recipe.runs:
+        of = np.arange(m) // 9 % T  # the trait, but for some records that have all
+        y[(np.arange(T)[:, None] != of) & (rng.random(m) < 0.95)] = np.nan
     dam = rng.integers(-2, n, m).astype(np.int32)
     B = rng.normal(size=(n, n))
     K = B @ B.T / n + np.eye(n)
@@ -186,11 +190,8 @@ def _spec(recipe: Recipe, rng: np.random.Generator) -> ModelSpec:
         if recipe.matrix and t == 0:
             terms.append(random(Term("line", "k"), "k", 1))
         if recipe.regression:
-            terms.append(
-                random(
-                    Term("x", f"r{t}", "covariate", nested_in="herd", polynomials=(2, 1)), "rr", 2 * t + 1, 2 * t + 2
-                )
-            )
+            curve = Term("x", f"r{t}", "covariate", nested_in="id" if recipe.runs else "herd", polynomials=(2, 1))
+            terms.append(random(curve, "rr", 2 * t + 1, 2 * t + 2))
         equations.append(Equation(f"y{t}", tuple(terms)))
     gammas = {"g": GammaSpec("pedigree", "ped"), "k": GammaSpec("matrix", "K")}
     variances = [

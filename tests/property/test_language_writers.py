@@ -18,6 +18,7 @@ from henderson.language.polynomials import canonical
 from henderson.language.spec import (
     ONE,
     BlocksSpec,
+    ChecksSpec,
     DataSpec,
     Equation,
     GammaSpec,
@@ -27,6 +28,7 @@ from henderson.language.spec import (
     PedigreeSpec,
     SubFactor,
     Term,
+    ValidationSpec,
     VarianceSpec,
 )
 from henderson.language.write_toml import WIDTH, number, text, write_toml
@@ -52,7 +54,7 @@ def load(path: Path) -> ModelSpec:
 
 Texts = st.SearchStrategy[str]
 names = st.text(LETTERS, min_size=1, max_size=12).filter(lambda s: s.strip() and s != ONE)
-files = st.text(LETTERS + ":#`é", min_size=1, max_size=20).filter(lambda s: s.strip())
+files = st.text(LETTERS + ":#`é", min_size=1, max_size=20).filter(lambda s: s.strip() and s[-1] != "/")
 plain_names = st.text(string.ascii_letters, min_size=1, max_size=3).filter(lambda s: s != "res")
 plain_files = plain_names.map(lambda s: f"{s}.csv")
 numbers = st.floats(1e-6, 1e6, allow_nan=False)
@@ -173,6 +175,7 @@ def models(draw: st.DrawFn, names: Texts = names, files: Texts = files) -> Model
             draw(st.none() | names),
             tuple(sorted(draw(st.lists(names, max_size=2, unique=True)))),
             draw(st.none() | files),
+            draw(st.none() | checks(traits, names)),
         ),
         equations=tuple(Equation(t, tuple(terms[t])) for t in traits),
         subfactors=tuple(sorted(subfactors, key=lambda s: s.name)),
@@ -182,7 +185,23 @@ def models(draw: st.DrawFn, names: Texts = names, files: Texts = files) -> Model
         matrices=(MatrixSpec(own, draw(files), draw(st.booleans()), draw(st.booleans())),),
         jobs=draw(jobs()),
         functions=tuple((n, "res[1,1]/(res[1,1]+2)") for n in draw(st.lists(names, max_size=2, unique=True))),
+        validation=draw(st.none() | st.builds(ValidationSpec, st.none() | names, st.none() | names)),
         lmt_files=draw(st.booleans()),
+    )
+
+
+@st.composite
+def checks(draw: st.DrawFn, traits: list[str], names: Texts) -> ChecksSpec:
+    chosen = st.lists(st.sampled_from(traits), unique=True).map(sorted)
+    return ChecksSpec(
+        draw(st.sampled_from(["warn", "drop", "error"])),  # type: ignore[arg-type]
+        tuple((t, *sorted(draw(st.tuples(numbers, numbers)))) for t in draw(chosen)),  # type: ignore[misc]
+        tuple((t, draw(numbers)) for t in draw(chosen)),
+        draw(st.none() | names),
+        tuple((c, draw(st.integers(1, 9))) for c in sorted(draw(st.lists(names, max_size=2, unique=True)))),
+        draw(st.sampled_from([0.99, 0.5])),
+        draw(st.none() | names),
+        draw(st.sampled_from([0.0, 1.5])),
     )
 
 
@@ -344,7 +363,7 @@ def test_long_equations_are_broken_between_terms(tmp_path: Path) -> None:
 
 
 FIELDS = {
-    DataSpec: {"records", "missing", "missing_file", "weights", "classes"},
+    DataSpec: {"records", "missing", "missing_file", "weights", "classes", "checks", "cutoff"},
     PedigreeSpec: {
         "name", "file", "inbreeding", "selfing", "add_missing_parents", "probabilistic", "phantomparents", "qfile",
         "metafile", "metamatrix", "mgs", "group_variance",
@@ -357,7 +376,7 @@ FIELDS = {
     VarianceSpec: {"name", "sigma", "structure", "gamma", "fix", "by", "equal", "classes", "type", "options", "blocks"},
     ModelSpec: {
         "data", "equations", "subfactors", "variances", "polynomials", "pedigrees", "matrices", "jobs", "functions",
-        "lmt_files", "source",
+        "lmt_files", "source", "validation",
     },
 }  # fmt: skip
 

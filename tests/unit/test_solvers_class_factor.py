@@ -86,15 +86,13 @@ def test_progeny_without_information_leave_the_pivot_of_their_sire_alone() -> No
     dam = np.full(n + 1, null, np.uint32)
     precision = np.full(n + 1, 4.0 / 3.0)
     precision[0] = 1.0
-    late = np.zeros(n + 1, np.bool_)
-    y = np.zeros(null + width)
-    pedigree_sweep.own_diagonal(width, 0, late, sire, dam, precision, y)
+    animals = np.arange(n, -1, -1, dtype=np.int32)
     place = np.full(n + 1, -1, np.int32)
     place[0] = 0
-    packed = (y[0] * inverse[np.tril_indices(width)]).astype(np.float32)[None]
+    packed = inverse[np.tril_indices(width)].astype(np.float32)[None]
     blocks = LevelBlocks(width, 0, place, packed, (1.0 / precision).astype(np.float32), sigma)
     ghosts = np.zeros((0, 3))
-    assert pedigree_sweep.factor(0, blocks, late, null, null, sire, dam, precision, inverse, ghosts) == -1
+    assert pedigree_sweep.factor(animals, blocks, null, null, sire, dam, precision, inverse, ghosts) == -1
     found = np.empty((width, width))
     unpack_block.py_func(blocks, 0, found)
     np.testing.assert_allclose(found, sigma, rtol=1e-3)

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from henderson.cli.commands import run_settings
+from henderson.cli.commands import do_once, run_settings
 
 if TYPE_CHECKING:
     from henderson.jobs.audit import Agreement, Rerun
@@ -69,10 +69,5 @@ def _sentence(found: Agreement, out: Path) -> str:
 
 
 def _for_all(again: Rerun, work: Callable[[], None], *, as_json: bool) -> None:
-    """Do `work` once: on the first of the processes of the petsc engine, which tells the others how it ended."""
-    if again.settings.engine != "petsc":
-        work()
-        return
-    from henderson.cli.together import with_one_voice
-
-    with_one_voice(again.settings.folders(again.file)[0], work, as_json=as_json)
+    """Do `work` once, for all processes of the run."""
+    do_once(again.settings.engine, again.settings.folders(again.file)[0], work, as_json=as_json)

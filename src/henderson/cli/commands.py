@@ -6,12 +6,12 @@ import dataclasses
 import json
 import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from henderson.cli.progress import progress_bars, watching
 from henderson.errors import UsageError
@@ -69,6 +69,16 @@ def run_settings(
         return run(file, settings, progress, stopping)
 
 
+def do_once(engine: str, out: Path, work: Callable[[], object], *, as_json: bool) -> None:
+    """Do `work` once: on the first of the processes of the petsc engine, which tells the others how it ended."""
+    if engine != "petsc":
+        work()
+        return
+    from henderson.cli.together import with_one_voice
+
+    with_one_voice(out, work, as_json=as_json)
+
+
 def run_ingest(
     file: Path,
     *,
@@ -93,38 +103,6 @@ def run_ingest(
         print(json.dumps({"store": str(store)}))
     elif not quiet:
         print(store)
-
-
-def check_model(file: Path, *, store: Path | None = None, as_json: bool) -> None:
-    """Print the model as it was understood."""
-    from henderson.jobs.check import describe_model
-
-    model = describe_model(file, store)
-    if as_json:
-        rows = {k: [dataclasses.asdict(r) for r in getattr(model, k)] for k in ("factors", "positions")}
-        print(json.dumps({**model.config, **rows, "notes": list(model.notes)}))
-        return
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-    console.print(model.equations, soft_wrap=True, markup=False)
-    for line in model.data:
-        console.print(line, soft_wrap=True, markup=False)
-    counted = any(f.levels is not None for f in model.factors)
-    names = ("factor", "relationship", "levels of", "Sigma", *(("levels",) if counted else ()), "width")
-    table = plain_table(*names, *(("equations",) if counted else ()), texts=4)
-    for f in model.factors:
-        sizes = [("at most " * f.at_most + f"{n:,}") if n is not None else "" for n in (f.levels, f.equations)]
-        equations = [sizes[1] if f.factor != "res" else ""] if counted else []
-        cells = (f.factor, f.relationship, f.levels_of, f.sigma, *sizes[:counted], str(f.width), *equations)
-        table.add_row(*map(Text, cells))
-    console.print(table)
-    table = plain_table("factor", "sub-factor", "traits", "multiplies", "position", "variance", texts=4)
-    for p in model.positions:
-        cells = (p.factor, p.name, p.traits, p.term, str(p.position or ""), p.variance)
-        table.add_row(*map(Text, cells))
-    console.print(table)
-    console.print(f"jobs: {'; '.join(model.jobs)}", soft_wrap=True, markup=False)
-    for note in model.notes:
-        console.print(note, soft_wrap=True, markup=False)
 
 
 def convert_model(file: Path, *, as_json: bool, **options: Any) -> None:

@@ -57,9 +57,15 @@ HELP: dict[str, Help] = {
         see=("run",),
     ),
     "check": Help(
-        text=("With a store, levels and equations are counted, and the memory of a solve is estimated.",),
+        text=(
+            "With a store, levels and equations are counted, and the memory of a solve is estimated.",
+            "With --data the records are read: traits, groups of one record, what breaks [checks] with the first "
+            "offenders, traits that are almost the same, fixed classes that are nested, impossible parents; with a "
+            "store, columns of fixed effects that depend on others.",
+        ),
         examples=(
             ("henderson check model.toml", "factors, sub-factors, positions"),
+            ("henderson check model.toml --data --edits edits.csv", "and what the records hold"),
             ("henderson check model.toml --json > understood.json", "the same for a program"),
         ),
         codes=(0, 2, 3, 5),
@@ -176,6 +182,30 @@ HELP: dict[str, Help] = {
         ),
         codes=(0, 2, (3, "a folder holds no results, or the two have nothing in common")),
         see=("rerun", "solve"),
+    ),
+    "validate": Help(
+        text=(
+            "Solves FILE twice, without the records from the cut-off on and with all. Then for each random effect "
+            "related by a pedigree: bias, dispersion, ratio of accuracies and reliability (Legarra & Reverter 2018), "
+            "and the genetic trend, foretold and found; intervals by bootstrap of sire families. Variances "
+            "are those of FILE or, if it lists the job reml, estimated from all data. In FILE: "
+            '[validation] date = "column", cut_off = 2015.',
+        ),
+        files=(
+            ("partial/, whole/", "the two runs, as `henderson solve` leaves them"),
+            ("validation.html", "tables and pictures on one page"),
+            ("validation.json, .csv", "the statistics, with intervals"),
+            ("focal.csv", "focal individuals with both predictions"),
+        ),
+        examples=(
+            ("henderson validate model.toml --date-column born --cut-off 2009", "into model.validation"),
+            (
+                "mpiexec -n 2 henderson validate model.toml --date-column born --cut-off 2009 --engine petsc --out lr",
+                "by two processes",
+            ),
+        ),
+        codes=(0, 2, (3, "an input file is wrong, or there are no focal individuals"), 4, 5, 6, 7),
+        see=("solve", "compare"),
     ),
     "slurm": Help(
         files=(("SITE.toml", "partition, account, modules, launcher, cores, memory: see cluster/sites/README.md"),),

@@ -20,6 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
+REML_METHODS = click.Choice(["ai", "em", "mc-ai", "mc-em", "auto"])
 THREADS = click.IntRange(min=1, max=1024)
 
 
@@ -88,7 +89,7 @@ def solve(file: Path, **options: Any) -> None:
 @JSON_LOG
 @click.option(
     "--method",
-    type=click.Choice(["ai", "em", "mc-ai", "mc-em", "auto"]),
+    type=REML_METHODS,
     help="Instead of FILE's: exact (ai, em), Monte Carlo (mc-ai; mc-em for many parameters), or what is affordable.",
 )
 def reml(file: Path, **options: Any) -> None:
@@ -115,10 +116,12 @@ def ingest(file: Path, **options: Any) -> None:
 @cli.command()
 @click.argument("file", type=FILE)
 @click.option("--store", type=FOLDER, help="Count levels in this store [default: <FILE stem>.out/store.zarr].")
+@click.option("--data", is_flag=True, help="Read the records, too: [checks], small groups, what is confounded.")
+@click.option("--edits", type=click.Path(dir_okay=False, path_type=Path), help="With --data: file of their offenders.")
 @click.option("--json", "as_json", is_flag=True, help="Print the model as JSON.")
 def check(file: Path, **options: Any) -> None:
     """Print the model of FILE as it was understood; nothing is computed."""
-    from henderson.cli.commands import check_model
+    from henderson.cli.check import check_model
 
     check_model(file, **options)
 
@@ -210,6 +213,28 @@ def compare(old: Path, new: Path, **options: Any) -> None:
     from henderson.cli.compare import compare_runs
 
     compare_runs(old, new, **options)
+
+
+@cli.command()
+@click.argument("file", type=FILE)
+@click.option("--cut-off", metavar="DATE", help="Records of this date (or number) on are left out [default: FILE's].")
+@click.option("--date-column", metavar="COLUMN", help="Column of the records with their dates [default: FILE's].")
+@click.option("--focal", type=FILE, help="A file of ids of focal individuals [default: those with later records only].")
+@click.option("--born", metavar="COLUMN", help="Column of birth years or dates [default: birth_year and the like].")
+@click.option("--out", type=FOLDER, help="Folder of the results [default: <FILE stem>.validation].")
+@click.option("--engine", type=click.Choice(["embedded", "petsc"]), default="embedded", show_default=True)
+@click.option("--threads", type=THREADS, help="Threads [default: all cores].")
+@click.option("--rtol", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Instead of FILE's.")
+@click.option("--method", type=REML_METHODS, help="If FILE lists the job reml: instead of its method.")
+@click.option("--replicates", type=click.IntRange(min=100), default=1000, show_default=True, help="Of the bootstrap.")
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of the bootstrap.")
+@click.option("--json", "as_json", is_flag=True, help="Print the validation as JSON on stdout.")
+@click.option("--quiet", is_flag=True, help="No progress, no tables; warnings and errors only.")
+def validate(file: Path, **options: Any) -> None:
+    """Validate FILE by method LR: predictions from the records before a cut-off against those from all."""
+    from henderson.cli.validate import validate_model
+
+    validate_model(file, **options)
 
 
 @cli.command()

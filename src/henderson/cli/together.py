@@ -61,7 +61,7 @@ def run_jobs_together(
     return None
 
 
-def with_one_voice(out: Path, work: Callable[[], None], *, as_json: bool) -> None:
+def with_one_voice(out: Path, work: Callable[[], object], *, as_json: bool) -> None:
     """Do `work` on the first process; if it fails all end, with one message. **Collective**."""
     require_petsc()
     communicator = _communicator()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from henderson.equations.model import Design
 from henderson.equations.operator import Operator
 from henderson.kernels import records as kernels
 
@@ -27,22 +28,28 @@ class Border:
     rows: tuple[NDArray[np.int64], ...]
 
 
+def small_groups(design: Design, limit: int) -> list[int]:
+    """Return the fixed groups that have at most `limit` equations together, the smallest being taken first."""
+    chosen: list[int] = []
+    total = 0
+    for size, k in sorted((g.size, k) for k, g in enumerate(design.groups) if g.covariance is None):
+        if total + size <= limit:
+            chosen.append(k)
+            total += size
+    return sorted(chosen)
+
+
 def border_of(operator: Operator, limit: int) -> Border | None:
     """Return the border of at most `limit` equations, smallest groups first; None if there are not two levels to join.
 
     Cost: one pass over the records, one step per pair of terms of small groups. **Collective**.
     """
     design = operator.design
-    sizes = sorted((g.size, k) for k, g in enumerate(design.groups) if g.covariance is None)
-    chosen: list[int] = []
-    total = 0
-    for size, k in sizes:
-        if total + size <= limit:
-            chosen.append(k)
-            total += size
+    chosen = small_groups(design, limit)
+    total = sum(design.groups[k].size for k in chosen)
     if sum(design.groups[k].n_levels for k in chosen) < 2:
         return None
-    first = dict(zip(sorted(chosen), np.cumsum([0, *(design.groups[k].size for k in sorted(chosen))]), strict=False))
+    first = dict(zip(chosen, np.cumsum([0, *(design.groups[k].size for k in chosen)]), strict=False))
     lists = design.term_lists(frozenset(first))
 
     def part(p: int) -> tuple[Floats, NDArray[np.uint32], NDArray[np.int64]]:

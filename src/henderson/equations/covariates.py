@@ -133,6 +133,14 @@ class CoefficientTable:
                 )
             )
 
+    def in_order(self) -> NDArray[np.int64]:
+        """Return the numbers of the arrays in the order in which terms find them side by side: by polynomial."""
+        first: dict[tuple[object, ...], int] = {}
+        for *key, _ in self._known:
+            first.setdefault(tuple(key), len(first))
+        keys = [(first[tuple(key)], polynomial, k) for (*key, polynomial), k in self._known.items()]
+        return np.array([k for _, _, k in sorted(keys)], np.int64)
+
     def check(self) -> None:
         """Raise InputFileError with all problems, if there are any."""
         if self.problems:

@@ -121,12 +121,15 @@ def build_design(spec: ModelSpec, data: ModelData, communicator: Communicator = 
                 terms += [DesignTerm(use.trait, slot, p, c) for p, c in zip(member.positions, numbers, strict=True)]
     table.check()
     patterns, residuals, classes = _residuals(spec, data, patterns, communicator)
+    order = table.in_order()
+    number = dict(zip(order.tolist(), range(len(order)), strict=True))
+    terms = [replace(t, coefficient=number.get(t.coefficient, t.coefficient)) for t in terms]
     return Design(
         spec.traits,
         tuple(groups),
         tuple(slots),
         tuple(terms),
-        tuple(table.arrays),
+        tuple(table.arrays[k] for k in order),
         patterns,
         responses,
         data.records.weights,

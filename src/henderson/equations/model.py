@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from henderson.errors import ModelError
 from henderson.kernels.record_loops import TermLists
-from henderson.kernels.records import Bundles, Spans
+from henderson.kernels.record_spans import Spans
+from henderson.kernels.records import Bundles
 from henderson.kernels.vectors import count_codes
 from henderson.partitions.communicator import ALONE, Communicator
 from henderson.store.columns import Observed
@@ -237,12 +238,16 @@ class Design:
         table = [(t.trait, t.slot, t.position, t.coefficient) for t in rows]
         return TermLists(of_pattern, np.array(first, np.int64), np.array(table, np.int32).reshape(-1, 4))
 
-    def spans(self, groups: frozenset[int] | None = None) -> Spans:
-        """Return the terms (of `groups`) by list, trait and slot, those with consecutive elements together."""
+    def spans(self, groups: frozenset[int] | None = None, steady: frozenset[int] = frozenset()) -> Spans:
+        """Return the terms (of `groups`) by list, trait and slot, those with consecutive elements together.
+
+        Those of the slots in `steady` come first.
+        """
         of_list, of_pattern = _lists(self.patterns.observed)
         found: list[list[int]] = []
         traits: list[int] = []
         first_trait, first_span = [0], [0]
+        loose: list[int] = []
         for observed in of_list:
             for trait in np.flatnonzero(observed).tolist():
                 spans: list[list[int]] = []
@@ -250,21 +255,31 @@ class Design:
                     if groups is not None and self.slots[t.slot].group not in groups:
                         continue
                     for s in spans:
-                        slot, position, length, column = s
-                        step = 0 if column < 0 else length
-                        if (slot, position + length, column + step) == (t.slot, t.position, t.coefficient):
+                        step = 0 if s[3] < 0 else s[2]
+                        if (s[0], s[1] + s[2], s[3] + step) == (t.slot, t.position, t.coefficient):
                             s[2] += 1
                             break
                     else:
                         spans.append([t.slot, t.position, 1, t.coefficient])
+                spans.sort(key=lambda s: s[0] not in steady)
+                loose.append(len(found) + sum(s[0] in steady for s in spans))
                 found += spans
                 traits.append(trait)
                 first_span.append(len(found))
             first_trait.append(len(traits))
-        table = np.array(found, np.int64).reshape(-1, 4).T.copy()
-        ends = np.array(traits, np.int64), np.array(first_span, np.int64)
-        rest = table[0], table[1].astype(np.uint32), table[2], table[3]
-        return Spans(of_pattern, np.array(first_trait, np.int64), *ends, *rest)
+        slot, position, length, column = np.array(found, np.int64).reshape(-1, 4).T.copy()
+        return Spans(
+            of_pattern.astype(np.uint64),
+            np.array(first_trait, np.uint64),
+            np.array(traits, np.uint64),
+            np.array(first_span, np.uint64),
+            slot.astype(np.uint64),
+            position.astype(np.uint64),
+            length.astype(np.uint64),
+            column,
+            np.array(sorted(steady), np.uint64),
+            np.array(loose, np.uint64),
+        )
 
     def bundles(self) -> Bundles:
         """Return the terms bundled by slot: one of each trait at most, so that a loop over the traits unrolls."""

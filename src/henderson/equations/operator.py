@@ -11,12 +11,13 @@ from henderson.equations.model import Design, Patterns, Residuals
 from henderson.equations.own_sigmas import inverse_factors
 from henderson.equations.partition import LocalMatrix, LocalPedigree, Partition, build_partition, cut, level_uses
 from henderson.errors import ModelError
+from henderson.kernels import record_spans as span_kernels
 from henderson.kernels import records as record_kernels
 from henderson.kernels import relationship as kernels
 from henderson.kernels import vectors as vector_kernels
 from henderson.kernels.pedigree_loadings import loadings_product
-from henderson.kernels.record_loops import LocalRecords
-from henderson.kernels.records import Bundles, Spans
+from henderson.kernels.record_spans import Spans
+from henderson.kernels.records import Bundles
 from henderson.partitions.exchange import Exchange, SharedMemoryExchange, Vectors
 from henderson.partitions.layout import lay_out, links, owners
 from henderson.partitions.threads import Team
@@ -24,6 +25,8 @@ from henderson.store.model_data import ModelData
 
 UNROLLED = 6  # widths up to this have kernels compiled for them
 CHUNK = 1 << 20  # records of which the responses are held at a time
+SAMPLE = 1 << 17  # records that are looked at for runs
+STAYS = 0.6  # of the records have the levels of the one before, where runs pay
 PER_SPAN = 3  # steps for a span, beside one for each of its terms
 
 Floats = NDArray[np.float64]
@@ -99,10 +102,21 @@ class Operator:
             for g in design.groups
         ]
         self._bundles = design.bundles() if design.n_traits <= UNROLLED else None
-        self._spans = design.spans()
+        self._steady = _steady_slots(design)
+        self._spans = design.spans(steady=self._steady)
         self._spans_by_groups: dict[frozenset[int], Spans] = {}
         if self._bundles is not None and _spans_are_cheaper(self._bundles, self._spans, design.patterns):
             self._bundles = None
+        self._most = int(np.diff(self._spans.first_trait.astype(np.int64)).max(initial=0))  # traits of a record
+        self.runs: list[NDArray[np.uint32]] | None = None
+        if self._bundles is None and self._steady and 0 < len(design.coefficients) <= UNROLLED:
+            self.runs = team.run(self._run_starts, self.n_partitions)
+
+    def _run_starts(self, p: int) -> NDArray[np.uint32]:
+        records = self.partitions[p].records
+        start = np.empty(len(records.pattern) + 1, np.uint32)
+        n = span_kernels.run_starts(records, self._spans.steady, start)
+        return start[:n].copy()
 
     @property
     def n_owned(self) -> list[int]:
@@ -175,7 +189,7 @@ class Operator:
         """Set `y` to what partition `p` contributes to C x."""
         y[:] = 0.0
         partition = self.partitions[p]
-        self._records(partition.records, x, y)
+        self._records(p, x, y)
         for g, local in enumerate(partition.layout.groups):
             if self.sigma_inverse[g] is None or not local.n_owned:
                 continue
@@ -190,7 +204,7 @@ class Operator:
 
     def _spans_of(self, groups: frozenset[int]) -> Spans:
         if groups not in self._spans_by_groups:
-            self._spans_by_groups[groups] = self.design.spans(groups)
+            self._spans_by_groups[groups] = self.design.spans(groups, self._steady)
         return self._spans_by_groups[groups]
 
     def couple(self, sources: frozenset[int], targets: frozenset[int], x: Vectors, out: Vectors) -> None:
@@ -203,21 +217,27 @@ class Operator:
 
         def part(p: int) -> None:
             out[p][:] = 0.0
-            records = self.partitions[p].records
-            record_kernels.span_product(self.design.n_traits, records, gathered, scattered, self.residual, x[p], out[p])
+            self._product(p, gathered, scattered, x[p], out[p])
 
         self.team.run(part, self.n_partitions)
         self.exchange.reverse_add(out)
         self.blank(out)
 
-    def _records(self, records: LocalRecords, x: Floats, y: Floats) -> None:
-        """Add W' R^-1 W x to `y`."""
-        n_traits = self.design.n_traits
+    def _records(self, p: int, x: Floats, y: Floats) -> None:
+        """Add W' R^-1 W x of partition `p` to `y`."""
         if self._bundles is not None:
-            zero = (0.0,) * n_traits
+            records, zero = self.partitions[p].records, (0.0,) * self.design.n_traits
             record_kernels.bundle_product(zero, records, self._bundles, self.residual, x, y)
         else:
-            record_kernels.span_product(n_traits, records, self._spans, self._spans, self.residual, x, y)
+            self._product(p, self._spans, self._spans, x, y)
+
+    def _product(self, p: int, gathered: Spans, scattered: Spans, x: Floats, y: Floats) -> None:
+        records, n_traits, least = self.partitions[p].records, self.design.n_traits, 1
+        if self.runs is not None:
+            zero, least = (0.0,) * records.coefficients.shape[1], 2
+            span_kernels.run_product(zero, n_traits, self.runs[p], records, gathered, scattered, self.residual, x, y)
+        if least <= self._most:
+            span_kernels.span_product(least, n_traits, records, gathered, scattered, self.residual, x, y)
 
     def _gamma(self, partition: Partition, g: int, x: Floats, y: Floats) -> None:
         """Add (Gamma^-1 (x) Sigma^-1) x of random group `g` to `y`."""
@@ -244,6 +264,19 @@ class Operator:
             kernels.identity_product(zero, first, local.n_owned, flat, x, y)
         else:
             kernels.identity_product_wide(width, first, local.n_owned, inverse, x, y)
+
+
+def _steady_slots(design: Design) -> frozenset[int]:
+    """Return the slots whose level stays from one record to the next, mostly; none if runs of records are short."""
+    n = min(design.n_records, SAMPLE)
+    stays = [slot.codes[1:n] == slot.codes[: n - 1] for slot in design.slots]
+    steady = frozenset(s for s, same in enumerate(stays) if len(same) and np.mean(same) >= STAYS)
+    if not steady:
+        return steady
+    runs = np.logical_and.reduce([stays[s] for s in steady]) & (
+        np.diff(design.patterns.codes[:n].astype(np.int64)) == 0
+    )
+    return steady if np.mean(runs) >= STAYS else frozenset()
 
 
 def _spans_are_cheaper(bundles: Bundles, spans: Spans, patterns: Patterns) -> bool:

@@ -24,6 +24,7 @@ from henderson.store.model_data import ModelData, Pedigree
 
 Elements = NDArray[np.uint32]
 
+MARGIN = 0.02  # of a part: how far a cut moves
 PIN = 1e8  # in units of the inverse of the factor's variance
 
 
@@ -129,7 +130,8 @@ class Cuts:
 def cut(design: Design, n_parts: int) -> Cuts:
     """Return where records and individuals are cut into `n_parts`, with about equal work.
 
-    Records follow the individuals of the first slot along which they are sorted; without one they are cut evenly.
+    Records follow the individuals of the first slot along which they are sorted; without one they are cut evenly. A cut
+    moves by up to `MARGIN` of a part to where few levels of classes have records on both sides, such as between herds.
     """
     related = [g.covariance is not None and g.covariance.kind != "identity" for g in design.groups]
     home = next((s for s in design.slots if related[s.group] and is_sorted(s.codes)), None)
@@ -140,7 +142,9 @@ def cut(design: Design, n_parts: int) -> Cuts:
         return Cuts(cut_evenly([design.n_records], n_parts)[0], tuple(levels))
     owner = design.groups[home.group].covariance
     assert owner is not None
-    bounds, records = cut_with_home(design.groups[home.group].n_levels, home.codes, n_parts)
+    bounds, _ = cut_with_home(design.groups[home.group].n_levels, home.codes, n_parts)
+    bounds = [0, *(_where_few_meet(design, home.codes, bounds, k) for k in range(1, n_parts)), bounds[-1]]
+    records = [0, *np.searchsorted(home.codes, bounds[1:-1]).tolist(), len(home.codes)]
     for g, group in enumerate(design.groups):
         same = group.covariance is not None and (group.covariance.kind, group.covariance.name) == (
             owner.kind,
@@ -149,6 +153,28 @@ def cut(design: Design, n_parts: int) -> Cuts:
         if same:
             levels[g] = bounds
     return Cuts(records, tuple(levels))
+
+
+def _where_few_meet(design: Design, home: NDArray[np.int32], bounds: Sequence[int], k: int) -> int:
+    """Return the individual near bounds[k] where a cut leaves fewest elements of classes with records on both sides.
+
+    Cost: some passes over the records in reach, 2 * `MARGIN` of a part.
+    """
+    reach = int(MARGIN * min(bounds[k] - bounds[k - 1], bounds[k + 1] - bounds[k]))
+    low, high = bounds[k] - reach, bounds[k] + reach
+    start, stop = np.searchsorted(home, [low, high])
+    step = np.zeros(high - low + 2, np.int64)  # elements that begin, or end, with the individual before
+    for slot in design.slots:
+        group = design.groups[slot.group]
+        if group.covariance is not None and group.covariance.kind != "identity":
+            continue
+        known = slot.codes[start:stop] >= 0
+        at, codes = home[start:stop][known] - low, slot.codes[start:stop][known]
+        for sign, order in ((1, slice(None)), (-1, slice(None, None, -1))):
+            _, first = np.unique(codes[order], return_index=True)
+            np.add.at(step, at[order][first] + 1, sign * group.width)
+    meet = np.cumsum(step)[: high - low + 1]
+    return low + int(np.lexsort((np.abs(np.arange(-reach, reach + 1)), meet))[0])
 
 
 def level_uses(design: Design, data: ModelData, piece: Piece) -> list[GroupUse]:

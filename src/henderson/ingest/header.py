@@ -27,8 +27,11 @@ def read_schema(data: DataSpec, base: Path) -> dict[str, Kind]:
     Raises `InputFileError`: a file that is absent, empty, or holds a header alone; a glob without a match; a name
     that two columns share; files with different columns.
     """
-    sources = record_sources(data, base)
-    first = sources[0]
+    return kinds_of(record_sources(data, base)[0])
+
+
+def kinds_of(first: Source) -> dict[str, Kind]:
+    """Return the names and kinds of the columns of a file, from its first mebibyte if it is CSV."""
     if first.format == "parquet":
         from henderson.ingest.parquet import column_kinds
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from henderson.errors import MAX_PRINTED, Problem
 from henderson.ingest.compact import compact_block
+from henderson.ingest.cutoff import is_late
 from henderson.ingest.files import Block
 from henderson.ingest.id_table import as_integers, map_table
 from henderson.ingest.missing_file import flags_of
@@ -69,12 +70,8 @@ def read_records(task: RecordsTask, block: Block, path: Path, first: int = 0) ->
     if parsed.problems:
         return BlockReport(parsed.n_rows, parsed.n_lines, problems=tuple(parsed.problems))
     columns = task.roles.columns
-    responses, below = _responses(parsed, task.roles)
-    if task.missing is not None:
-        packed = map_part(task.missing)["missing"][first : first + parsed.n_rows]
-        flags = flags_of(packed, len(columns.responses))
-        responses = {c: np.where(flags[:, k], math.nan, responses[c]) for k, c in enumerate(columns.responses)}
     found: list[tuple[int, Problem]] = []
+    responses, below = observed_responses(parsed, task.roles, task.missing, first, found)
     kept = np.zeros(parsed.n_rows, bool)
     for trait in columns.responses:
         kept |= ~np.isnan(responses[trait])
@@ -84,7 +81,7 @@ def read_records(task: RecordsTask, block: Block, path: Path, first: int = 0) ->
     if columns.weights is not None:
         _check_weights(parsed.reals[columns.weights], columns.weights, kept, found)
     if found:
-        return BlockReport(parsed.n_rows, parsed.n_lines, problems=_placed(found, block, parsed.n_rows))
+        return BlockReport(parsed.n_rows, parsed.n_lines, problems=placed(found, block, parsed.n_rows))
     arrays: dict[str, NDArray[Any]] = {}
     codes = list(related)
     integer = []
@@ -127,6 +124,26 @@ def _kept(columns: list[NDArray[Any]], rows: NDArray[np.int32], whole: bool, dty
         else:
             np.take(column, rows, out=place)
     return out
+
+
+def observed_responses(
+    parsed: Parsed, roles: Roles, missing: Path | None, first: int, found: list[tuple[int, Problem]]
+) -> tuple[dict[str, NDArray[np.float64]], list[int]]:
+    """Return (responses of a block, NaN where missing; how many of each trait lie under the missing value).
+
+    missing: the part with a flag for each record and trait; first: the first record of the block. Records without a
+    date, where they are needed, are added to `found`.
+    """
+    responses, below = _responses(parsed, roles)
+    names = roles.columns.responses
+    if missing is not None:
+        flags = flags_of(map_part(missing)["missing"][first : first + parsed.n_rows], len(names))
+        responses = {c: np.where(flags[:, k], math.nan, responses[c]) for k, c in enumerate(names)}
+    if roles.cutoff is not None:
+        observed = ~np.all([np.isnan(responses[c]) for c in names], axis=0)
+        late = is_late(parsed, roles.cutoff, observed, found)
+        responses = {c: np.where(late, math.nan, y) for c, y in responses.items()}
+    return responses, below
 
 
 def _responses(parsed: Parsed, roles: Roles) -> tuple[dict[str, NDArray[np.float64]], list[int]]:
@@ -197,7 +214,7 @@ def _check_weights(
         found.append((row, Problem(f"weight {value} in column {column!r}", remedy="weights must be positive numbers")))
 
 
-def _placed(found: list[tuple[int, Problem]], block: Block, n_rows: int) -> tuple[Problem, ...]:
+def placed(found: list[tuple[int, Problem]], block: Block, n_rows: int) -> tuple[Problem, ...]:
     """Return the problems in the order of their rows, with their lines in the block."""
     lines = line_numbers(block, n_rows)
     found.sort(key=lambda pair: pair[0])

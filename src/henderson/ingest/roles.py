@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from henderson.errors import ModelError, Problem, unknown
 from henderson.language.pedigrees import are_fixed
-from henderson.language.spec import ONE, RESIDUAL, BlocksSpec, ModelSpec, Term
+from henderson.language.spec import ONE, RESIDUAL, BlocksSpec, ChecksSpec, Cutoff, ModelSpec, Term
 from henderson.store.schema import RecordColumns
 
 
@@ -55,17 +55,22 @@ class Roles:
     grouped: tuple[str, ...] = ()  # pedigrees whose matrix Q the terms need
     absorbed: tuple[str, ...] = ()  # pedigrees with fixed groups in A: Q tells whether they can be estimated
     own_sigmas: tuple[OwnSigmas, ...] = ()  # variances with a Sigma for each level or record
+    cutoff: Cutoff | None = None  # later records are left out
+    checks: ChecksSpec | None = None  # values that are told, or taken as missing
 
     @property
     def text(self) -> tuple[str, ...]:
-        """Return the columns read as text: related ones and classes."""
-        return tuple(dict.fromkeys([*(r.column for r in self.relations), *self.columns.classes]))
+        """Return the columns read as text: related ones, classes, dates."""
+        return tuple(dict.fromkeys([*(r.column for r in self.relations), *self.columns.classes, *self._dates(False)]))
 
     @property
     def reals(self) -> tuple[str, ...]:
-        """Return the columns read as numbers: responses, covariates, weights."""
+        """Return the columns read as numbers: responses, covariates, weights, dates that are numbers."""
         weights = [self.columns.weights] if self.columns.weights is not None else []
-        return tuple(dict.fromkeys([*self.columns.responses, *self.columns.covariates, *weights]))
+        return tuple(dict.fromkeys([*self.columns.responses, *self.columns.covariates, *weights, *self._dates(True)]))
+
+    def _dates(self, numeric: bool) -> list[str]:
+        return [self.cutoff.column] if self.cutoff is not None and self.cutoff.numeric == numeric else []
 
 
 def roles_of(spec: ModelSpec, names: tuple[str, ...], file: str) -> Roles:
@@ -125,6 +130,8 @@ def roles_of(spec: ModelSpec, names: tuple[str, ...], file: str) -> Roles:
         tuple(grouped),
         tuple(absorbed),
         own_sigmas,
+        spec.data.cutoff,
+        spec.data.checks,
     )
     problems = [
         Problem(unknown("column", c, names), file=file)

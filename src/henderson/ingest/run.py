@@ -25,6 +25,7 @@ from henderson.language.spec import ModelSpec
 from henderson.store.reader import may_be_replaced, store_attributes
 from henderson.store.schema import wip_of
 
+EDITS = "edits.csv"
 BLOCK_BYTES = 8 << 20  # arrays of a block stay below the size that is returned to the system at once
 
 Progress = Callable[[str, int, int], None]
@@ -73,6 +74,7 @@ def ingest(
             except InputFileError:
                 shutil.rmtree(wip)  # files that are mended are other inputs: nothing here can be used again
                 raise
+            _publish_edits(wip / EDITS, edits_file(store))
             _publish(wip / "store", store, wip / "replaced")
         shutil.rmtree(wip)
 
@@ -113,6 +115,7 @@ def is_current(store: Path, fingerprint: str) -> bool:
 def _make(plan: Plan, wip: Path, workers: int, progress: Progress | None) -> None:
     from henderson.ingest import finish
     from henderson.ingest.own_sigmas import read_sigma_files
+    from henderson.ingest.parent_ages import check_parents
     from henderson.ingest.parts import is_whole
     from henderson.ingest.stages import Ingest
 
@@ -120,6 +123,7 @@ def _make(plan: Plan, wip: Path, workers: int, progress: Progress | None) -> Non
         return
     run = Ingest(plan, wip, workers, progress)
     run.read_relations()
+    check_parents(run)
     read_sigma_files(run)
     reports = run.read_records()
     n_levels = run.merge_levels(reports)
@@ -160,6 +164,19 @@ def _publish(made: Path, store: Path, aside: Path) -> None:
         os.rename(store, aside)
     os.rename(made, store)
     sync_folder(store.parent)
+
+
+def edits_file(store: Path) -> Path:
+    """Return where the log of edits of a store is: beside it."""
+    return store.with_name(f"{store.stem}.{EDITS}")
+
+
+def _publish_edits(made: Path, place: Path) -> None:
+    """Move the log of edits into place, or remove that of an earlier store if there are no checks."""
+    if made.exists():
+        os.replace(made, place)
+    else:
+        place.unlink(missing_ok=True)
 
 
 @contextmanager

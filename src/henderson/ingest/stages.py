@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from henderson.errors import InputFileError, Problem
+from henderson.ingest.checks import checked_records
 from henderson.ingest.compact import agree
 from henderson.ingest.files import Block
 from henderson.ingest.id_table import build_table, map_table, save_table, words_of_labels
@@ -118,22 +120,17 @@ class Ingest:
         records.
         """
         relations = self.plan.roles.relations
+        first = self.first_records()
         task = RecordsTask(
             self.plan.roles,
             tuple(self.table_part(r.name) for r in relations),
             tuple(self.plan.file(r.name) for r in relations),
-            None if self.plan.missing is None else self.wip / "missing",
+            checked_records(self, first) or self.missing_part,
         )
-        first = self._first_records()
         work = [(task, *each) for each in zip(self.blocks, self.parts, first, strict=True)]
         reports = run_tasks("records: read", read_records, work, self.workers, self.progress)
-        problems = []
-        before, file = 0, None
-        for block, report in zip(self.blocks, reports, strict=True):
-            if block.source.path != file:
-                before, file = block.source.lines, block.source.path
-            problems += [shift(p, before) for p in report.problems]
-            before += report.n_lines
+        lines = self.first_lines([r.n_lines for r in reports])
+        problems = [shift(p, before) for before, r in zip(lines, reports, strict=True) for p in r.problems]
         raise_problems(problems)
         files = ", ".join(s.shown for s in self.plan.records)
         for k, trait in enumerate(self.plan.roles.columns.responses):
@@ -148,15 +145,32 @@ class Ingest:
         raise_problems(problems)
         return reports
 
-    def _first_records(self) -> list[int]:
-        """Return the first record of each block, where the flags of missing responses are told by record; else zeros.
+    def first_lines(self, n_lines: Sequence[int]) -> list[int]:
+        """Return how many lines of its file go before each block of the records, from the number of lines of each."""
+        found: list[int] = []
+        before, file = 0, None
+        for block, n in zip(self.blocks, n_lines, strict=True):
+            if block.source.path != file:
+                before, file = block.source.lines, block.source.path
+            found.append(before)
+            before += n
+        return found
 
-        Then the flags are on disk.
+    @property
+    def missing_part(self) -> Path | None:
+        """Return the part with the flags of missing responses, as the file of the user has them."""
+        return None if self.plan.missing is None else self.wip / "missing"
+
+    def first_records(self) -> list[int]:
+        """Return the first record of each block, where flags of missing responses are told by record; else zeros.
+
+        Then the flags of the user are on disk.
         """
-        if self.plan.missing is None:
+        checks = self.plan.roles.checks
+        if self.plan.missing is None and checks is None:
             return [0] * len(self.blocks)
         counts = run_tasks("records: count", count_rows, [(b,) for b in self.blocks], self.workers, self.progress)
-        if not is_whole(self.wip / "missing"):
+        if self.plan.missing is not None and not is_whole(self.wip / "missing"):
             read_missing(self.plan.missing, self.plan.roles.columns.responses, sum(counts), self.wip / "missing")
         return list(accumulate(counts[:-1], initial=0))
 

@@ -71,8 +71,8 @@ class Rerun:
             begin = base or Path(command["directory"])
             names = {f.name for f in dataclasses.fields(Settings)}
             given = {k: v for k, v in command["settings"].items() if k in names}
-            given |= {"jobs": None if given.get("jobs") is None else tuple(given["jobs"])}
-            given |= {k: begin / given[k] if given.get(k) else None for k in ("petsc_file", "start")}
+            given |= {k: None if given.get(k) is None else tuple(given[k]) for k in ("jobs", "before")}
+            given |= {k: begin / given[k] if given.get(k) else None for k in ("petsc_file", "start", "variances")}
             left = path.resolve().parent
             new = out or left.with_name(f"{left.name}.rerun")
             settings = Settings(**{**given, "out": new, "store": store})

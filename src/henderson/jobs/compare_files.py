@@ -11,7 +11,7 @@ from typing import Any
 
 from henderson.jobs.compare import Comparison, EffectComparison
 from henderson.results.comparison import Agreement
-from henderson.results.files import replacing, write_json
+from henderson.results.files import finite, replacing, write_json
 from henderson.results.page import html_page, html_table
 from henderson.results.summary import is_random
 
@@ -50,7 +50,7 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
             "only_new": e.only_new,
             "all": _plain(e.all),
             "groups": {title: [{"group": g, **_plain(a)} for g, a in of] for title, of in e.groups.items()},
-            "movers": [{k: _finite(v) for k, v in asdict(m).items()} for m in e.movers],
+            "movers": [{k: finite(v) for k, v in asdict(m).items()} for m in e.movers],
         }
         for e in comparison.effects
     ]
@@ -134,11 +134,7 @@ def _effect(effect: EffectComparison, pictured: bool) -> list[str]:
 
 
 def _plain(a: Agreement) -> dict[str, Any]:
-    return {k: _finite(v) for k, v in asdict(a).items()}
-
-
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return {k: finite(v) for k, v in asdict(a).items()}
 
 
 def _text(value: float, form: str) -> str:

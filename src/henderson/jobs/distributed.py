@@ -20,6 +20,7 @@ from henderson.ingest.run import ingest
 from henderson.jobs.checkpoints import checkpoints_of
 from henderson.jobs.distributed_jobs import DistributedJobs, refuse_direct
 from henderson.jobs.inputs import input_files
+from henderson.jobs.known_variances import variances_file
 from henderson.jobs.memory import check_memory_together
 from henderson.jobs.progress import Progress, solve_progress, stages_told
 from henderson.jobs.reml import FittedSolutions, reml_failure
@@ -129,6 +130,7 @@ def run_together(
                 pages += (*(write_history(t.steps, out) for t in traces[-1:]),)
                 pages += write_lmt_files(spec, store, out, fits, limit)
         given = [settings.petsc_file] if settings.petsc_file is not None else []
+        given += [variances_file(settings.variances)] if settings.variances is not None else []
         record = write_run_record(
             out,
             How(settings.command(file), "petsc", communicator.size, 1, nodes, seeds(jobs_done)),

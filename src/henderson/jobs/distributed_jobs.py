@@ -231,5 +231,10 @@ def refuse_direct(job: JobSpec) -> None:
         if job.get("start") == "simpler":
             raise UsageError("start values from simpler models need --engine embedded; use start = 'data'")
         return
+    if pev_method(job) == "approximate":
+        raise UsageError(
+            "job 'pev', method 'approximate', follows the pedigree in one process: use --engine embedded, or "
+            "method = 'sampling'"
+        )
     if job.get("method") not in (None, "pcg", "sampling"):
         raise UsageError(f"the petsc engine iterates: method {job.get('method')!r} needs --engine embedded")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +51,17 @@ class Individuals:
     def name(self, row: int) -> str:
         """Return the id of a row, ``0`` for an unknown one."""
         return str(self.ids[row].as_py()) if row >= 0 else "0"
+
+
+def record_counts(parts: StoreParts, column: str, pedigree: str, traits: Sequence[str], n: int) -> Indices:
+    """Return of the `n` individuals of a pedigree how many records name them in `column` and have one of the traits."""
+    counts = np.zeros(n, np.int64)
+    for lo in range(0, parts.n_records, BLOCK):
+        hi = min(lo + BLOCK, parts.n_records)
+        whose = parts.records.read(("related", column, pedigree), lo, hi)
+        observed = np.any([~np.isnan(parts.records.read(("response", t), lo, hi)) for t in traits], axis=0)
+        counts += np.bincount(whose[(whose >= 0) & observed], minlength=n)
+    return counts
 
 
 def individuals_of(store: Path, pedigree: str) -> Individuals:

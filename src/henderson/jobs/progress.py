@@ -17,8 +17,8 @@ from henderson.jobs.failures import exit_code_of
 from henderson.language.spec import ModelSpec
 from henderson.reml.names import free_names
 from henderson.reml.result import Round
+from henderson.results.files import finite
 from henderson.results.stages import Stage, Stages
-from henderson.results.variances import finite
 
 Progress = Callable[[str, int, int], None]  # stage, done, all
 Event = Mapping[str, Any]

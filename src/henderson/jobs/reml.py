@@ -20,8 +20,8 @@ from henderson.partitions.communicator import Communicator
 from henderson.reml.fit import fit_reml
 from henderson.reml.fit_sampled import fit_operator
 from henderson.reml.result import RemlFit, RemlOptions, Sampling
+from henderson.results.files import finite
 from henderson.results.stages import available_bytes
-from henderson.results.variances import finite
 from henderson.solvers.report import SolveReport, StopReason
 from henderson.solvers.solutions import Solutions
 from henderson.store.model_data import ModelData

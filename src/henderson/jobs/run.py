@@ -14,8 +14,10 @@ from henderson.ingest.column_levels import read_levels
 from henderson.ingest.header import read_schema
 from henderson.ingest.run import ingest
 from henderson.jobs.checkpoints import FOLDER, checkpoints_of
+from henderson.jobs.cutoff import with_cutoff
 from henderson.jobs.embedded import EmbeddedJobs
 from henderson.jobs.inputs import input_files
+from henderson.jobs.known_variances import variances_file, with_variances
 from henderson.jobs.memory import check_memory
 from henderson.jobs.progress import Progress, stages_told
 from henderson.jobs.reml import FittedSolutions, reml_failure
@@ -48,7 +50,8 @@ class Settings:
     rtol, preconditioner: instead of those of the solve job; method: instead of that of the reml job; memory: bytes of a
     node that may be taken, if that is less than there are; checkpoint_every: seconds, None: no checkpoints; operator to
     compare: for the petsc engine alone, as in `solvers.petsc`; start: results of an earlier run, where solves of the
-    embedded engine start.
+    embedded engine start; before: a column of dates and where they are cut: see `jobs.cutoff`;
+    variances: results of an earlier run, whose estimates are taken as known.
     """
 
     out: Path | None = None
@@ -66,6 +69,8 @@ class Settings:
     petsc_file: Path | None = None
     compare: bool = False
     start: Path | None = None
+    before: tuple[str, str] | None = None
+    variances: Path | None = None
 
     def folders(self, file: Path) -> tuple[Path, Path]:
         """Return the folders of the results and of the store."""
@@ -77,13 +82,18 @@ class Settings:
         return {"directory": Path.cwd(), "file": file, "settings": asdict(self)}
 
     def applied_to(self, spec: ModelSpec) -> ModelSpec:
-        """Return the model with `rtol` and `preconditioner` in its solve jobs, `method` in its reml jobs."""
+        """Return the model with `rtol` and `preconditioner` in its solve jobs, `method` in its reml jobs; cut `before`.
+
+        Raises `ModelError`: see `jobs.cutoff`; `InputFileError`: see `jobs.known_variances`.
+        """
         names = {"solve": ("rtol", "preconditioner"), "reml": ("method",)}
 
         def changed(job: JobSpec) -> JobSpec:
             given = {k: v for k in names.get(job.name, ()) if (v := getattr(self, k)) is not None}
             return replace(job, options=tuple({**dict(job.options), **given}.items())) if given else job
 
+        spec = spec if self.before is None else with_cutoff(spec, *self.before)
+        spec = spec if self.variances is None else with_variances(spec, self.variances)
         return replace(spec, jobs=tuple(changed(job) for job in spec.jobs))
 
 
@@ -143,11 +153,11 @@ def run(file: Path, settings: Settings, progress: Progress | None = None, stoppi
     stages = stages_told(progress)
     with stages.stage("model"):
         spec = settings.applied_to(understand(file, settings.jobs))
-        started = []
+        started = [] if settings.variances is None else describe_inputs([variances_file(settings.variances)])
         if settings.start is not None:
             from henderson.jobs.warm_start import start_files
 
-            started = describe_inputs(start_files(settings.start))  # now: `out` may be the same
+            started += describe_inputs(start_files(settings.start))  # now: `out` may be the same
     out, store = settings.folders(file)
     out.mkdir(parents=True, exist_ok=True)
     with stages.stage("ingest"):

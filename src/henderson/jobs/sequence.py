@@ -40,7 +40,7 @@ def with_solves(jobs: Sequence[JobSpec], *, factors: bool = True) -> tuple[JobSp
     done: list[JobSpec] = []
     for job in jobs:
         if not any(d.name not in RECORD_JOBS for d in done) and needs_solutions(job, factors):
-            sampled = job.name == "pev" and pev_method(job) == "sampling"  # whose solves end early
+            sampled = job.name == "pev" and pev_method(job) in ("sampling", "approximate")
             options = {k: v for k, v in job.options if k in SOLVING and not sampled}
             done.append(JobSpec("solve", tuple(options.items())))
         done.append(job)
@@ -54,12 +54,13 @@ def needs_solutions(job: JobSpec, factors: bool) -> bool:
     return job.name in RECORD_JOBS or (job.name == "pev" and not (factors and pev_method(job) == "direct"))
 
 
-def pev_method(job: JobSpec) -> Literal["pcg", "direct", "sampling"]:
-    """Return how prediction error variances are computed: all by a factor or by samples, or chosen ones by solves."""
+def pev_method(job: JobSpec) -> Literal["pcg", "direct", "sampling", "approximate"]:
+    """Return how accuracies are computed: all by a factor, by samples or nearly, or chosen ones by solves."""
     chosen = any(job.get(key) is not None for key in ("factor", "levels", "levelfile", "nrhs"))
     sampled = any(job.get(key) is not None for key in ("samples", "seed"))
-    method = job.get("method", "pcg" if chosen else "sampling" if sampled else "direct")
-    return method if method in ("pcg", "sampling") else "direct"  # type: ignore[return-value]
+    known = "pcg" if chosen else "sampling" if sampled else "approximate" if job.get("contributions") else "direct"
+    method = job.get("method", known)
+    return method if method in ("pcg", "sampling", "approximate") else "direct"  # type: ignore[return-value]
 
 
 def sampling_options(job: JobSpec) -> dict[str, Any]:
@@ -101,7 +102,7 @@ def levels_of(job: JobSpec, spec: ModelSpec) -> tuple[str, ...] | None:
         return None
     levels = _texts(job.get("levels"))
     name = job.get("levelfile")
-    return levels if name is None else (*levels, *_read_ids(spec.path(str(name))))
+    return levels if name is None else (*levels, *read_ids(spec.path(str(name)), "correct 'levelfile'"))
 
 
 def _texts(option: Option | None) -> tuple[str, ...]:
@@ -110,11 +111,15 @@ def _texts(option: Option | None) -> tuple[str, ...]:
     return tuple(map(str, option)) if isinstance(option, tuple) else (str(option),)
 
 
-def _read_ids(path: Path) -> list[str]:
+def read_ids(path: Path, remedy: str) -> list[str]:
+    """Return the ids in a file, separated by commas or lines; `#` begins a comment.
+
+    Raises `InputFileError` if it cannot be read (with the `remedy`), or holds none.
+    """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
-        raise InputFileError(Problem("there is no such file", file=str(path), remedy="correct 'levelfile'")) from None
+        raise InputFileError(Problem("there is no such file", file=str(path), remedy=remedy)) from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputFileError(Problem(f"the ids cannot be read ({error})", file=str(path))) from None
     ids = [part.strip() for line in lines if not line.lstrip().startswith("#") for part in line.split(",")]

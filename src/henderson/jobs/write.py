@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from henderson.accuracy.approximate_levels import ApproximateSolutions
 from henderson.accuracy.pev import PevSolutions, SampledSolutions
 from henderson.accuracy.pev_columns import PevReport
 from henderson.accuracy.pev_samples import SampledPev
@@ -35,6 +36,9 @@ def job_record(job: JobSpec, solutions: Solutions) -> dict[str, Any]:
         return pev_record(job, solutions.pev, solutions.n_equations)
     if isinstance(solutions, SampledSolutions):
         return sampled_record(job, solutions.pev, solutions.n_equations)
+    if isinstance(solutions, ApproximateSolutions):
+        rounds = solutions.pev.rounds
+        return {"job": job.name, "method": "approximate", "equations": solutions.n_equations, "rounds": rounds}
     report = solutions.report
     return {
         "job": job.name,
@@ -149,6 +153,9 @@ def _facts(done: Sequence[tuple[JobSpec, Solutions]], last: Solutions) -> list[t
             continue
         if isinstance(solutions, SampledSolutions):
             facts.append((job.name, f"{solutions.pev.n_samples} samples, {solutions.pev.products} products"))
+            continue
+        if isinstance(solutions, ApproximateSolutions):
+            facts.append((job.name, f"approximate, {solutions.pev.rounds} rounds over the pedigree"))
             continue
         report = solutions.report
         steps = f"{report.iterations} iterations, " if report.iterations else ""

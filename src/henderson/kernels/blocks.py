@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from henderson.kernels.jit import inline, jit, set_item
+from henderson.kernels.jit import index, inline, jit, set_item
 
 
 class LevelBlocks(NamedTuple):
@@ -63,27 +63,39 @@ def unpack_block(blocks: LevelBlocks, i: int, block: NDArray[np.float64]) -> Non
 
 
 @inline
-def multiply_block(blocks: LevelBlocks, i: int, r: NDArray[np.float64], z: NDArray[np.float64]) -> None:
-    """Set z = M^-1 r for level `i`."""
+def multiply_block(
+    blocks: LevelBlocks, i: int, r: NDArray[np.float64], at: int, z: NDArray[np.float64], to: int
+) -> None:
+    """Set z[to:to + width] = M^-1 r[at:at + width] for level `i`; `at` and `to` are `index`."""
     row = row_of_level(blocks.place, i)
     if row < 0:
-        z[:] = 0.0
-        for u in range(blocks.width):
-            value = blocks.scale[i] * r[u]
-            for t in range(blocks.width):
-                z[t] += value * blocks.sigma[u, t]
+        multiply_matrix(float(blocks.scale[i]), blocks.sigma, r, at, z, to)
         return
     packed = blocks.packed
-    k = 0
-    for t in range(blocks.width):
-        total = 0.0
+    k, own = index(0), index(row)
+    for t in range(index(blocks.width)):
+        total, value = 0.0, r[at + t]
         for u in range(t):
-            value = packed[row, k]
-            total += value * r[u]
-            z[u] += value * r[t]
-            k += 1
-        z[t] = total + packed[row, k] * r[t]
-        k += 1
+            element = packed[own, k]
+            total += element * r[at + u]
+            z[to + u] += element * value
+            k += index(1)
+        z[to + t] = total + packed[own, k] * value
+        k += index(1)
+
+
+@inline
+def multiply_matrix(
+    scale: float, a: NDArray[np.float64], x: NDArray[np.float64], at: int, z: NDArray[np.float64], to: int
+) -> None:
+    """Set z[to:to + n] = scale * a x[at:at + n] for a symmetric matrix (n, n); `at` and `to` are `index`."""
+    n = index(a.shape[0])
+    for t in range(n):
+        z[to + t] = 0.0
+    for u in range(n):
+        value = scale * x[at + u]
+        for t in range(n):
+            z[to + t] += value * a[u, t]
 
 
 @jit
@@ -277,7 +289,7 @@ def descend_blocks_wide(
             residual[t] = r[own + t] - alpha * q[own + t]
             r[own + t] = residual[t]
             squares += residual[t] * residual[t]
-        multiply_block(blocks, i, residual, solution)
+        multiply_block(blocks, i, residual, index(0), solution, index(0))
         for t in range(width):
             z[own + t] = solution[t]
             product += solution[t] * residual[t]
@@ -289,8 +301,8 @@ def apply_blocks(blocks: LevelBlocks, r: NDArray[np.float64], z: NDArray[np.floa
     """Set z = M^-1 r level by level."""
     width = blocks.width
     for i in range(n_levels_of(blocks.place, blocks.packed)):
-        own = blocks.first + i * width
-        multiply_block(blocks, i, r[own : own + width], z[own : own + width])
+        own = index(blocks.first + i * width)
+        multiply_block(blocks, i, r, own, z, own)
 
 
 @jit

@@ -11,8 +11,11 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import numba
+import numpy as np
 from numba.cpython.unsafe.tuple import tuple_setitem
 
+# what indexes arrays in hot loops: an int64 costs a test for negative values at every access
+index = cast(Callable[[Any], int], np.uint64)
 set_item = tuple_setitem  # set_item(t, k, value) is t with element k replaced; small tuples stay in registers
 
 F = TypeVar("F", bound=Callable[..., Any])

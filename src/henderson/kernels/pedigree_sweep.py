@@ -2,10 +2,9 @@
 
 M = L D L' over the levels of a factor with A^-1 (x) Sigma^-1: L has the blocks of an animal with its parents,
 -1/(2 d_i) Sigma^-1, times D_i^-1; what elimination adds between mates, and the blocks of mates in A^-1, are left out (a
-block form of the incomplete Cholesky factor without fill: Meijerink & van der Vorst 1977). In a partition animals come
-last to first in store order; those with progeny before them in that order, or in other partitions, are *late*: they
-come after all others. Every pivot block exceeds 1/d_i Sigma^-1, so that M is positive definite. Late animals' links to
-late parents in other partitions are left out.
+block form of the incomplete Cholesky factor without fill: Meijerink & van der Vorst 1977). Every pivot block exceeds
+1/d_i Sigma^-1, so that M is positive definite. Any order with progeny before parents gives the same M; which one the
+kernels take, as far as it lies in one partition, is told by `animals` (`solvers.sweep_order`).
 """
 
 from __future__ import annotations
@@ -13,8 +12,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from henderson.kernels.blocks import LevelBlocks, invert_block, multiply_block, row_of_level, unpack_block
-from henderson.kernels.jit import inline, jit
+from henderson.kernels.blocks import (
+    LevelBlocks,
+    invert_block,
+    multiply_block,
+    multiply_matrix,
+    row_of_level,
+    unpack_block,
+)
+from henderson.kernels.jit import index, inline, jit
 
 
 @jit
@@ -31,6 +37,22 @@ def mark_late(
 
 
 @jit
+def mark_ancestors(
+    width: int, first: int, sire: NDArray[np.uint32], dam: NDArray[np.uint32], y: NDArray[np.float64]
+) -> None:
+    """Set the first element of owned ancestors of marked animals to 1, where `mark_late` has been in all partitions.
+
+    Parents that come after a progeny are marked by then: one pass, last to first, finds all others.
+    """
+    end = first + sire.size * width
+    for i in range(sire.size - 1, -1, -1):
+        if y[first + i * width] > 0.0:
+            for p in (int(sire[i]), int(dam[i])):
+                if first <= p < end:
+                    y[p] = 1.0
+
+
+@jit
 def mark_parents(sire: NDArray[np.uint32], dam: NDArray[np.uint32], y: NDArray[np.float64]) -> None:
     """Set the first element of every parent to 1."""
     for i in range(sire.size):
@@ -38,52 +60,49 @@ def mark_parents(sire: NDArray[np.uint32], dam: NDArray[np.uint32], y: NDArray[n
         y[dam[i]] = 1.0
 
 
-@inline
-def _times(scale: float, sigma_inverse: NDArray[np.float64], x: NDArray[np.float64], v: NDArray[np.float64]) -> None:
-    """Set v = scale * Sigma^-1 x."""
-    v[:] = 0.0
-    for u in range(x.size):
-        value = scale * x[u]
-        for t in range(x.size):
-            v[t] += value * sigma_inverse[u, t]
-
-
-@inline
-def _add(p: int, x: NDArray[np.float64], v: NDArray[np.float64]) -> None:
-    for t in range(v.size):
-        v[t] += x[p + t]
-
-
-@inline
-def _push(p: int, v: NDArray[np.float64], y: NDArray[np.float64]) -> None:
-    for t in range(v.size):
-        y[p + t] += v[t]
+@jit
+def mark_parents_of(
+    animals: NDArray[np.int32], sire: NDArray[np.uint32], dam: NDArray[np.uint32], y: NDArray[np.float64]
+) -> None:
+    """Set the first element of the parents of `animals` to 1."""
+    for i in animals:
+        y[sire[i]] = 1.0
+        y[dam[i]] = 1.0
 
 
 @jit
-def own_diagonal(
+def free_animals(
+    animals: NDArray[np.int32],
     width: int,
     first: int,
-    late: NDArray[np.bool_],
     sire: NDArray[np.uint32],
     dam: NDArray[np.uint32],
-    precision: NDArray[np.float64],
     y: NDArray[np.float64],
-) -> None:
-    """Add diag(A^-1) to the first element of each animal, without what early progeny add: see `factor`."""
-    for i in range(sire.size):
-        y[first + i * width] += precision[i]
-        if late[i]:
-            share = 0.5 * precision[i] if sire[i] == dam[i] else 0.25 * precision[i]
-            y[sire[i]] += share
-            y[dam[i]] += share
+) -> NDArray[np.bool_]:
+    """Return which of `animals`, progeny before parents, are not marked, nor are descendants of theirs here.
+
+    The ancestors of marked animals are marked.
+    """
+    free = np.empty(animals.size, np.bool_)
+    for k, i in enumerate(animals):
+        free[k] = y[first + i * width] == 0.0
+        if not free[k]:
+            y[sire[i]] = 1.0
+            y[dam[i]] = 1.0
+    return free
+
+
+@inline
+def _add(n: int, x: NDArray[np.float64], at: int, y: NDArray[np.float64], to: int) -> None:
+    """Add x[at:at + n] to y[to:to + n]; all numbers are `index`."""
+    for t in range(n):
+        y[to + t] += x[at + t]
 
 
 @jit
 def factor(
-    stage: int,
+    animals: NDArray[np.int32],
     blocks: LevelBlocks,
-    late: NDArray[np.bool_],
     null: int,
     first_ghost: int,
     sire: NDArray[np.uint32],
@@ -92,57 +111,48 @@ def factor(
     sigma_inverse: NDArray[np.float64],
     ghosts: NDArray[np.float64],
 ) -> int:
-    """Replace the blocks by inverse pivot blocks, of early animals (stage 0) or late ones (1); return -1.
+    """Replace the blocks of `animals` by inverse pivot blocks, in that order; return -1.
 
-    Blocks come without what early progeny add to them. That is added here less what their elimination takes off: the
-    two cancel where the progeny have no information, and thousands of those would leave rounding errors alone. What
-    ghosts get is added to `ghosts`, packed, float64 (n_ghosts, size). Returns the first level whose block is not
-    finite.
+    Blocks come without what progeny add to those of their parents in A^-1: it is added here less what their elimination
+    takes off, as the two cancel where the progeny have no information. What they take off blocks of ghosts is added to
+    `ghosts`, packed, float64 (n_ghosts, size). Returns the first level whose block is not finite.
     """
     width, first = blocks.width, blocks.first
-    end = first + late.size * width
+    end = first + sire.size * width
     block, inverse, product = np.empty((width, width)), np.empty((width, width)), np.empty((width, width))
-    for i in range(late.size - 1, -1, -1):
-        if late[i] != (stage == 1):
-            continue
-        own = first + i * width
+    for i in animals:
         row = row_of_level(blocks.place, i)
         if row >= 0 and not invert_block(width, None, blocks.packed, row, block, inverse):
-            return i
+            return int(i)
         if precision[i] == 0.0:
             continue
-        if row < 0 and stage == 0 and sire[i] != dam[i] and abs(precision[i] * blocks.scale[i] - 1.0) < 1e-5:
-            continue  # without records and progeny both are the same
-        share = 0.0
-        if stage == 0:
-            share = 0.5 * precision[i] if sire[i] == dam[i] else 0.25 * precision[i]
+        if row < 0 and sire[i] != dam[i] and abs(precision[i] * blocks.scale[i] - 1.0) < 1e-5:
+            continue  # without records and progeny: what it adds to its parents is what its elimination takes off
+        share = 0.5 * precision[i] if sire[i] == dam[i] else 0.25 * precision[i]
         known = False
         for p in (int(sire[i]), int(dam[i])):
-            owned = first <= p < end
-            other = (p - first) // width if owned else 0
-            if p == null or (stage == 1 and not (owned and late[other] and p < own)):
+            if p == null:
                 continue
-            if not known:  # share Sigma^-1 - Sigma^-1 D_i^-1 Sigma^-1 / (4 d_i^2)
+            if not known:  # Sigma^-1 D_i^-1 Sigma^-1 / (4 d_i^2) - share Sigma^-1
                 known = True
                 unpack_block(blocks, i, block)
                 for t in range(width):
-                    product[t] = 0.0
-                    for k in range(width):
-                        value = block[t, k]
-                        for u in range(width):
-                            product[t, u] += value * sigma_inverse[k, u]
-                scale = -0.25 * precision[i] * precision[i]
-                for t in range(width):
-                    block[t] = share * sigma_inverse[t]
-                    for k in range(width):
-                        value = scale * sigma_inverse[t, k]
-                        for u in range(t + 1):
-                            block[t, u] += value * product[k, u]
-            if owned:
-                at = row_of_level(blocks.place, other)
+                    for u in range(width):
+                        total = 0.0
+                        for k in range(width):
+                            total += block[t, k] * sigma_inverse[k, u]
+                        product[t, u] = total
                 for t in range(width):
                     for u in range(t + 1):
-                        blocks.packed[at, t * (t + 1) // 2 + u] += block[t, u]
+                        total = 0.0
+                        for k in range(width):
+                            total += sigma_inverse[t, k] * product[k, u]
+                        block[t, u] = 0.25 * precision[i] * precision[i] * total - share * sigma_inverse[t, u]
+            if first <= p < end:
+                at = row_of_level(blocks.place, (p - first) // width)
+                for t in range(width):
+                    for u in range(t + 1):
+                        blocks.packed[at, t * (t + 1) // 2 + u] -= block[t, u]
             else:
                 for t in range(width):
                     for u in range(t + 1):
@@ -151,10 +161,19 @@ def factor(
 
 
 @jit
+def take_off(column: int, animals: NDArray[np.int32], blocks: LevelBlocks, y: NDArray[np.float64]) -> None:
+    """Move column `column` of what other partitions take off the blocks of `animals` out of `y`."""
+    for i in animals:
+        row = row_of_level(blocks.place, i)
+        for t in range(column, blocks.width):
+            blocks.packed[row, t * (t + 1) // 2 + column] -= y[blocks.first + i * blocks.width + t]
+            y[blocks.first + i * blocks.width + t] = 0.0
+
+
+@jit
 def forward(
-    stage: int,
+    animals: NDArray[np.int32],
     blocks: LevelBlocks,
-    late: NDArray[np.bool_],
     null: int,
     sire: NDArray[np.uint32],
     dam: NDArray[np.uint32],
@@ -163,62 +182,53 @@ def forward(
     y: NDArray[np.float64],
     z: NDArray[np.float64],
 ) -> None:
-    """Set z = D^-1 L^-1 y on the animals of a stage; `y` is used up, what they give to ghosts is there in it."""
+    """Set z = D^-1 L^-1 y on `animals`, in that order; what they give to parents, ghosts too, is added to `y`."""
     width, first = blocks.width, blocks.first
-    end = first + late.size * width
-    total, v = np.empty(width), np.empty(width)
-    for i in range(late.size - 1, -1, -1):
-        if late[i] != (stage == 1):
-            continue
-        own = first + i * width
+    n, zero = index(width), index(0)
+    v = np.empty(width)
+    for i in animals:
+        at = index(first + i * width)
         scale = 0.5 * precision[i]
-        if stage == 1:
-            total[:] = 0.0
-            for p in (int(sire[i]), int(dam[i])):
-                if first <= p < end and (not late[(p - first) // width] or p > own):
-                    _add(p, z, total)
-            _times(scale, sigma_inverse, total, v)
-            _push(own, v, y)
-        multiply_block(blocks, i, y[own : own + width], z[own : own + width])
-        y[own : own + width] = 0.0
-        _times(scale, sigma_inverse, z[own : own + width], v)
+        multiply_block(blocks, i, y, at, z, at)
+        if row_of_level(blocks.place, i) < 0:  # z is a number times Sigma y
+            scale *= blocks.scale[i]
+            for t in range(n):
+                v[t] = scale * y[at + t]
+        else:
+            multiply_matrix(scale, sigma_inverse, z, at, v, zero)
         for p in (int(sire[i]), int(dam[i])):
-            if p != null and (stage == 0 or (first <= p < own and late[(p - first) // width])):
-                _push(p, v, y)
+            if p != null:
+                _add(n, v, zero, y, index(p))
 
 
 @jit
 def backward(
-    stage: int,
+    animals: NDArray[np.int32],
     blocks: LevelBlocks,
-    late: NDArray[np.bool_],
     null: int,
     sire: NDArray[np.uint32],
     dam: NDArray[np.uint32],
     precision: NDArray[np.float64],
     sigma_inverse: NDArray[np.float64],
-    y: NDArray[np.float64],
     z: NDArray[np.float64],
 ) -> None:
-    """Set z to L^-T z on the animals of a stage, late ones (1) first; early ones need the ghosts of `z`."""
+    """Set z to L^-T z on `animals`, the last first; the ghosts of `z` among their parents are needed."""
     width, first = blocks.width, blocks.first
-    end = first + late.size * width
-    total, v = np.empty(width), np.empty(width)
-    for i in range(late.size):
-        if late[i] != (stage == 1):
-            continue
-        own = first + i * width
+    n, zero = index(width), index(0)
+    total, v, w = np.empty(width), np.empty(width), np.empty(width)
+    for k in range(animals.size - 1, -1, -1):
+        i = animals[k]
+        at = index(first + i * width)
         scale = 0.5 * precision[i]
         total[:] = 0.0
         for p in (int(sire[i]), int(dam[i])):
-            if p != null and (stage == 0 or (first <= p < own and late[(p - first) // width])):
-                _add(p, z, total)
-        _times(scale, sigma_inverse, total, v)
-        _push(own, v, y)
-        multiply_block(blocks, i, y[own : own + width], v)
-        _push(own, v, z)
-        if stage == 1:
-            _times(scale, sigma_inverse, z[own : own + width], v)
-            for p in (int(sire[i]), int(dam[i])):
-                if first <= p < end and (not late[(p - first) // width] or p > own):
-                    _push(p, v, y)
+            if p != null:
+                _add(n, z, index(p), total, zero)
+        if row_of_level(blocks.place, i) < 0:  # D^-1 Sigma^-1 is a number
+            scale *= blocks.scale[i]
+            for t in range(n):
+                z[at + t] += scale * total[t]
+            continue
+        multiply_matrix(scale, sigma_inverse, total, zero, v, zero)
+        multiply_block(blocks, i, v, zero, w, zero)
+        _add(n, w, zero, z, at)

@@ -39,23 +39,6 @@ class Bundles(NamedTuple):
     factor: NDArray[np.float64]
 
 
-class Spans(NamedTuple):
-    """Terms of one trait and slot with consecutive positions and coefficients, trait by trait for each list of terms.
-
-    of_pattern: as in `TermLists`; list l has the observed traits `trait` first_trait[l]..first_trait[l + 1], trait o of
-    them the spans first_span[o]..first_span[o + 1]: slot, position, length, column of the coefficients or -1 for 1.
-    """
-
-    of_pattern: NDArray[np.int32]
-    first_trait: NDArray[np.int64]
-    trait: NDArray[np.int64]
-    first_span: NDArray[np.int64]
-    slot: NDArray[np.int64]
-    position: NDArray[np.uint32]
-    length: NDArray[np.int64]
-    column: NDArray[np.int64]
-
-
 @jit
 def bundle_product(
     zero: tuple[float, ...],
@@ -106,60 +89,6 @@ def bundle_product(
                     c = column[b, t]
                     scale = coefficients[row, c] if c >= 0 else factor[b, t]
                     y[offset + position[b, t]] += scale * z[t]
-
-
-@jit
-def span_product(
-    n_traits: int,
-    records: LocalRecords,
-    spans: Spans,
-    scattered: Spans,
-    residual: NDArray[np.float64],
-    x: NDArray[np.float64],
-    y: NDArray[np.float64],
-) -> None:
-    """Add W_2' R^-1 W_1 x to `y`, observed traits alone, terms with consecutive elements together.
-
-    W_1 has the terms in `spans`, W_2 those in `scattered`: all, or those of some groups.
-    """
-    slots, coefficients = records.slots, records.coefficients
-    slot, position, length, column = spans.slot, spans.position, spans.length, spans.column
-    slot_2, position_2, length_2, column_2 = scattered.slot, scattered.position, scattered.length, scattered.column
-    eta = np.empty(n_traits)
-    for r in range(slots.shape[0]):
-        row = row_of(records.rows, r)
-        p = records.pattern[r]
-        kind = spans.of_pattern[p]
-        first, last = spans.first_trait[kind], spans.first_trait[kind + 1]
-        for o in range(first, last):
-            total = 0.0
-            for s in range(spans.first_span[o], spans.first_span[o + 1]):
-                at = np.int64(slots[r, slot[s]] + position[s])
-                c = column[s]
-                if c >= 0:
-                    part = 0.0
-                    for k in range(length[s]):
-                        part += coefficients[row, c + k] * x[at + k]
-                    total += part
-                else:
-                    for k in range(length[s]):
-                        total += x[at + k]
-            eta[o - first] = total
-        weight = weight_of(records.weights, r)
-        for o in range(first, last):
-            z = 0.0
-            for u in range(first, last):
-                z += residual[p, spans.trait[o] * n_traits + spans.trait[u]] * eta[u - first]
-            z *= weight
-            for s in range(scattered.first_span[o], scattered.first_span[o + 1]):
-                at = np.int64(slots[r, slot_2[s]] + position_2[s])
-                c = column_2[s]
-                if c >= 0:
-                    for k in range(length_2[s]):
-                        y[at + k] += coefficients[row, c + k] * z
-                else:
-                    for k in range(length_2[s]):
-                        y[at + k] += z
 
 
 @jit

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from henderson.errors import nearest, unknown
+from henderson.language.checks import check_columns
 from henderson.language.draft import Draft, DraftVariance, Schema
 from henderson.language.functions import parse_function
 from henderson.language.pedigrees import are_fixed, has_groups
@@ -45,7 +47,7 @@ def assemble(draft: Draft, schema: Schema | None, problems: Problems) -> ModelSp
     residual = draft.variances.get(RESIDUAL, DraftVariance(RESIDUAL))
     others = sorted((v for v in draft.variances.values() if v.name != RESIDUAL), key=lambda v: v.name)
     return ModelSpec(
-        data=draft.data,
+        data=replace(draft.data, checks=draft.checks),
         equations=equations,
         subfactors=make_subfactors(subfactors),
         variances=tuple(_variance(v) for v in (*others, residual)),
@@ -54,6 +56,7 @@ def assemble(draft: Draft, schema: Schema | None, problems: Problems) -> ModelSp
         matrices=tuple(draft.matrices[k] for k in sorted(draft.matrices)),
         jobs=draft.jobs,
         lmt_files=draft.lmt_files,
+        validation=draft.validation,
         functions=tuple((name, text) for name, text in functions if text is not None),
         source=draft.source,
     )
@@ -85,6 +88,9 @@ def _check_columns(draft: Draft, schema: Schema, problems: Problems) -> None:
             uses.append((draft.data.weights, draft.data_at.get("weights")))
         uses += [(column, draft.data_at.get("classes")) for column in draft.data.classes]
     uses += [(v.by, v.by_at) for v in draft.variances.values() if v.by is not None]
+    uses += check_columns(draft, problems)
+    if draft.validation is not None and draft.validation.date is not None:
+        uses.append((draft.validation.date, draft.validation_at))
     report_missing_columns(uses, draft, schema, problems)
 
 

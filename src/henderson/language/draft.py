@@ -12,7 +12,18 @@ from typing import Literal
 
 from henderson.language.equations import ParsedEquation
 from henderson.language.source import Place, Source
-from henderson.language.spec import BlocksSpec, DataSpec, GammaSpec, JobSpec, Matrix, MatrixSpec, Option, PedigreeSpec
+from henderson.language.spec import (
+    BlocksSpec,
+    ChecksSpec,
+    DataSpec,
+    GammaSpec,
+    JobSpec,
+    Matrix,
+    MatrixSpec,
+    Option,
+    PedigreeSpec,
+    ValidationSpec,
+)
 
 ColumnType = Literal["integer", "real", "text"]
 Schema = Mapping[str, ColumnType]
@@ -58,3 +69,7 @@ class Draft:
     jobs: tuple[JobSpec, ...] = (JobSpec("solve"),)
     lmt_files: bool = False
     functions: dict[str, Source] = field(default_factory=dict)
+    checks: ChecksSpec | None = None
+    checks_at: Place | None = None
+    validation: ValidationSpec | None = None
+    validation_at: Place | None = None  # of the column of dates

@@ -75,7 +75,8 @@ OPTIONS: dict[str, dict[str, Check]] = {
     "solve": _SOLVING,
     "pev": {
         **_SOLVING,
-        "method": _choice("pcg", "direct", "sampling"),
+        "method": _choice("pcg", "direct", "sampling", "approximate"),
+        "contributions": _flag,  # with method approximate
         "samples": _count,
         "seed": _count,
         "factor": _texts,

@@ -21,6 +21,56 @@ Option = Scalar | tuple[Scalar, ...]
 
 
 @dataclass(frozen=True)
+class Cutoff:
+    """Records whose value of `column`, a number or a date (YYYY-MM-DD), is `value` or later are left out."""
+
+    column: str
+    value: str
+    numeric: bool
+
+
+ACTIONS = ("warn", "drop", "error")
+
+
+@dataclass(frozen=True)
+class ChecksSpec:
+    """What the records may hold. Columns with limits, sorted by name.
+
+    action
+        About a value that is not: told; also taken as missing; or an error.
+    range
+        Lowest and highest value of a response or covariate; a record beyond that of a covariate has no observation of
+        the traits that use it.
+    outliers, within
+        How many standard deviations a response may lie from the mean of its level of the class `within`, of all if
+        None; the standard deviation is that within the levels, and has regard to the size of each.
+    smallest
+        How many observations of a trait a level of a class column has at least, after the others are taken out.
+    collinear
+        Correlation of two responses from which on they are told to be almost the same.
+    born, parent_age
+        Column of the pedigree with years or dates of birth; parents are born so many years before their progeny.
+    """
+
+    action: Literal["warn", "drop", "error"] = "warn"
+    range: tuple[tuple[str, float, float], ...] = ()
+    outliers: tuple[tuple[str, float], ...] = ()
+    within: str | None = None
+    smallest: tuple[tuple[str, int], ...] = ()
+    collinear: float = 0.99
+    born: str | None = None
+    parent_age: float = 0.0
+
+
+@dataclass(frozen=True)
+class ValidationSpec:
+    """What `henderson validate` takes from the parameter file: column of dates, where to cut them."""
+
+    date: str | None = None
+    cut_off: str | None = None
+
+
+@dataclass(frozen=True)
 class DataSpec:
     """The records: files (globs allowed, relative to the parameter file) and how to read them."""
 
@@ -29,6 +79,8 @@ class DataSpec:
     weights: str | None = None  # column: residual covariance is Sigma / weight
     classes: tuple[str, ...] = ()  # numeric columns that formulas treat as classes
     missing_file: str | None = None  # a flag for each record and trait: lmt's missing-value indicator
+    checks: ChecksSpec | None = None
+    cutoff: Cutoff | None = None  # of the earlier part of the data; no file says it, `henderson validate` does
 
 
 @dataclass(frozen=True)
@@ -198,6 +250,7 @@ class ModelSpec:
     matrices: tuple[MatrixSpec, ...] = ()
     jobs: tuple[JobSpec, ...] = (JobSpec("solve"),)
     functions: tuple[tuple[str, str], ...] = ()
+    validation: ValidationSpec | None = None
     lmt_files: bool = False  # lmt's output files beside ours, as for its own parameter files
     source: Path | None = field(default=None, compare=False)
 

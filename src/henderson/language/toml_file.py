@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable, Mapping
+from datetime import date
 from pathlib import Path
 from typing import TypeVar
 
 from henderson.errors import ModelError, Problem, unknown
+from henderson.language.checks import read_checks
 from henderson.language.draft import Draft, DraftVariance
 from henderson.language.equations import parse_equations
 from henderson.language.pedigrees import pedigree_faults
 from henderson.language.sigma_files import block_fault, read_mask, read_square, scaled
 from henderson.language.source import Problems, Source
-from henderson.language.spec import BlocksSpec, DataSpec, GammaSpec, MatrixSpec, PedigreeSpec
+from henderson.language.spec import BlocksSpec, DataSpec, GammaSpec, MatrixSpec, PedigreeSpec, ValidationSpec
 from henderson.language.syntax import Misfit
 from henderson.language.toml_jobs import read_jobs
 from henderson.language.toml_places import Places, find_places
@@ -23,6 +25,7 @@ from henderson.language.variances import STRUCTURES
 
 T = TypeVar("T")
 
+TABLES = ("data", "pedigree", "matrix", "model", "variance", "solvers", "jobs", "functions", "validation", "checks")
 FORMULAS = ("fixed", "random", "residual")
 _PLACE = re.compile(r"^(?P<what>.*?) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)$", re.DOTALL)
 
@@ -43,7 +46,7 @@ def read_toml(path: Path, problems: Problems) -> Draft:
 def read_tables(values: Mapping[str, object], path: Path, problems: Problems, places: Places | None = None) -> Draft:
     """Return the draft of the content of a TOML file; `path` is the file, or one that could be in its place."""
     root = Table(values, (), places or Places(), problems)
-    root.check_keys(("data", "pedigree", "matrix", "model", "variance", "solvers", "jobs", "functions"), "table")
+    root.check_keys(TABLES, "table")
     draft = Draft(path)
     _read_data(root, draft)
     for name, table in root.tables("pedigree"):
@@ -57,6 +60,8 @@ def read_tables(values: Mapping[str, object], path: Path, problems: Problems, pl
     for name, table in root.tables("variance"):
         _read_variance(name, table, draft)
     read_jobs(root, draft)
+    read_checks(root, draft)
+    _read_validation(root, draft)
     if (functions := root.table("functions")) is not None:
         for name in functions.values:
             if (function := functions.text(name)) is not None:
@@ -167,6 +172,17 @@ def _read_model(root: Table, draft: Draft) -> None:
             ]
         else:
             table.fault(f"'polynomials' must be a list of texts, not {say(table.values['polynomials'])}", "polynomials")
+
+
+def _read_validation(root: Table, draft: Draft) -> None:
+    if (table := root.table("validation")) is None:
+        return
+    table.check_keys(("date", "cut_off"))
+    value = table.values.get("cut_off")
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float | str | date)):
+        table.fault(f"'cut_off' must be a number or a date, not {say(value)}", "cut_off")
+    draft.validation = ValidationSpec(table.text("date"), None if value is None else str(value))
+    draft.validation_at = table.at("date")
 
 
 def _read_variance(name: str, table: Table, draft: Draft) -> None:

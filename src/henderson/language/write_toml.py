@@ -43,11 +43,14 @@ def write_toml(spec: ModelSpec, comments: Sequence[str] = ()) -> str:
     head = [f"# {line}".rstrip() for comment in comments for line in comment.splitlines()]
     blocks = [head, _data(spec), *map(_pedigree, spec.pedigrees), *map(_matrix, spec.matrices), _model(spec)]
     blocks += [_variance(v) for v in spec.variances]
-    blocks += [_jobs(spec), _functions(spec)]
+    validation = [] if spec.validation is None else ["[validation]", *_given(spec.validation)]
+    blocks += [_jobs(spec), _functions(spec), _checks(spec), validation]
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
 
 
 def _unsayable(spec: ModelSpec) -> Iterator[str]:
+    if spec.data.cutoff is not None:
+        yield "[data]: TOML does not leave out later records; `henderson validate` does"
     for v in spec.variances:
         if v.gamma.kind in ("H", "G"):
             yield f"variance {v.name!r}: TOML has no gamma of kind {v.gamma.kind}; build the matrix and name its file"
@@ -124,7 +127,22 @@ def value(option: Option) -> str:
 def _data(spec: ModelSpec) -> list[str]:
     records = spec.data.records
     lines = ["[data]", f"records = {value(records[0] if len(records) == 1 else records)}"]
-    lines += _given(spec.data, "records")
+    lines += _given(spec.data, "records", "checks", "cutoff")
+    return lines
+
+
+def _checks(spec: ModelSpec) -> list[str]:
+    checks = spec.data.checks
+    if checks is None:
+        return []
+    lines = ["[checks]", *_given(checks, "range", "outliers", "smallest")]
+    for name, entries in (
+        ("range", [(c, value((low, high))) for c, low, high in checks.range]),
+        ("outliers", [(c, number(k)) for c, k in checks.outliers]),
+        ("smallest", [(c, number(n)) for c, n in checks.smallest]),
+    ):
+        if entries:
+            lines.append(f"{name} = {{ {', '.join(f'{key(c)} = {text}' for c, text in entries)} }}")
     return lines
 
 

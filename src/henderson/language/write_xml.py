@@ -165,6 +165,10 @@ def _variance(variance: VarianceSpec, matrices: dict[str, MatrixSpec], result: X
 def _lost_data(spec: ModelSpec) -> Iterator[str]:
     if len(spec.data.records) > 1 or GLOB.search(spec.data.records[0]):
         yield "[data]: lmt reads one data file; join the records into one"
+    if spec.data.checks is not None and spec.data.checks.action == "drop":
+        yield "[checks]: lmt drops no values; change the data"
+    if spec.data.cutoff is not None:
+        yield "[data]: lmt does not leave out later records; change the data"
     if spec.data.weights is not None:
         yield f"[data]: lmt has no weights column ({spec.data.weights!r})"
     files = [*spec.data.records[:1], *(p.file for p in spec.pedigrees), *(m.file for m in spec.matrices)]
@@ -231,5 +235,7 @@ def _notes(spec: ModelSpec) -> Iterator[str]:
     if any(t.kind == "covariate" and not t.centred and subfactors[t.subfactor].variance is None for t in terms):
         yield "lmt can leave a fixed covariate uncentred, but says nowhere how: c(n) is henderson's word"
     yield "lmt reads numbers only, with a first line of column names that begins with #"
+    if spec.validation is not None:
+        yield "[validation] is left out, lmt has none"
     if spec.functions:
         yield f"functions are left out: {', '.join(name for name, _ in spec.functions)}"

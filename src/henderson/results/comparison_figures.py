@@ -17,8 +17,11 @@ OLD = "#9fb3c8"
 Floats = NDArray[np.float64]
 
 
-def old_against_new(old: Floats, new: Floats, agreement: Agreement) -> str:
-    """Return the new solutions over the old, with the line of equality and the regression, and the changes."""
+def old_against_new(old: Floats, new: Floats, agreement: Agreement, names: tuple[str, str] = ("old", "new")) -> str:
+    """Return the new solutions over the old, with the line of equality and the regression, and the changes.
+
+    names: what the two are called.
+    """
     figure = Figure(figsize=(7.4, 3.2))
     figure.subplots_adjust(0.09, 0.16, 0.985, 0.97, wspace=0.24)
     axes, beside = figure.subplots(1, 2, width_ratios=(1.15, 1))
@@ -35,8 +38,8 @@ def old_against_new(old: Floats, new: Floats, agreement: Agreement) -> str:
         axes.plot(ends, line, color="#c05621", linewidth=1.2, label=f"slope {agreement.slope:.3f}")
     axes.set_xlim(*ends)
     axes.set_ylim(*ends)
-    axes.set_xlabel("old")
-    axes.set_ylabel("new")
+    axes.set_xlabel(names[0])
+    axes.set_ylabel(names[1])
     axes.legend(loc="upper left", fontsize=8, frameon=False)
     change = new - old
     bins = min(60, max(8, int(np.sqrt(len(change)))))
@@ -44,19 +47,19 @@ def old_against_new(old: Floats, new: Floats, agreement: Agreement) -> str:
     span = span if span[1] > span[0] else (span[0] - 0.5, span[1] + 0.5)
     beside.hist(change, bins=bins, range=span, color=ACCENT)
     beside.axvline(0.0, color=INK, linewidth=0.8, linestyle="--")
-    beside.set_xlabel("new - old")
+    beside.set_xlabel(f"{names[1]} - {names[0]}")
     beside.set_ylabel("levels")
     return as_svg(figure)
 
 
-def trend(title: str, groups: Sequence[tuple[str, Agreement]]) -> str:
-    """Return the means of the old and the new solutions by group, in the order of the groups."""
+def trend(title: str, groups: Sequence[tuple[str, Agreement]], names: tuple[str, str] = ("old", "new")) -> str:
+    """Return the means of the old and the new solutions by group, in the order of the groups; names: as above."""
     figure = Figure(figsize=(7.4, 2.6))
     figure.subplots_adjust(0.09, 0.2, 0.985, 0.96)
     axes = figure.add_subplot()
     at = np.arange(len(groups))
-    axes.plot(at, [a.mean_old for _, a in groups], "o-", color=OLD, markersize=4, label="old")
-    axes.plot(at, [a.mean_new for _, a in groups], "o-", color=ACCENT, markersize=4, label="new")
+    axes.plot(at, [a.mean_old for _, a in groups], "o-", color=OLD, markersize=4, label=names[0])
+    axes.plot(at, [a.mean_new for _, a in groups], "o-", color=ACCENT, markersize=4, label=names[1])
     step = max(1, len(groups) // 20)
     axes.set_xticks(at[::step], [name for name, _ in groups][::step])
     axes.set_xlabel(title)

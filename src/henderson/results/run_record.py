@@ -28,8 +28,8 @@ def describe_inputs(paths: Iterable[Path]) -> list[Json]:
 
 def effective_config(spec: ModelSpec, settings: Json) -> Json:
     """Return the model as it was understood, defaults included, and the settings of the run."""
-    config = {f.name: _plain(getattr(spec, f.name)) for f in dataclasses.fields(spec) if f.name != "source"}
-    return {"model": config, **_plain(settings)}
+    config = {f.name: plain(getattr(spec, f.name)) for f in dataclasses.fields(spec) if f.name != "source"}
+    return {"model": config, **plain(settings)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +54,7 @@ def write_run_record(
     """Return the content of `run.json`, which is written whole. `seed` is that of the first job that has one."""
     record = {
         "version": henderson.__version__,
-        "command": _plain(how.command),
+        "command": plain(how.command),
         "inputs": inputs,
         "config": config,
         "engine": how.engine,
@@ -65,24 +65,24 @@ def write_run_record(
         "versions": versions(parallel=how.engine == "petsc"),
         "machine": machine(how.nodes),
         "stages": [dataclasses.asdict(s) for s in stages],
-        "jobs": _plain(jobs),
+        "jobs": plain(jobs),
     }
     write_json(out / "run.json", record)
     return record
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return dataclasses, tuples, paths and NumPy numbers as what JSON has; numbers that are not finite as None."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     if isinstance(value, Path):
         return str(value)
     if hasattr(value, "tolist"):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

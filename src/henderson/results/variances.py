@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from henderson.reml.result import RemlFit, SigmaEstimate
-from henderson.results.files import write_json
+from henderson.results.files import finite, write_json
 
 Json = dict[str, Any]
 
@@ -108,8 +108,3 @@ def _matrix(values: NDArray[np.float64]) -> list[list[float | None]]:
 def loglik_text(fit: RemlFit) -> str:
     """Return the log-likelihood, with its Monte Carlo error if it was sampled."""
     return f"{fit.loglik:.4f}" if fit.sampled is None else str(fit.sampled)
-
-
-def finite(value: float) -> float | None:
-    """Return a number as JSON has it: None for what is not there."""
-    return value if math.isfinite(value) else None

@@ -15,6 +15,7 @@ from henderson.simulate.tables import Names, numbers
 from henderson.simulate.values import Truth
 
 AGE_MEAN, AGE_RANGE = 750, 300  # days; ages are whole days, uniform within the mean +- range / 2
+FIRST_YEAR = 2000  # of birth; cohorts follow each other year by year
 DECIMALS = 4  # of the written responses
 Columns = dict[str, Any]
 
@@ -44,12 +45,13 @@ def pedigree_rows(config: SimulationConfig, pedigree: SimulatedPedigree) -> Iter
 
 
 def record_rows(config: SimulationConfig, pedigree: SimulatedPedigree, truth: Truth) -> Iterator[Columns]:
-    """Return an iterator over blocks of id, (dam,) herd, (sex,) age and the traits.
+    """Return an iterator over blocks of id, (dam,) herd, (sex,) age, year of birth and the traits.
 
     y = mean + herd + sex + b (age - mean age) + u_animal (+ maternal u_dam) (+ permanent) + e, e ~ N(0, Sigma_e).
     Residuals, ages and missing values belong to the row of the file, so a block needs no other.
     """
     animals, herds, t = animal_names(config), herd_names(config), config.n_traits
+    cohorts = pedigree.cohort_start[1:]
     order = random_order(config.seed, Stream.RECORD_ORDER, config.n_records) if config.shuffle else None
     factor, missing = np.linalg.cholesky(config.residual()), config.per_trait(config.missing)
     sex_labels = pa.array(["M", "F"]) if config.ids == "text" else pa.array([1, 2])
@@ -79,6 +81,7 @@ def record_rows(config: SimulationConfig, pedigree: SimulatedPedigree, truth: Tr
         if config.records_all:
             columns["sex"] = sex_labels.take(pa.array(is_female.astype(np.int8)))
         columns["age"] = numbers(age)
+        columns["born"] = numbers(FIRST_YEAR + np.searchsorted(cohorts, animal, side="right"))
         yield columns | {name: numbers(y[:, i]) for i, name in enumerate(config.traits)}
 
 

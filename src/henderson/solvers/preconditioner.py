@@ -38,11 +38,10 @@ class Preconditioner(Protocol):
 class BlockPreconditioner:
     """M = the diagonal blocks of C, one per level of every group: traits and correlated effects of a level together.
 
-    With kind ``border`` (and ``sweep``, whose other part is in `solvers.sweep`) the small fixed groups form one dense
-    block instead, with ``diagonal`` only the diagonal
-    elements are taken. Memory: width (width + 1) / 2 doubles a level, and the border; of a random group for which that
-    is more than `compact_above` bytes single precision, and none for levels without records: their block is a number
-    times Sigma^-1. Groups in `whole` are not.
+    With kind ``border`` the small fixed groups form one dense block instead, with ``diagonal`` only the diagonal
+    elements are taken; ``sweep`` is in `solvers.sweep`. Memory: width (width + 1) / 2 doubles a level, and the border;
+    of a random group for which that is more than `compact_above` bytes single precision, and none for levels without
+    records: their block is a number times Sigma^-1. Groups in `whole` are not.
     """
 
     def __init__(
@@ -54,7 +53,7 @@ class BlockPreconditioner:
         whole: frozenset[int] = frozenset(),
     ) -> None:
         self._operator = operator
-        self._border = border_of(operator, border_limit) if kind in ("border", "sweep") else None
+        self._border = border_of(operator, border_limit) if kind == "border" else None
         self._rows: list[NDArray[np.float64]] = []  # of the border's inverse, those that a partition owns
         if self._border is not None:
             inverse = inverse_of_border(self._border.matrix)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from henderson.equations.blocks import add_ghosts
 from henderson.equations.memory import COMPACT_ABOVE, FEW
 from henderson.equations.operator import Operator
 from henderson.equations.partition import LocalPedigree
@@ -16,23 +15,23 @@ from henderson.kernels import pedigree_sweep as kernels
 from henderson.kernels import vectors as vector_kernels
 from henderson.kernels.blocks import LevelBlocks
 from henderson.kernels.pedigree_loadings import loadings_diagonal
+from henderson.kernels.relationship import level_diagonal
 from henderson.partitions.exchange import Vectors
-from henderson.partitions.layout import GroupLayout
-from henderson.solvers.class_factor import ClassFactor, NotFiniteError
+from henderson.solvers.class_factors import ClassFactors
 from henderson.solvers.preconditioner import BORDER_LIMIT, BlockPreconditioner, Kind
+from henderson.solvers.sweep_order import Turns, swept, turns_of
 
 Floats = NDArray[np.float64]
 Groups = frozenset[int]
 
-
 class SweepPreconditioner(BlockPreconditioner):
     """M = (D + L) D^-1 (D + L') over two sets of equations, the classes F and the others, A.
 
-    F are the fixed groups and random classes of few levels; D_F is their block of C (of one partition: what it shares
-    with others counts on the diagonal alone), by a sparse factor, the border apart. D_A are the level blocks, and for
-    individuals of a pedigree the symmetric Gauss-Seidel sweep of `kernels.pedigree_sweep`. L is the coupling of A with
-    F. An application costs half a product and the sweeps, beside `BlockPreconditioner`; there are far fewer of them.
-    Memory: a vector, the factor (`ClassFactor`).
+    F are the fixed groups and random classes of few levels; D_F is their block of C (`solvers.class_factors`). D_A are
+    the level blocks, and for individuals of a pedigree the incomplete factor of `kernels.pedigree_sweep`, in the order
+    of `solvers.sweep_order`. L is the coupling of A with F. M does not depend on the partitions as long as these do not
+    share too many levels of classes. An application costs half a product and the sweeps, beside `BlockPreconditioner`;
+    there are far fewer of them. Memory: a vector, the factors.
     """
 
     def __init__(
@@ -40,40 +39,33 @@ class SweepPreconditioner(BlockPreconditioner):
     ) -> None:
         self._classes = classes_of(operator)
         self._others = frozenset(range(len(operator.design.groups))) - self._classes
-        self._factors: list[ClassFactor | None] = []
-        self._late: list[dict[int, NDArray[np.bool_]]] = []
+        self._factors: ClassFactors | None = None
+        self._turns: list[dict[int, Turns]] = []
+        self._border_limit = border_limit
         self._work = operator.zeros()
-        super().__init__(operator, "border", border_limit, compact_above, self._classes)
+        super().__init__(operator, "block", border_limit, compact_above, self._classes)
+
+    @property
+    def nbytes(self) -> int:
+        """Return the memory that it takes here."""
+        work, factors = sum(part.nbytes for part in self._work), self._factors
+        return super().nbytes + work + (0 if factors is None else factors.nbytes)
 
     def _mark(self, work: Vectors) -> None:
         """Parents need a block of their own, too. **Collective**."""
         operator = self._operator
-
-        def late(p: int) -> None:
-            for _, local, related in self._sweeps(p):
-                kernels.mark_late(local.width, local.first_owned, related.sire, related.dam, work[p])
+        self._turns = turns_of(operator, self._others, work)
 
         def parents(p: int) -> None:
-            for g, local, _ in self._sweeps(p):
-                stop = local.first_owned + local.n_owned * local.width
-                self._late[p][g] = work[p][local.first_owned : stop : local.width] > 0.0
-            work[p][:] = 0.0
-            for _, _, related in self._sweeps(p):
+            for _, _, related in swept(operator, p, self._others):
                 kernels.mark_parents(related.sire, related.dam, work[p])
 
-        self._late = [{} for _ in operator.partitions]
-        operator.team.run(late, operator.n_partitions)
-        operator.exchange.reverse_add(work)
         operator.team.run(parents, operator.n_partitions)
         super()._mark(work)
 
-    def _sweeps(self, p: int) -> Iterator[tuple[int, GroupLayout, LocalPedigree]]:
-        """Yield the groups that have a sweep, with their layout and pedigree in partition `p`."""
-        partition = self._operator.partitions[p]
-        for g in sorted(self._others):
-            related = partition.relationship[g]
-            if isinstance(related, LocalPedigree) and partition.sigmas[g] is None:
-                yield g, partition.layout.groups[g], related
+    @property
+    def _n_turns(self) -> int:
+        return max((len(turns) for turns in self._turns[0].values()), default=0) if self._turns else 0
 
     def _pedigree(self, p: int, g: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32], Floats, Floats]:
         related, inverse = self._operator.partitions[p].relationship[g], self._operator.sigma_inverse[g]
@@ -82,13 +74,12 @@ class SweepPreconditioner(BlockPreconditioner):
         return related.sire, related.dam, related.precision, inverse
 
     def _own_gamma(self, p: int, g: int, y: Floats) -> bool:
-        """Add what the kernel of the factor does not, if the group has a sweep; return whether it has one."""
-        for swept, local, related in self._sweeps(p):
-            if swept == g:
-                own = (related.sire, related.dam, related.precision)
-                kernels.own_diagonal(local.width, local.first_owned, self._late[p][g], *own, y)
+        """Add 1/d of the animals of a sweep to their first elements, without what progeny add; return if it is one."""
+        for k, local, related in swept(self._operator, p, self._others):
+            if k == g:
+                one = np.eye(1, local.width)[0]
+                level_diagonal(local.first_owned, local.width, related.precision, one, y)
                 if (m := related.loadings) is not None:
-                    one = np.eye(1, local.width)[0]
                     loadings_diagonal(local.width, m.own, m.indptr, m.parent, m.weight, m.precision, one, y)
                 return True
         return False
@@ -96,40 +87,48 @@ class SweepPreconditioner(BlockPreconditioner):
     def _eliminate(self, blocks: list[list[LevelBlocks]]) -> frozenset[int]:
         """Make the blocks of individuals inverse pivots; return their groups. **Collective**."""
         operator, work = self._operator, self._work
-        swept = frozenset(g for g, _, _ in self._sweeps(0)) if operator.partitions else frozenset()
-        for g in sorted(swept):
+        for g in sorted(self._turns[0]):
             width = operator.design.groups[g].width
             size = width * (width + 1) // 2
             ghosts = [np.zeros((len(p.layout.groups[g].ghosts), size)) for p in operator.partitions]
 
-            def stage(p: int, k: int, g: int = g, ghosts: list[Floats] = ghosts) -> None:
-                layout = operator.partitions[p].layout
-                where = (blocks[p][g], self._late[p][g], layout.null, layout.groups[g].first_ghost)
-                failed = kernels.factor(k, *where, *self._pedigree(p, g), ghosts[p])
-                if failed >= 0:
-                    self._refuse(g, int(layout.groups[g].owned_levels()[failed]))
+            for part in work:
+                part[:] = 0.0
+            for k in range(self._n_turns):
+                operator.team.run(partial(self._factor_turn, g, k, blocks, ghosts), operator.n_partitions)
+                if k + 1 == self._n_turns:
+                    break
+                for column in range(width):
+                    operator.team.run(partial(self._send, g, column, ghosts), operator.n_partitions)
+                    operator.exchange.reverse_add(work)
+                    operator.team.run(partial(self._take_off, g, column, blocks), operator.n_partitions)
+                for part in ghosts:
+                    part[:] = 0.0
+        return frozenset(self._turns[0])
 
-            operator.team.run(lambda p: stage(p, 0), operator.n_partitions)
-            add_ghosts(operator, g, blocks, ghosts, work)
-            operator.team.run(lambda p: stage(p, 1), operator.n_partitions)
-        return swept
+    def _factor_turn(self, g: int, k: int, blocks: list[list[LevelBlocks]], ghosts: list[Floats], p: int) -> None:
+        layout = self._operator.partitions[p].layout
+        animals, first_ghost = self._turns[p][g][k], layout.groups[g].first_ghost
+        failed = kernels.factor(animals, blocks[p][g], layout.null, first_ghost, *self._pedigree(p, g), ghosts[p])
+        if failed >= 0:
+            self._refuse(g, int(layout.groups[g].owned_levels()[failed]))
+
+    def _send(self, g: int, column: int, ghosts: list[Floats], p: int) -> None:
+        layout, work = self._operator.partitions[p].layout, self._work[p]
+        local = layout.groups[g]
+        work[layout.n_owned :] = 0.0
+        for t in range(column, local.width):
+            stop = local.first_ghost + len(local.ghosts) * local.width
+            work[local.first_ghost + t : stop : local.width] = ghosts[p][:, t * (t + 1) // 2 + column]
+
+    def _take_off(self, g: int, column: int, blocks: list[list[LevelBlocks]], p: int) -> None:
+        kernels.take_off(column, self._turns[p][g].late, blocks[p][g], self._work[p])
 
     def _prepare(self, blocks: list[list[LevelBlocks]]) -> frozenset[int]:
-        """Factor the classes, as far as they are not in the border; `blocks` are those of C, not yet inverted."""
-        border = frozenset() if self._border is None else frozenset(self._border.groups)
-        inner = self._classes - border
-
-        def part(p: int) -> ClassFactor | None:
-            if len(inner) < 2:
-                return None
-            try:
-                return ClassFactor(self._operator, p, inner, blocks[p])
-            except NotFiniteError as error:
-                g, level = error.args
-                self._refuse(g, int(self._operator.partitions[p].layout.groups[g].owned_levels()[level]))
-
-        self._factors = self._operator.team.run(part, self._operator.n_partitions)
-        return self._eliminate(blocks) | (inner if len(inner) > 1 else frozenset())
+        """Factor the classes; `blocks` are those of C, not yet inverted. **Collective**."""
+        if self._classes:
+            self._factors = ClassFactors(self._operator, self._classes, self._border_limit, blocks)
+        return self._eliminate(blocks)
 
     def descend(self, alpha: float, q: Vectors, r: Vectors, z: Vectors) -> tuple[float, float]:
         """Set r -= alpha q and z = M^-1 r (`z` may be `q`); return (r'r, r'z). **Collective**."""
@@ -158,44 +157,42 @@ class SweepPreconditioner(BlockPreconditioner):
         work = self._work
         for part, layout in zip(z, layouts, strict=True):
             part[layout.n_owned :] = 0.0  # no level: products leave what they like there
-        if self._classes:
-            self._solve_classes(r, z)
+        if self._factors is not None:
+            self._factors.solve(r, z)
             operator.couple(self._classes, self._others, z, work)
         else:
             for part in work:
                 part[:] = 0.0
 
         def others(p: int) -> None:
-            layout = operator.partitions[p].layout
-            work[p][layout.n_owned :] = 0.0
             self._subtract(p, self._others, r[p], work[p])
-            swept = {g for g, _, _ in self._sweeps(p)}
-            for g in sorted(self._others):
-                if g in swept:
-                    self._pass(kernels.forward, 0, p, g, work[p], z[p])
-                else:
-                    block_kernels.apply_blocks(self._blocks[p][g], work[p], z[p])
+            for g in sorted(self._others - self._turns[p].keys()):
+                block_kernels.apply_blocks(self._blocks[p][g], work[p], z[p])
 
-        def late(p: int) -> None:
-            for g, _, _ in self._sweeps(p):
-                self._pass(kernels.forward, 1, p, g, work[p], z[p])
-                self._pass(kernels.backward, 1, p, g, work[p], z[p])
+        def forward(k: int, p: int) -> None:
+            work[p][layouts[p].n_owned :] = 0.0
+            for g, turns in self._turns[p].items():
+                kernels.forward(turns[k], self._blocks[p][g], layouts[p].null, *self._pedigree(p, g), work[p], z[p])
 
-        def back(p: int) -> None:
-            for g, _, _ in self._sweeps(p):
-                self._pass(kernels.backward, 0, p, g, work[p], z[p])
+        def backward(k: int, p: int) -> None:
+            for g, turns in self._turns[p].items():
+                kernels.backward(turns[k], self._blocks[p][g], layouts[p].null, *self._pedigree(p, g), z[p])
 
         operator.team.run(others, operator.n_partitions)
-        operator.exchange.reverse_add(work)
-        operator.team.run(late, operator.n_partitions)
-        operator.exchange.forward(z)
-        operator.team.run(back, operator.n_partitions)
-        if not self._classes:
+        last = self._n_turns - 1
+        for k in range(last + 1):
+            operator.team.run(partial(forward, k), operator.n_partitions)
+            if k < last:
+                operator.exchange.reverse_add(work)
+        for k in range(last, -1, -1):
+            operator.team.run(partial(backward, k), operator.n_partitions)
+            if k > 0:
+                operator.exchange.forward(z)
+        if self._factors is None:
             return
         operator.couple(self._others, self._classes, z, work)
-
         operator.team.run(lambda p: self._subtract(p, self._classes, r[p], work[p]), operator.n_partitions)
-        self._solve_classes(work, z)
+        self._factors.solve(work, z)
 
     def descend_columns(self, alpha: Floats, q: Vectors, r: Vectors, z: Vectors) -> tuple[Floats, Floats]:
         """Set r_j -= alpha_j q_j and z_j = M^-1 r_j, one by one; return all (r_j'r_j, r_j'z_j). **Collective**."""
@@ -213,24 +210,6 @@ class SweepPreconditioner(BlockPreconditioner):
             if g in groups:
                 at = slice(local.first_owned, local.first_owned + local.n_owned * local.width)
                 np.subtract(r[at], y[at], out=y[at])
-
-    def _pass(self, kernel: Callable[..., None], stage: int, p: int, g: int, y: Floats, z: Floats) -> None:
-        null = self._operator.partitions[p].layout.null
-        kernel(stage, self._blocks[p][g], self._late[p][g], null, *self._pedigree(p, g), y, z)
-
-    def _solve_classes(self, r: Vectors, z: Vectors) -> None:
-        """Set z = D_F^-1 r in the classes. **Collective**."""
-
-        def part(p: int) -> None:
-            factor = self._factors[p]
-            if factor is not None:
-                factor.solve(r[p], z[p])
-            for g in sorted(self._classes):
-                if factor is None or g not in factor.groups:
-                    block_kernels.apply_blocks(self._blocks[p][g], r[p], z[p])
-
-        self._operator.team.run(part, self._operator.n_partitions)
-        self._solve_border(r, z)
 
 
 def classes_of(operator: Operator) -> Groups:
