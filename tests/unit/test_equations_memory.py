@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks.product_bench import dairy_data, dairy_model
 from henderson.equations.design import build_design
-from henderson.equations.memory import counts_of, counts_of_store, estimate, estimate_per_rank
+from henderson.equations.memory import counts_of, counts_of_store, estimate, estimate_embedded, estimate_per_rank
 from henderson.equations.operator import build_operator
 from henderson.equations.rank import full_rank
 from henderson.ingest.header import read_schema
 from henderson.ingest.run import ingest
 from henderson.language.load import load_model
+from henderson.language.spec import JobSpec
 from henderson.partitions.threads import Team
+from henderson.solvers.solve import Equations
 from henderson.store.reader import open_store
 from oracles.random_files import Written
 
@@ -57,3 +61,31 @@ def test_a_share_is_a_share() -> None:
     assert shares[0] == whole
     assert whole / 2 < shares[1] < 0.8 * whole
     assert whole / 4 < shares[2] < 0.4 * whole
+
+
+def test_solves_alone_let_go_of_the_records_as_they_were_read() -> None:
+    spec, data = dairy_model(), dairy_data(20_000, 12_000, 500)
+    counts = counts_of(data)
+    whole = {item.what: item.bytes for item in estimate(spec, counts)}
+    lean = {item.what: item.bytes for item in estimate_embedded(spec, counts)}
+    assert lean["responses"] < whole["records"]
+    assert lean["4 vectors"] == whole["5 vectors"] * 4 // 5
+    with_pev = replace(spec, jobs=(*spec.jobs, JobSpec("pev")))
+    assert estimate_embedded(with_pev, counts) == estimate(with_pev, counts)
+    with Equations(spec, data, 2) as equations:
+        equations.let_go_of_records()
+        design, parts = equations.operator.design, equations.operator.partitions
+        assert sum(s.codes.nbytes for s in design.slots) == len(equations.data.records) == 0
+        assert lean["level codes of records"] == sum(p.records.slots.nbytes + p.records.pattern.nbytes for p in parts)
+        report = equations.solve(rtol=1e-8).report
+    assert report.converged
+
+
+def test_individuals_with_records_and_parents_are_counted() -> None:
+    data = dairy_data(20_000, 12_000, 500)
+    counts = counts_of(data)
+    codes = data.records.related["id", "ped"]
+    pedigree = data.pedigrees["ped"]
+    assert counts.n_recorded["id"] == len(np.unique(codes[codes >= 0]))
+    known = np.concatenate([codes, pedigree.sire, pedigree.dam])
+    assert counts.n_parents["ped"] == len(np.unique(known[known >= 0]))

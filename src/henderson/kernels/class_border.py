@@ -1,10 +1,12 @@
 """The block E of C between the classes that a partition has for itself and the border of all, and products with it.
 
-E has `dense` columns, float32 (n, n_dense), of the small fixed groups that most records meet, and others as triplets.
-`elements` are the rows of E in a local vector.
+E has `dense` columns, float32 or float64 (n, n_dense), of the small fixed groups that most records meet, and others as
+triplets. `elements` are the rows of E in a local vector.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +23,7 @@ def beside_border(
     lists: TermLists,
     residual: NDArray[np.float64],
     n_traits: int,
-    dense: NDArray[np.float32],
+    dense: NDArray[Any],
     rows: NDArray[np.int32],
     columns: NDArray[np.int32],
     values: NDArray[np.float64],
@@ -60,9 +62,7 @@ def beside_border(
 
 
 @jit
-def times_columns(
-    dense: NDArray[np.float32], elements: NDArray[np.int32], x: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def times_columns(dense: NDArray[Any], elements: NDArray[np.int32], x: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return dense' x[elements]."""
     out = np.zeros(dense.shape[1])
     for i in range(elements.size):
@@ -74,7 +74,7 @@ def times_columns(
 
 @jit
 def subtract_columns(
-    dense: NDArray[np.float32],
+    dense: NDArray[Any],
     elements: NDArray[np.int32],
     outer: NDArray[np.float64],
     r: NDArray[np.float64],

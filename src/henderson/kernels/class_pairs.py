@@ -2,8 +2,8 @@
 
 Levels of a group that is eliminated (width w) do not meet each other; each meets few levels of another group (width v).
 Pairs of level i are indptr[i]..indptr[i + 1]: `levels` of the other group, `values` of the elements of their block that
-can differ from zero, float32 (n_pairs, n): rows `t` (of w), columns `u` (of v). Blocks of an eliminated group are
-packed inverses (`blocks.LevelBlocks`).
+can differ from zero, float32 or float64 (n_pairs, n): rows `t` (of w), columns `u` (of v). Blocks of an eliminated
+group are packed inverses (`blocks.LevelBlocks`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Pairs(NamedTuple):
     levels: NDArray[np.int32]
     t: NDArray[np.int64]
     u: NDArray[np.int64]
-    values: NDArray[np.float32]
+    values: NDArray[np.float32] | NDArray[np.float64]
 
     @property
     def nbytes(self) -> int:

@@ -100,13 +100,6 @@ def _add(n: int, x: NDArray[np.float64], at: int, y: NDArray[np.float64], to: in
 
 
 @jit
-def own_diagonal(width: int, first: int, precision: NDArray[np.float64], y: NDArray[np.float64]) -> None:
-    """Add diag(A^-1) to the first element of each animal, without what progeny add: see `factor`."""
-    for i in range(precision.size):
-        y[first + i * width] += precision[i]
-
-
-@jit
 def factor(
     animals: NDArray[np.int32],
     blocks: LevelBlocks,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.sparse import bsr_array, coo_array, csc_array, csr_array, tril
 
 from henderson.equations.assembly import record_triplets_of
+from henderson.equations.memory import COMPACT_ABOVE
 from henderson.equations.operator import Operator
 from henderson.kernels import blocks as block_kernels
 from henderson.kernels import class_pairs as kernels
@@ -23,7 +24,12 @@ from henderson.solvers.cholesky import NotPositiveDefiniteError, SparseCholesky
 Floats = NDArray[np.float64]
 Groups = frozenset[int]
 
-NEAR = 1e-9  # of the diagonal: columns of X that nearly depend on each other
+NEAR = {np.dtype(np.float64): 1e-9, np.dtype(np.float32): 1e-6}  # of the diagonal: columns of X that nearly depend
+
+
+def precision_of(size: int) -> np.dtype[np.float32] | np.dtype[np.float64]:
+    """Return how the elements of a part of the factor are held: in single precision if they are many."""
+    return np.dtype(np.float32) if 8 * size > COMPACT_ABOVE else np.dtype(np.float64)
 
 
 class NotFiniteError(Exception):
@@ -35,7 +41,7 @@ class ClassFactor:
 
     Elements of a local vector that are `outside` have no part.
 
-    Memory: the blocks, about 4 bytes for each element of C between levels that meet, once, and the sparse factor of
+    Memory: the blocks, 4 or 8 bytes for each element of C between levels that meet, once, and the sparse factor of
     groups that cannot be eliminated level by level. Setting it up takes 4 bytes for each record besides.
 
     Raises
@@ -55,7 +61,7 @@ class ClassFactor:
         self._outside = outside
         self._pairs: dict[int, dict[int, Pairs]] = {}  # by eliminated group, then by the others that remained
         for g in groups:
-            kernels.raise_diagonal(NEAR, blocks[g].packed, blocks[g].width)
+            kernels.raise_diagonal(NEAR[precision_of(blocks[g].packed.size)], blocks[g].packed, blocks[g].width)
         slots = [s.group for s in operator.design.slots]
         rest = sorted(groups, key=lambda g: (-operator.design.groups[g].n_levels, g))
         for g in tuple(rest):
@@ -145,7 +151,7 @@ class ClassFactor:
                     g, h, csr_array((np.ones(len(levels), np.int8), levels, indptr), shape)
                 )
                 t, u = (k.ravel() for k in np.indices((local.width, other.width)))
-            values = np.empty((len(levels), len(t)), np.float32)
+            values = np.empty((len(levels), len(t)), precision_of(len(levels) * len(t)))
             found[h] = pairs = Pairs(local.width, other.width, other.first_owned, indptr, levels, t, u, values)
             beside = design.term_lists(frozenset({h}))
             rest_of = (operator.residual, design.n_traits, other.n_owned, pairs)

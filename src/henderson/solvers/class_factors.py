@@ -13,12 +13,10 @@ from henderson.kernels.blocks import LevelBlocks
 from henderson.kernels.records import border_products
 from henderson.partitions.exchange import Vectors
 from henderson.solvers.class_border import Rows, border_places
-from henderson.solvers.class_factor import ClassFactor
+from henderson.solvers.class_factor import NEAR, ClassFactor, precision_of
 
 Floats = NDArray[np.float64]
 Groups = frozenset[int]
-
-SHIFT = 1e-9  # of the diagonal is added to it: columns of X may nearly depend on each other
 
 
 class ClassFactors:
@@ -49,7 +47,8 @@ class ClassFactors:
         )
         for part in self._parts:
             part.border = np.zeros((0, 0))
-        self._inverse = inverse_of_border(B - 0.5 * (taken_off + taken_off.T) + SHIFT * np.diag(np.diag(B)))
+        shift = NEAR[precision_of(operator.design.n_equations)]
+        self._inverse = inverse_of_border(B - 0.5 * (taken_off + taken_off.T) + shift * np.diag(np.diag(B)))
 
     @property
     def nbytes(self) -> int:
@@ -110,7 +109,7 @@ class _Part:
             self.border[level[:, None] == level] = 0.0
             for g in classes:
                 self._add_blocks(place, blocks[g])
-        self._dense = np.zeros((len(self._elements), n_dense), np.float32)
+        self._dense = np.zeros((len(self._elements), n_dense), precision_of(len(self._elements) * n_dense))
         self._sparse = csr_array((len(self._elements), n_border))
         step = CHUNK if n_border else len(partition.records.pattern) + 1
         for start in range(0, len(partition.records.pattern) if n_border else 0, step):
@@ -168,4 +167,4 @@ class _Part:
         """Set z = r - E outer in the classes of the partition."""
         kernels.subtract_columns(self._dense, self._elements, outer[: self._dense.shape[1]], r, z)
         if self._sparse.nnz:
-            z[self._elements] -= self._sparse @ outer
+            z[self._elements] -= np.asarray(self._sparse @ outer)

@@ -15,6 +15,7 @@ from henderson.kernels import pedigree_sweep as kernels
 from henderson.kernels import vectors as vector_kernels
 from henderson.kernels.blocks import LevelBlocks
 from henderson.kernels.pedigree_loadings import loadings_diagonal
+from henderson.kernels.relationship import level_diagonal
 from henderson.partitions.exchange import Vectors
 from henderson.solvers.class_factor import NotFiniteError
 from henderson.solvers.class_factors import ClassFactors
@@ -81,9 +82,9 @@ class SweepPreconditioner(BlockPreconditioner):
         partition = self._operator.partitions[p]
         local, related = partition.layout.groups[g], partition.relationship[g]
         assert isinstance(related, LocalPedigree)
-        kernels.own_diagonal(local.width, local.first_owned, related.precision, y)
+        one = np.eye(1, local.width)[0]
+        level_diagonal(local.first_owned, local.width, related.precision, one, y)
         if (m := related.loadings) is not None:
-            one = np.eye(1, local.width)[0]
             loadings_diagonal(local.width, m.own, m.indptr, m.parent, m.weight, m.precision, one, y)
         return True
 
