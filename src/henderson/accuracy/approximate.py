@@ -146,7 +146,8 @@ def _send(effects: Effects, families: Families, animals: Animals) -> None:
         return
     prior = float(effects.sigma_inverse[0, 0])
     kin = (*families[:5], families.to_sire.ravel(), families.to_dam.ravel())
-    own, passed, node, above = (a.ravel() for a in (animals.own, animals.passed, animals.node, animals.above))
+    own, passed, above = (a.ravel() for a in (animals.own, animals.passed, animals.above))
+    node = animals.node.ravel()  # a view, as the others
     send_up_single(prior, *kin, animals.precision, animals.record, passed, node, above)
     send_down_single(prior, *kin, animals.precision, animals.inbreeding, animals.record, own, passed, node, above)
 
