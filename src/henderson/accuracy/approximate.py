@@ -10,8 +10,9 @@ What is known of an animal is gathered from its own records, its progeny and its
    with what is known of progeny c without its parents, B_c; to one parent it says (4 F^-1 + PEV of the other)^-1;
 3. down, the oldest first: PEV_c = (B_c + (d_c S + (F - E_c + PEV_p^-1)^-1)^-1)^-1.
 
-It is exact where families form a tree and contemporaries are not related; full sibs share one message. The passes are
-repeated with the errors found, first of mates, then of contemporaries.
+It is exact where families form a tree and contemporaries are not related (after a second round, which knows mates and
+contemporaries; it changes little else); full sibs share one message. What the errors of two parents have in common
+because they are related is taken as 2 F V_sire S^-1 V_dam (`kernels.pedigree_messages`).
 """
 
 from __future__ import annotations
@@ -76,10 +77,14 @@ class Information:
         for k in range(rounds):
             self.information = self.layout.information.copy()
             self._absorb(k > 0, final=False, last=False)
-            self._absorb(k > 0, final=True, last=k == rounds - 1)
+            self._absorb(k > 0, final=True, last=False)
             if k == 0:
                 prior_information(effects, animals)
             _send(effects, families, animals)
+        if self.layout.n_errors:  # of an animal's own effects, with the errors of breeding values as they are now
+            self.information = self.layout.information.copy()
+            self._absorb(True, final=False, last=False)
+            self._absorb(True, final=True, last=True)
 
     def absorb_known(self) -> None:
         """Set the information of own records to that with all effects known but those of an animal's own."""
@@ -141,7 +146,8 @@ def _send(effects: Effects, families: Families, animals: Animals) -> None:
         return
     prior = float(effects.sigma_inverse[0, 0])
     kin = (*families[:5], families.to_sire.ravel(), families.to_dam.ravel())
-    own, passed, node, above = (a.ravel() for a in (animals.own, animals.passed, animals.node, animals.above))
+    own, passed, above = (a.ravel() for a in (animals.own, animals.passed, animals.above))
+    node = animals.node.ravel()  # a view, as the others
     send_up_single(prior, *kin, animals.precision, animals.record, passed, node, above)
     send_down_single(prior, *kin, animals.precision, animals.inbreeding, animals.record, own, passed, node, above)
 

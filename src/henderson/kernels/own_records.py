@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from henderson.kernels.jit import inline, jit
+from henderson.kernels.jit import inline
 from henderson.kernels.record_loops import TermLists, row_of, weight_of
 
 Floats = NDArray[np.float64]
@@ -51,7 +51,7 @@ class Roles(NamedTuple):
     kept: NDArray[np.bool_]
 
 
-@jit
+@inline
 def observations(
     records: OwnRecords, first: int, stop: int, observed: NDArray[np.bool_], number: NDArray[np.int64]
 ) -> int:
@@ -65,7 +65,7 @@ def observations(
     return n
 
 
-@jit
+@inline
 def fill(
     records: OwnRecords,
     lists: TermLists,
@@ -96,7 +96,7 @@ def fill(
             Z[number[r - first, lists.terms[k, 0]], base + position] += value
 
 
-@jit
+@inline
 def add_quadratic(n: int, w: int, Z: Floats, variance: Floats, work: Floats, V: Floats) -> None:
     """Add Z variance Z' to the lower triangle of V."""
     for a in range(n):
@@ -118,7 +118,7 @@ def add_quadratic(n: int, w: int, Z: Floats, variance: Floats, work: Floats, V: 
     # rows without coefficients have zeros in `Z`, so nothing was left out
 
 
-@jit
+@inline
 def residuals(
     records: OwnRecords,
     first: int,
