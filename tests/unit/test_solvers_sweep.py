@@ -63,11 +63,13 @@ def test_the_border_has_the_levels_that_partitions_share() -> None:
     with Team(1) as team:
         operator, _ = operator_of(team, 3)
         classes = classes_of(operator)
-        places, n = border_places(operator, classes, 0)
+        places, level, n_dense = border_places(operator, classes, 0)
         shared = set()
         for partition in operator.partitions:
             shared |= {(g, int(level)) for g in classes for level in partition.layout.groups[g].ghosts}
-        assert n == sum(operator.design.groups[g].width for g, _ in shared) > 0
+        assert len(level) == sum(operator.design.groups[g].width for g, _ in shared) > 0
+        assert len(set(level.tolist())) == len(shared)
+        assert n_dense == 0
         for partition, place in zip(operator.partitions, places, strict=True):
             for g, local in enumerate(partition.layout.groups):
                 owned = place[local.first_owned : local.first_owned + local.n_owned * local.width]
