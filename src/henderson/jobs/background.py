@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Mapping
 from functools import reduce
@@ -12,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
+from numpy.typing import NDArray
 
 from henderson.ingest.edits import HEADER
 from henderson.ingest.files import expand
@@ -28,6 +30,7 @@ from henderson.store.slices import StoreParts
 
 BYTES_OF_ID = 200  # what finding one id among others takes: its text twice, hashed, and what was read of the file
 FIRST = 3  # offenders of a rule that are shown
+MOST_COHORTS = 200
 EDIT_KEYS = ("trait", "column", "action", "reason")
 
 log = logging.getLogger(__name__)
@@ -90,8 +93,20 @@ def _grouping(spec: ModelSpec, parts: StoreParts, pedigree: str) -> Grouping:
     if place is not None:
         ids = labels_to_arrow(parts.labels(group).take(np.arange(n)))
         labels, codes = column_of(*place, ids, year=True)
+        if not labels:
+            labels, codes = _numbers(*column_of(*place, ids))  # years counted from another one, cohorts
         if labels:
             return Grouping("birth year", tuple(labels), codes.astype(np.int16))
-        log.info("%s: no years in column %r; trends are by generation", place[0], place[2])
+        log.info("%s: column %r has no years; trends are by generation", place[0], place[2])
     generation = parts.array(f"{group}/generation")[:]
     return Grouping("generation", tuple(map(str, range(int(generation.max(initial=0)) + 1))), generation)
+
+
+def _numbers(labels: list[str], codes: NDArray[np.int64]) -> tuple[list[str], NDArray[np.int64]]:
+    """Return whole numbers in their order, with the codes that go with it; nothing if they are others, or too many."""
+    if len(labels) > MOST_COHORTS or not all(re.fullmatch(r"-?\d+", label) for label in labels):
+        return [], codes
+    order = sorted(range(len(labels)), key=lambda k: int(labels[k]))
+    rank = np.empty(len(labels) + 1, np.int64)
+    rank[order], rank[-1] = np.arange(len(labels)), -1
+    return [labels[k] for k in order], rank[codes]

@@ -161,7 +161,8 @@ def _facts(done: Sequence[tuple[JobSpec, Solutions]], last: Solutions) -> list[t
             facts.append((job.name, f"{solutions.pev.n_samples} samples, {solutions.pev.products} products"))
             continue
         if isinstance(solutions, ApproximateSolutions):
-            facts.append((job.name, f"approximate, {solutions.pev.rounds} rounds over the pedigree"))
+            rounds = solutions.pev.rounds
+            facts.append((job.name, f"approximate, {rounds} round{'s' * (rounds > 1)} over the pedigree"))
             continue
         report = solutions.report
         steps = f"{report.iterations} iterations, " if report.iterations else ""

@@ -9,10 +9,10 @@ import numpy as np
 
 from henderson.language.spec import RESIDUAL, GammaSpec, ModelSpec, Term, VarianceSpec
 from henderson.results.component_table import position_names
-from henderson.results.page import html_table
+from henderson.results.page import html_details, html_table
 
 MOST_TERMS = 60
-MOST_POSITIONS = 8  # of a matrix that is shown whole
+MOST_POSITIONS = 8  # of a matrix that is shown at once
 
 STRUCTURES = {
     "us": "unstructured",
@@ -28,14 +28,18 @@ def terms_table(spec: ModelSpec) -> str:
     traits: dict[tuple[str, str], list[str]] = {}
     for equation in spec.equations:
         for term in equation.terms:
-            traits.setdefault((term.subfactor, _coefficient(spec, term)), []).append(equation.trait)
+            traits.setdefault((term.subfactor, _coefficient(term)), []).append(equation.trait)
     rows = []
     for (name, what), of in traits.items():
         variance = spec.subfactor(name).variance
         kind = "fixed" if variance is None else f"random: {variance}"
         rows.append((name, kind, what, _listed(of)))
     note = f"<p>{len(rows) - MOST_TERMS} more terms are in the equations.</p>" if len(rows) > MOST_TERMS else ""
-    return html_table(("sub-factor", "", "effect of", "traits"), rows[:MOST_TERMS], texts=4) + note
+    table = html_table(("sub-factor", "", "effect of", "traits"), rows[:MOST_TERMS], texts=4) + note
+    if spec.polynomials:
+        named = [(str(k), text) for k, text in enumerate(spec.polynomials[:MOST_TERMS], 1)]
+        table += html_table(("polynomial", ""), named, texts=2)
+    return table
 
 
 def variances_section(spec: ModelSpec) -> str:
@@ -43,7 +47,7 @@ def variances_section(spec: ModelSpec) -> str:
     return "<div class='columns'>" + "".join(_variance(spec, v) for v in spec.variances) + "</div>"
 
 
-def _coefficient(spec: ModelSpec, term: Term) -> str:
+def _coefficient(term: Term) -> str:
     where = "".join(f", records of {column} {level}" for column, level in term.where)
     if term.kind == "group":
         return f"fractions of the groups of pedigree {term.pedigree}{where}"
@@ -52,9 +56,8 @@ def _coefficient(spec: ModelSpec, term: Term) -> str:
     centred = "centred " if term.centred else ""
     nested = f" within {term.nested_in}" if term.nested_in else ""
     if term.polynomials:
-        shown = ", ".join(spec.polynomials[k - 1] for k in term.polynomials[:6])
-        more = f" and {len(term.polynomials) - 6} more" if len(term.polynomials) > 6 else ""
-        return f"{centred}{term.variable} in {shown}{more}{nested}{where}"
+        shown = _listed([str(k) for k in term.polynomials])
+        return f"polynomial{'s' * (len(term.polynomials) > 1)} {shown} of {centred}{term.variable}{nested}{where}"
     return f"regression on {centred}{term.variable}{nested}{where}"
 
 
@@ -76,14 +79,16 @@ def _variance(spec: ModelSpec, variance: VarianceSpec) -> str:
         return f"{head}<p>variance {sigma[0, 0]:.5g}</p></div>"
     if n > MOST_POSITIONS:
         rows = [(name, f"{v:.5g}") for name, v in zip(names, np.diag(sigma).tolist(), strict=True)]
-        note = f"<p>Correlations of {n} positions are left out; run.json has them.</p>"
-        return head + html_table(("", "variance"), rows, texts=1) + note + "</div>"
+        head += html_table(("", "variance"), rows[:MOST_TERMS], texts=1)
+        if n > MOST_TERMS:
+            return head + f"<p class='note'>The matrix of {n} positions is left out; run.json has it.</p></div>"
     with np.errstate(invalid="ignore", divide="ignore"):
         correlation = sigma / np.outer(deviation, deviation)
     cells = [[f"{sigma[i, j]:.5g}" if i >= j else f"{correlation[i, j]:.3f}" for j in range(n)] for i in range(n)]
     note = "<p class='note'>Above the diagonal: correlations.</p>"
     table = html_table(("", *names), [(name, *row) for name, row in zip(names, cells, strict=True)], texts=1)
-    return head + table + note + "</div>"
+    whole = table + note
+    return head + (whole if n <= MOST_POSITIONS else html_details("the whole matrix", whole)) + "</div>"
 
 
 def _gamma(spec: ModelSpec, gamma: GammaSpec) -> str:

@@ -22,7 +22,9 @@ table { border-collapse: collapse; margin: .5rem 0; font-variant-numeric: tabula
 th, td { padding: .2rem .8rem .2rem 0; text-align: right; vertical-align: top; white-space: nowrap; }
 th { border-bottom: 1px solid var(--rule); font-weight: 600; }
 th.text, td.text { text-align: left; } td.text { white-space: normal; overflow-wrap: break-word; }
-pre { background: var(--block); padding: .8rem; overflow-x: auto; }
+td.text:last-child:nth-child(n+5) { min-width: 16rem; }
+pre { background: var(--block); padding: .8rem; white-space: pre-wrap; overflow-wrap: anywhere; }
+summary { cursor: pointer; color: var(--accent); }
 .columns { display: flex; flex-wrap: wrap; gap: .5rem 2.5rem; } .columns > div { max-width: 100%; }
 .panels { display: flex; flex-wrap: wrap; gap: .8rem; margin: .8rem 0; } svg { max-width: 100%; height: auto; }
 svg text { fill: var(--ink); }
@@ -58,3 +60,8 @@ def html_page(title: str, sections: Iterable[str]) -> str:
 def html_panels(pictures: Iterable[str]) -> str:
     """Return pictures side by side, as many in a row as there is room for."""
     return f"<div class='panels'>{''.join(pictures)}</div>"
+
+
+def html_details(summary: str, body: str) -> str:
+    """Return something that is shown when its summary is clicked."""
+    return f"<details><summary>{escape(summary)}</summary>{body}</details>"

@@ -14,7 +14,7 @@ from henderson.results.background import Background
 from henderson.results.files import replacing
 from henderson.results.groups import GroupMeans
 from henderson.results.model_words import terms_table, variances_section
-from henderson.results.page import html_page, html_panels, html_table
+from henderson.results.page import html_details, html_page, html_panels, html_table
 from henderson.results.report_sections import (
     Section,
     best_table,
@@ -28,6 +28,7 @@ from henderson.results.stages import Stage
 from henderson.results.summary import Digest
 
 MOST = 12  # sub-factors with pictures and best levels
+MOST_EFFECTS = 24  # sub-factors in a table that is open
 IN_TABLE = 6  # sub-factors with their trend in a table
 PATHS = (
     "Blue: value and 95 % band of its Monte Carlo error; dotted: more samples from here on; grey: the estimate and its "
@@ -90,9 +91,11 @@ def _sections(report: Report) -> Iterable[Section]:
     yield "Convergence", list(_convergence(report))
     if report.fit is not None:
         yield "Variance components", [*components_section(report.fit), *_paths(report.fit)]
-    yield "Effects", [effects_table(report.effects)]
+    effects = effects_table(report.effects)
+    many = len(report.effects) > MOST_EFFECTS
+    yield "Effects", [html_details(f"all {len(report.effects)} sub-factors", effects) if many else effects]
     left_out = len(random) - len(shown)
-    note = f"<p class='note'>{left_out} more random sub-factors are not shown here; the table above has them.</p>"
+    note = f"<p class='note'>{left_out} more random sub-factors are not shown here; the table of effects has them.</p>"
     notes = [note] if left_out else []
     yield "Distribution of solutions", _distributions(shown) + notes if shown else []
     trends = [(d.summary.subfactor, d.trend) for d in shown if d.trend is not None and len(d.trend.labels) > 1]

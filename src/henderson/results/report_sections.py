@@ -37,7 +37,10 @@ def data_section(background: Background) -> Section:
         for t in data.traits
     ]
     header = ("trait", "observed", "missing", "% missing", "mean", "sd", "minimum", "maximum")
-    body = [f"<p>{data.records:,} records.</p>", html_table(header, rows, texts=1)]
+    without = data.rows - data.records
+    how = "missing, edited, or left out by a cut-off"
+    note = f" {without:,} of the first {data.rows:,} rows of the files have none ({how})." if without > 0 else ""
+    body = [f"<p>{data.records:,} records with an observation.{note}</p>", html_table(header, rows, texts=1)]
     if data.seen < data.records:
         body.append(_note(f"Numbers of the traits are from {data.seen:,} of the records, in blocks spread evenly."))
     if data.classes:

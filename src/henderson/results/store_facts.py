@@ -32,9 +32,14 @@ class TraitFacts:
 
 @dataclass(frozen=True)
 class DataFacts:
-    """The records of a store. seen: those that the numbers of the traits are from, `records` unless there are many."""
+    """The records of a store: those with an observation.
+
+    rows: of the files, up to the last that is a record; seen: records that the numbers of the traits are from, all
+    unless there are many.
+    """
 
     records: int
+    rows: int
     seen: int
     traits: tuple[TraitFacts, ...]
     classes: tuple[tuple[str, int], ...]  # class columns and their levels
@@ -98,7 +103,8 @@ def data_facts(parts: StoreParts) -> DataFacts:
             TraitFacts(name, int(n[t]), int(seen - n[t]), float(origin[t] + mean), sd, float(low[t]), float(high[t]))
         )
     classes = tuple((c, parts.length(group_path("levels", c), "id")) for c in parts.columns.classes)
-    return DataFacts(parts.n_records, seen, tuple(traits), classes)
+    rows = max((int(parts.records.read(("row",), lo, hi).max()) + 1 for lo, hi in blocks), default=0)
+    return DataFacts(parts.n_records, rows, seen, tuple(traits), classes)
 
 
 def pedigree_facts(parts: StoreParts, name: str, grouping: Grouping | None) -> PedigreeFacts:
