@@ -70,7 +70,7 @@ def edit_facts(path: Path) -> tuple[EditFacts, ...]:
                     mask = [pc.equal(table[k], value) for k, value in zip(EDIT_KEYS, key, strict=True)]
                     mine = table.filter(reduce(pc.and_, mask)).slice(0, FIRST - len(shown)).to_pylist()
                     shown += [_offender(entry) for entry in mine]
-    return tuple(EditFacts(*key, counts[key], tuple(first[key])) for key in counts)
+    return tuple(EditFacts(key[0], key[1], key[2], key[3], counts[key], tuple(first[key])) for key in counts)
 
 
 def _offender(entry: Mapping[str, str]) -> str:

@@ -44,42 +44,42 @@ def convergence(values: Sequence[float], label: str, rtol: float | None = None, 
 
 def distribution(title: str, histogram: Histogram, count: str = "levels", mean: float | None = None) -> str:
     """Return a histogram, with a line at the mean if it is given."""
-    axes = _panel(title)
+    figure, axes = _panel(title)
     axes.stairs(histogram.counts, histogram.edges, fill=True, color=ACCENT)
     if mean is not None and np.isfinite(mean):
         axes.axvline(mean, color=INK, linewidth=0.9, linestyle="--")
     axes.set_ylabel(count, fontsize=8)
     _brief(axes, "y")
     axes.locator_params(axis="x", nbins=5)
-    return as_svg(axes.get_figure())
+    return as_svg(figure)
 
 
 def trend(title: str, means: GroupMeans) -> str:
     """Return means by group as a line, within a band of one standard deviation on either side."""
-    axes = _panel(title)
+    figure, axes = _panel(title)
     at = np.arange(len(means.labels))
     axes.fill_between(at, means.mean - means.sd, means.mean + means.sd, color=ACCENT, alpha=0.18, linewidth=0)
     axes.plot(at, means.mean, color=ACCENT, linewidth=1.5, marker="o", markersize=2.5)
     _name_groups(axes, means)
-    return as_svg(axes.get_figure())
+    return as_svg(figure)
 
 
 def inbreeding(title: str, means: GroupMeans) -> str:
     """Return the mean of F by group as a line, from zero on."""
-    axes = _panel(title)
+    figure, axes = _panel(title)
     axes.plot(np.arange(len(means.labels)), means.mean, color=ACCENT, linewidth=1.5, marker="o", markersize=2.5)
     axes.set_ylim(bottom=0.0)
     _name_groups(axes, means)
-    return as_svg(axes.get_figure())
+    return as_svg(figure)
 
 
 def members(title: str, means: GroupMeans) -> str:
     """Return the number of members by group as bars."""
-    axes = _panel(title)
+    figure, axes = _panel(title)
     axes.bar(np.arange(len(means.labels)), means.n, color=ACCENT, width=0.8)
     _name_groups(axes, means)
     _brief(axes, "y")
-    return as_svg(axes.get_figure())
+    return as_svg(figure)
 
 
 def stage_bars(title: str, stages: Sequence[Stage], values: Sequence[float]) -> str:
@@ -114,13 +114,13 @@ def as_svg(figure: Figure) -> str:
     return re.sub(r"\n\s*", "\n", text)
 
 
-def _panel(title: str) -> Axes:
+def _panel(title: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=PANEL)
     figure.subplots_adjust(0.2, 0.15, 0.96, 0.88)
     axes = figure.add_subplot()
     axes.set_title(title if len(title) < 40 else f"{title[:38]}…", fontsize=9, color=INK)
     axes.tick_params(labelsize=8)
-    return axes
+    return figure, axes
 
 
 def _name_groups(axes: Axes, means: GroupMeans) -> None:

@@ -81,7 +81,7 @@ def data_facts(parts: StoreParts) -> DataFacts:
     origin, total, squares = np.zeros((3, len(names)))
     low, high = np.full(len(names), math.inf), np.full(len(names), -math.inf)
     for lo, hi in chosen:
-        block = {("response", name): np.empty(hi - lo) for name in names}
+        block: dict[tuple[str, ...], NDArray[np.float64]] = {("response", name): np.empty(hi - lo) for name in names}
         parts.records.fill(block, lo)
         for t, values in enumerate(block.values()):
             y = values[~np.isnan(values)]
