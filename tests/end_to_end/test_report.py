@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 
 import henderson
+from henderson.cli.main import main
 from henderson.jobs.background import background_of
 from henderson.jobs.run import understand
 from henderson.jobs.simulate import simulate_from_options
@@ -220,3 +221,16 @@ def test_a_model_without_checks_says_so(folder: Path, tmp_path: Path) -> None:
     assert "Reliabilities" not in page
     with (tmp_path / "solutions.csv").open(newline="") as file:
         assert sum(row["subfactor"] == "u1" for row in csv.DictReader(file)) == 400
+
+
+def test_approximate_accuracies_on_page_and_terminal(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (folder / "model.toml").read_text().replace(CHECKS, "")
+    text = text.replace('["reml", "solve", "pev"]', '["solve", "pev"]\npev = { method = "approximate" }')
+    (folder / "near.toml").write_text(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["henderson", "run", str(folder / "near.toml"), "--out", str(folder / "near")])
+        main()
+    assert re.search(r"pev: [\d,]+ equations, \d+ rounds$", capsys.readouterr().out, re.MULTILINE)
+    page = (folder / "near" / "report.html").read_text()
+    assert "approximate, 1 round over the pedigree" in page
+    assert len(Tables(page).rows["Largest solutions"][1]) == 4
