@@ -136,7 +136,7 @@ def _convergence(report: Report) -> Iterable[str]:
         steps = [r.decrement for r in report.fit.history]
         if sum(math.isfinite(v) and v > 0 for v in steps) > 1:
             yield figures.convergence(steps, "decrement", steps="round of REML")
-            yield "<p class='note'>Decrement: twice what the log-likelihood is expected to rise yet.</p>"
+            yield "<p class='note'>Decrement: what the gradient promises the log-likelihood to rise yet.</p>"
 
 
 def _paths(fit: RemlFit) -> Iterable[str]:
