@@ -40,6 +40,15 @@ def mpiexec() -> str:
     return str(command)
 
 
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """A browser without a window; without one these tests fail in CI and are skipped elsewhere."""
+    found = [c for name in ("chromium", "chromium-browser", "google-chrome") if (c := shutil.which(name))]
+    if not found:
+        lacking("these tests need Chromium: install the package chromium")
+    return found[0]
+
+
 def lacking(reason: str) -> None:
     """Fail in CI, skip elsewhere."""
     if os.environ.get("CI"):

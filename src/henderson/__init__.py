@@ -1,7 +1,7 @@
 """Breeding values from pedigrees of any size: Henderson's mixed model equations, set up and solved out of core.
 
 `henderson.solve("model.toml")` returns the solutions as pandas objects, `henderson.reml(...)` a fit of variance
-components, from a parameter file or from formulas and data frames.
+components, from a parameter file or from formulas and data frames; `henderson.read(folder)` the results of a run.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from henderson.errors import HendersonError
     from henderson.jobs.api import Result, reml, solve
     from henderson.jobs.fit import Fit
+    from henderson.jobs.saved import Saved, read
 
 __version__ = "0.1.0"
-__all__ = ["Fit", "HendersonError", "Result", "__version__", "reml", "solve"]
+__all__ = ["Fit", "HendersonError", "Result", "Saved", "__version__", "read", "reml", "solve"]
 
 
 class _Package(ModuleType):
@@ -43,6 +44,10 @@ def __getattr__(name: str) -> Any:
         from henderson.jobs import api
 
         return getattr(api, name)
+    if name in ("Saved", "read"):
+        from henderson.jobs import saved
+
+        return getattr(saved, name)
     if name == "HendersonError":
         from henderson.errors import HendersonError
 

@@ -169,6 +169,6 @@ def test_the_example_from_python() -> None:
     # y = mean + u + e: fitted means and variances are those of the data, seen from the side of the solutions
     assert math.isclose(result.effect("mean_load").value.iloc[0], 31.36, abs_tol=0.5)
     assert set(result.solutions.factor) == {"fxcl", "g"}
-    assert result.to_xarray("g").sizes == {"level": 1561, "subfactor": 2}
+    assert result.to_xarray("g").sizes == {"animal": 1561, "effect": 1, "trait": 2}
     with pytest.raises(KeyError, match="mean_score"):
         result.effect("lod")

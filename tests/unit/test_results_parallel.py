@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from henderson.results.groups import Grouping
 from henderson.results.parallel_summary import digest_together
 from henderson.results.parallel_tables import OwnedRows, write_tables_together
 from henderson.results.record_tables import RecordValues, write_records
@@ -158,10 +159,15 @@ def test_digests_of_many_ranks_are_those_of_one(size: int) -> None:
     owner = {f: generator.integers(0, size - 1 or 1, n) for f, n in (("fxcl", 12), ("fxco", 1), ("g", 300))}
 
     def work(c: Rank) -> Any:
-        return digest_together([r.part for r in owned(whole, np.arange(300), owner, c.rank)], c)
+        mine = np.flatnonzero(owner["g"] == c.rank)
+        groupings = [years.take(mine) if p.factor == "g" else None for p in whole]
+        return digest_together([r.part for r in owned(whole, np.arange(300), owner, c.rank)], c, groupings)
 
+    years = Grouping("birth year", ("2001", "2002", "2003"), generator.integers(-1, 2, 300).astype(np.int16))
+    expected_digests = digest_effects(whole, [years if p.factor == "g" else None for p in whole])
+    assert any(d.trend is not None and d.trend.labels == ("2001", "2002") for d in expected_digests)
     for found in Ranks(size).run(work):
-        for one, expected in zip(found, digest_effects(whole), strict=True):
+        for one, expected in zip(found, expected_digests, strict=True):
             a, b = one.summary, expected.summary
             assert (a.factor, a.subfactor, a.levels, a.left_out) == (b.factor, b.subfactor, b.levels, b.left_out)
             assert (a.minimum, a.maximum) == (b.minimum, b.maximum)
@@ -170,6 +176,12 @@ def test_digests_of_many_ranks_are_those_of_one(size: int) -> None:
             if expected.histogram is not None:
                 assert one.histogram.edges.tolist() == expected.histogram.edges.tolist()
                 assert one.histogram.counts.tolist() == expected.histogram.counts.tolist()
+            assert (one.trend is None) == (expected.trend is None)
+            if expected.trend is not None:
+                assert (one.trend.labels, one.trend.unknown) == (expected.trend.labels, expected.trend.unknown)
+                assert one.trend.n.tolist() == expected.trend.n.tolist()
+                assert one.trend.mean == pytest.approx(expected.trend.mean, rel=1e-12)
+                assert one.trend.sd == pytest.approx(expected.trend.sd, rel=1e-12)
 
 
 @pytest.mark.parametrize("size", [1, 3])

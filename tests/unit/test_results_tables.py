@@ -104,7 +104,7 @@ def test_report_is_one_whole_page(tmp_path: Path) -> None:
     text = write_report(report, tmp_path).read_text()
     assert "A &lt;run&gt;" in text
     assert "Mähre" not in text  # left out
-    assert text.count("<svg") == 2
+    assert text.count("<svg") == 3  # convergence, one distribution, reliabilities
     assert text.rstrip().endswith("</html>")
     assert "http-equiv" not in text
     assert "src=" not in text

@@ -214,7 +214,8 @@ def _print_outcome(outcome: Outcome) -> None:
 
 def _sentence(job: dict[str, Any]) -> str:
     if "rounds" in job:
-        return f"{job['job']}: {job['equations']:,} equations, {job['rounds']} rounds; {job['stop_reason']}"
+        end = f"; {job['stop_reason']}" if "stop_reason" in job else ""
+        return f"{job['job']}: {job['equations']:,} equations, {job['rounds']} rounds{end}"
     if "file" in job:
         return f"{job['job']}: {job['file']}"
     steps = f"{job['iterations']} iterations, " if job.get("iterations") else ""

@@ -124,6 +124,11 @@ class Group:
         return len(self.positions)
 
     @property
+    def pedigree(self) -> str | None:
+        """Return the name of the pedigree that relates the levels, if one does."""
+        return self.covariance.name if self.covariance is not None and self.covariance.kind == "pedigree" else None
+
+    @property
     def size(self) -> int:
         """Return the number of equations."""
         return self.n_levels * self.width

@@ -18,7 +18,10 @@ from henderson.ingest.header import source_of
 from henderson.results.solution_files import places
 
 SEX = ("sex", "gender")
-BORN = ("birth_year", "birthyear", "year_of_birth", "yob", "born", "birth_date", "birthdate", "date_of_birth", "birth")
+BORN = (
+    *("birth_year", "birthyear", "year_of_birth", "yob", "byear"),
+    *("born", "birth_date", "birthdate", "date_of_birth", "birth"),
+)
 
 log = logging.getLogger(__name__)
 

@@ -6,65 +6,46 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import pandas as pd
+import numpy as np
+import pyarrow as pa
 
 from henderson.errors import UsageError, unknown
 from henderson.jobs.fit import Fit
 from henderson.jobs.fitting import fit_file, fit_frames, model_table, variance_tables
 from henderson.jobs.frames import File
 from henderson.jobs.run import Settings, run
+from henderson.jobs.tables import Key, SolutionTables
 from henderson.results.solution_tables import labels_to_arrow
 from henderson.solvers.solutions import ACCURACIES, SubfactorSolutions
-
-if TYPE_CHECKING:
-    import xarray
-
 
 ALGORITHMS = ("ai", "em", "mc-ai", "mc-em", "auto")
 
 
 @dataclass(frozen=True)
-class Result:
+class Result(SolutionTables):
     """What a run found. `record` is the content of `run.json`."""
 
     record: dict[str, Any]
     parts: tuple[SubfactorSolutions, ...]
 
     @property
-    def solutions(self) -> pd.DataFrame:
-        """Return one row per kept level: factor, subfactor, level, value and, when computed, se and reliability."""
-        return pd.concat([self._frame(p) for p in self.parts], ignore_index=True)
+    def subfactors(self) -> tuple[Key, ...]:
+        """Return (factor, sub-factor) of all solutions, in their order."""
+        return tuple((p.factor, p.subfactor) for p in self.parts)
 
-    def effect(self, subfactor: str) -> pd.DataFrame:
-        """Return the solutions of one sub-factor, indexed by level.
+    def _levels(self, key: Key) -> pa.Array:
+        part = self._part(key)
+        return labels_to_arrow(part.labels if part.kept is None else part.labels.take(np.flatnonzero(part.kept)))
 
-        Raises `KeyError` with the names that there are.
-        """
-        for part in self.parts:
-            if part.subfactor == subfactor:
-                return self._frame(part).drop(columns=["factor", "subfactor"]).set_index("level")
-        raise KeyError(f"no sub-factor {subfactor!r}; there are {', '.join(p.subfactor for p in self.parts)}")
+    def _columns(self, key: Key) -> dict[str, Any]:
+        part = self._part(key)
+        columns = {"value": part.values} | {n: v for n in ACCURACIES if (v := getattr(part, n)) is not None}
+        return columns if part.kept is None else {n: v[part.kept] for n, v in columns.items()}
 
-    def to_xarray(self, factor: str) -> xarray.Dataset:
-        """Return a factor as levels by sub-factors (needs the `xarray` extra)."""
-        import xarray
-
-        frame = self.solutions.query("factor == @factor").drop(columns="factor")
-        return xarray.Dataset.from_dataframe(frame.set_index(["level", "subfactor"]))
-
-    @staticmethod
-    def _frame(part: SubfactorSolutions) -> pd.DataFrame:
-        columns: dict[str, Any] = {
-            "factor": part.factor,
-            "subfactor": part.subfactor,
-            "level": labels_to_arrow(part.labels).to_pandas(),
-            "value": part.values,
-        }
-        columns |= {n: v for n in ACCURACIES if (v := getattr(part, n)) is not None}
-        frame = pd.DataFrame(columns)
-        return frame if part.kept is None else frame[part.kept].reset_index(drop=True)
+    def _part(self, key: Key) -> SubfactorSolutions:
+        return next(p for p in self.parts if (p.factor, p.subfactor) == key)
 
 
 def solve(file: str | Path, *, out: str | Path | None = None, threads: int | None = None) -> Result:

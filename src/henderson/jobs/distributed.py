@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from henderson.equations.distributed import Share, take_share
 from henderson.errors import MAX_PRINTED, UsageError
 from henderson.ingest.run import ingest
+from henderson.jobs.background import background_of
 from henderson.jobs.checkpoints import checkpoints_of
 from henderson.jobs.distributed_jobs import DistributedJobs, refuse_direct
 from henderson.jobs.inputs import input_files
@@ -27,12 +28,13 @@ from henderson.jobs.reml import FittedSolutions, reml_failure
 from henderson.jobs.run import Outcome, Settings, failed, understand
 from henderson.jobs.seeds import seeds
 from henderson.jobs.sequence import RECORD_JOBS, JobDone, options_of, tolerances, with_solves
-from henderson.jobs.shares import over_ranks, owned_rows
+from henderson.jobs.shares import over_ranks, owned_groupings, owned_rows
 from henderson.jobs.stopping import Stopping
 from henderson.jobs.together import only_first
 from henderson.jobs.write import name_dropped, write_page
 from henderson.language.spec import JobSpec, ModelSpec
 from henderson.reml.setup import with_values
+from henderson.results.background import Background
 from henderson.results.files import write_json
 from henderson.results.group_files import write_group_files
 from henderson.results.lmt_files import from_lmt, write_history, write_lmt_files
@@ -109,6 +111,7 @@ def run_together(
     _, solutions = done[-1]
     report, files = solutions.report, tuple(f for d in did for f in d.files)
     effects: tuple[Digest, ...] = ()
+    background: Background | None = None
     if report.converged:
         if solutions.dropped and communicator.rank == 0:
             log.warning("dropped as dependent on other fixed effects: %s", name_dropped(solutions, MAX_PRINTED))
@@ -116,7 +119,9 @@ def run_together(
             assert jobs.report is not None
             rows = owned_rows(share, jobs.report.solution, store, jobs.accuracies)
             files += write_tables_together(rows, out, communicator, lmt=from_lmt(spec))
-            effects = digest_together([r.part for r in rows], communicator)
+            background = only_first(communicator, lambda: background_of(spec, store))
+            groupings = owned_groupings(share, background.groupings)
+            effects = digest_together([r.part for r in rows], communicator, groupings)
     summed = over_ranks(stages.done, communicator)
     fits = tuple(s.fit for _, s in done if isinstance(s, FittedSolutions))
     nodes = communicator.gather_all(platform.node())
@@ -125,7 +130,8 @@ def run_together(
     def conclude() -> tuple[tuple[Path, ...], dict[str, Any]]:
         pages: tuple[Path, ...] = ()
         if report.converged:
-            pages = (write_page(spec, done, effects, summed, out), *write_group_files(spec, store, out))
+            assert background is not None
+            pages = (write_page(spec, done, effects, summed, out, background), *write_group_files(spec, store, out))
             if from_lmt(spec):
                 pages += (*(write_history(t.steps, out) for t in traces[-1:]),)
                 pages += write_lmt_files(spec, store, out, fits, limit)

@@ -199,7 +199,8 @@ def run(file: Path, settings: Settings, progress: Progress | None = None, stoppi
         if last.dropped:
             log.warning("dropped as dependent on other fixed effects: %s", name_dropped(last, MAX_PRINTED))
         with stages.stage("write"):
-            files += (*write_results(spec, embedded.data, done, stages.done, out), *write_group_files(spec, store, out))
+            files += write_results(spec, embedded.data, done, stages.done, out, store)
+            files += write_group_files(spec, store, out)
             if from_lmt(spec):
                 files += write_lmt_files(spec, store, out, fits, available_bytes())
     with stages.stage("checksums"):

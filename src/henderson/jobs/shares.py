@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +14,10 @@ from henderson.accuracy.pev_samples import SampledPev
 from henderson.equations.distributed import Share
 from henderson.equations.model import Group
 from henderson.partitions.communicator import Communicator
+from henderson.results.groups import Grouping
 from henderson.results.parallel_tables import OwnedRows
 from henderson.results.stages import Stage
-from henderson.solvers.solutions import ACCURACIES, SubfactorSolutions
+from henderson.solvers.solutions import ACCURACIES, SubfactorSolutions, printed_positions
 from henderson.store.schema import group_path
 from henderson.store.slices import StoreParts
 
@@ -117,12 +118,20 @@ def owned_rows(share: Share, x: NDArray[np.float64], store: Path, accuracies: Ac
     return found
 
 
+def owned_groupings(share: Share, groupings: Mapping[str, Grouping]) -> list[Grouping | None]:
+    """Return the groups, by pedigree, of the levels in the rows of `owned_rows`; None where there are none."""
+    found = []
+    for g, _ in printed_positions(share.design):
+        grouping = groupings.get(share.design.groups[g].pedigree or "")
+        levels = share.partition.layout.groups[g].owned_levels()
+        found.append(None if grouping is None else grouping.take(levels))
+    return found
+
+
 def _keys(group: Group, levels: NDArray[np.int32], parts: StoreParts) -> NDArray[np.int64]:
     """Return where each level stands among all: the row of an animal in its file, else the level itself."""
-    covariance = group.covariance
-    if covariance is None or covariance.kind != "pedigree" or not len(levels):
+    if group.pedigree is None or not len(levels):
         return levels.astype(np.int64)
-    assert covariance.name is not None
-    row = parts.array(f"{group_path('pedigree', covariance.name)}/row")
+    row = parts.array(f"{group_path('pedigree', group.pedigree)}/row")
     found: NDArray[np.int64] = row[int(levels[0]) : int(levels[-1]) + 1]
     return found

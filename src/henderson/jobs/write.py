@@ -14,17 +14,19 @@ from henderson.accuracy.pev import PevSolutions, SampledSolutions
 from henderson.accuracy.pev_columns import PevReport
 from henderson.accuracy.pev_samples import SampledPev
 from henderson.errors import ModelError
+from henderson.jobs.background import background_of
 from henderson.jobs.reml import FittedSolutions, reml_record
 from henderson.jobs.sequence import rtol_of
 from henderson.language.printing import print_equations
 from henderson.language.spec import JobSpec, ModelSpec
+from henderson.results.background import Background
 from henderson.results.lmt_files import from_lmt
 from henderson.results.report import Report, write_report
 from henderson.results.solution_tables import write_lmt_results, write_solutions
 from henderson.results.stages import Stage
 from henderson.results.summary import Digest, digest_effects
-from henderson.results.variances import loglik_text, variance_rows, write_variances
-from henderson.solvers.solutions import Solutions
+from henderson.results.variances import loglik_text, write_variances
+from henderson.solvers.solutions import Solutions, printed_positions
 from henderson.store.model_data import ModelData
 
 
@@ -81,6 +83,7 @@ def write_results(
     done: Sequence[tuple[JobSpec, Solutions]],
     stages: Sequence[Stage],
     out: Path,
+    store: Path,
 ) -> tuple[Path, ...]:
     """Return the files written: the solutions of the last job, lmt's `results.csv` if wanted, and `report.html`."""
     _, last = done[-1]
@@ -89,7 +92,10 @@ def write_results(
     if from_lmt(spec):
         files.append(write_lmt_results(last.subfactors, out, orders=orders))
     files += [write_variances(s.fit, out) for _, s in done if isinstance(s, FittedSolutions)][-1:]
-    return (*files, write_page(spec, done, digest_effects(last.subfactors), stages, out))
+    background = background_of(spec, store)
+    pedigrees = [last.design.groups[g].pedigree for g, _ in printed_positions(last.design)]
+    effects = digest_effects(last.subfactors, [background.groupings.get(name or "") for name in pedigrees])
+    return (*files, write_page(spec, done, effects, stages, out, background))
 
 
 def write_page(
@@ -98,10 +104,12 @@ def write_page(
     effects: Sequence[Digest],
     stages: Sequence[Stage],
     out: Path,
+    background: Background,
 ) -> Path:
     """Return the path of `report.html` about the jobs that are done."""
     _, last = done[-1]
     iterated = next((s for j, s in done if len(s.report.residual_norms) > 1), None)
+    fit = next((s.fit for _, s in reversed(done) if isinstance(s, FittedSolutions)), None)
     report = Report(
         title=spec.source.name if spec.source else "henderson",
         facts=_facts(done, last),
@@ -111,7 +119,9 @@ def write_page(
         history=iterated.report.residual_norms if iterated else (),
         rtol=rtol_of(done[0][0]),
         notes=_notes(last),
-        fit=next((s.fit for _, s in reversed(done) if isinstance(s, FittedSolutions)), None),
+        fit=fit,
+        spec=spec if fit is None else fit.spec,
+        background=background,
     )
     return write_report(report, out)
 
@@ -142,10 +152,6 @@ def _facts(done: Sequence[tuple[JobSpec, Solutions]], last: Solutions) -> list[t
         if isinstance(solutions, FittedSolutions):
             fit = solutions.fit
             facts.append(("reml", f"{fit.rounds} rounds, log-likelihood {loglik_text(fit)}; {fit.stop_reason.value}"))
-            facts += [
-                (name, f"{value}{f' ± {se}' if se else ''}{f' (Monte Carlo error {mc})' if mc else ''}")
-                for name, value, se, _, _, mc in variance_rows(fit)
-            ]
             continue
         if isinstance(solutions, PevSolutions):
             pev = solutions.pev
@@ -155,7 +161,8 @@ def _facts(done: Sequence[tuple[JobSpec, Solutions]], last: Solutions) -> list[t
             facts.append((job.name, f"{solutions.pev.n_samples} samples, {solutions.pev.products} products"))
             continue
         if isinstance(solutions, ApproximateSolutions):
-            facts.append((job.name, f"approximate, {solutions.pev.rounds} rounds over the pedigree"))
+            rounds = solutions.pev.rounds
+            facts.append((job.name, f"approximate, {rounds} round{'s' * (rounds > 1)} over the pedigree"))
             continue
         report = solutions.report
         steps = f"{report.iterations} iterations, " if report.iterations else ""

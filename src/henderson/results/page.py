@@ -6,12 +6,29 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #1f2933; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin-top: 2rem; border-bottom: 1px solid #d9e2ec; }
-table { border-collapse: collapse; margin: .5rem 0; font-variant-numeric: tabular-nums; }
-th, td { padding: .2rem .8rem .2rem 0; text-align: right; } th { border-bottom: 1px solid #9fb3c8; font-weight: 600; }
-th.text, td.text { text-align: left; } pre { background: #f5f7fa; padding: .8rem; overflow-x: auto; }
-.columns { display: flex; flex-wrap: wrap; gap: 2.5rem; } svg { max-width: 100%; height: auto; }
+:root { color-scheme: light dark; --ink: #1f2933; --soft: #5b6770; --paper: #ffffff; --block: #f5f7fa; --line: #d9e2ec;
+  --rule: #9fb3c8; --accent: #22668c; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e4e9ef; --soft: #a3b1bf; --paper: #14191f; --block: #1d242c;
+  --line: #36424e; --rule: #5b6b7c; --accent: #5ba9d6; } }
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 62rem;
+  margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.5rem; overflow-wrap: anywhere; }
+h2 { font-size: 1.1rem; margin-top: 2rem; border-bottom: 1px solid var(--line); }
+h3 { font-size: 1rem; margin: .8rem 0 .2rem; }
+p { max-width: 46rem; } .note { color: var(--soft); font-size: .87rem; }
+nav { display: flex; flex-wrap: wrap; gap: .2rem 1rem; font-size: .9rem; } a { color: var(--accent); }
+table { border-collapse: collapse; margin: .5rem 0; font-variant-numeric: tabular-nums; display: block;
+  max-width: 100%; overflow-x: auto; }
+th, td { padding: .2rem .8rem .2rem 0; text-align: right; vertical-align: top; white-space: nowrap; }
+th { border-bottom: 1px solid var(--rule); font-weight: 600; }
+th.text, td.text { text-align: left; } td.text { white-space: normal; overflow-wrap: break-word; }
+td.text:last-child:nth-child(n+5) { min-width: 16rem; }
+pre { background: var(--block); padding: .8rem; white-space: pre-wrap; overflow-wrap: anywhere; }
+summary { cursor: pointer; color: var(--accent); }
+.columns { display: flex; flex-wrap: wrap; gap: .5rem 2.5rem; } .columns > div { max-width: 100%; }
+.panels { display: flex; flex-wrap: wrap; gap: .8rem; margin: .8rem 0; } svg { max-width: 100%; height: auto; }
+svg text { fill: var(--ink); }
+@media print { nav { display: none; } }
 """
 
 
@@ -35,5 +52,16 @@ def html_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, texts: i
 def html_page(title: str, sections: Iterable[str]) -> str:
     """Return a self-contained page."""
     body = "\n".join(sections)
-    head = f"<meta charset='utf-8'><title>{escape(title)}</title><style>{STYLE}</style>"
+    width = "<meta name='viewport' content='width=device-width, initial-scale=1'>"
+    head = f"<meta charset='utf-8'>{width}<title>{escape(title)}</title><style>{STYLE}</style>"
     return f"<!doctype html>\n<html lang='en'><head>{head}</head>\n<body>\n{body}\n</body></html>\n"
+
+
+def html_panels(pictures: Iterable[str]) -> str:
+    """Return pictures side by side, as many in a row as there is room for."""
+    return f"<div class='panels'>{''.join(pictures)}</div>"
+
+
+def html_details(summary: str, body: str) -> str:
+    """Return something that is shown when its summary is clicked."""
+    return f"<details><summary>{escape(summary)}</summary>{body}</details>"

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from henderson.partitions.communicator import Communicator
+from henderson.results.groups import Grouping, at_hand, means_by_group
 from henderson.results.summary import (
     Digest,
     EffectSummary,
@@ -15,6 +16,7 @@ from henderson.results.summary import (
     TopLevel,
     histogram_edges,
     is_random,
+    reliability_histogram,
     top_levels,
 )
 from henderson.solvers.solutions import SubfactorSolutions
@@ -22,12 +24,15 @@ from henderson.solvers.solutions import SubfactorSolutions
 BEST = 10
 
 
-def digest_together(parts: Sequence[SubfactorSolutions], communicator: Communicator) -> tuple[Digest, ...]:
-    """Return one digest per sub-factor; `parts` have the levels that this rank owns. **Collective**."""
-    return tuple(_digest(part, communicator) for part in parts)
+def digest_together(
+    parts: Sequence[SubfactorSolutions], communicator: Communicator, groupings: Sequence[Grouping | None] = ()
+) -> tuple[Digest, ...]:
+    """Return one digest per sub-factor; `parts` and groupings have the levels that this rank owns. **Collective**."""
+    each = zip(parts, at_hand(groupings, len(parts)), strict=True)
+    return tuple(_digest(part, communicator, grouping) for part, grouping in each)
 
 
-def _digest(part: SubfactorSolutions, communicator: Communicator) -> Digest:
+def _digest(part: SubfactorSolutions, communicator: Communicator, grouping: Grouping | None) -> Digest:
     values = part.values if part.kept is None else part.values[part.kept]
     mine = np.array([len(values), len(part.values) - len(values), values.sum()])
     n, left_out, total = communicator.sum(mine).tolist()
@@ -54,7 +59,13 @@ def _digest(part: SubfactorSolutions, communicator: Communicator) -> Digest:
     for theirs in communicator.gather_all(top_levels(part, BEST)):
         best += theirs
     best.sort(key=lambda t: -t.value)
-    return Digest(summary, tuple(best[:BEST]), Histogram(edges, counts))
+    return Digest(
+        summary,
+        tuple(best[:BEST]),
+        Histogram(edges, counts),
+        None if grouping is None else means_by_group(part.values, grouping, part.kept, communicator),
+        reliability_histogram(part, communicator),
+    )
 
 
 def _mean_reliability(part: SubfactorSolutions, communicator: Communicator) -> float | None:

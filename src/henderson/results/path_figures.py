@@ -13,13 +13,12 @@ from henderson.results.figures import ACCENT, INK, LIGHT, as_svg
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MOST = 48  # panels
-COLUMNS = 4
+MOST = 36  # pictures
 BAND = 1.96
 
 
-def component_paths(fit: RemlFit) -> str:
-    """Return an SVG with a panel for each component that is not held: its value by round.
+def component_paths(fit: RemlFit) -> list[str]:
+    """Return an SVG for each component that is not held: its value by round.
 
     Around it the band of its Monte Carlo error (95 %), where that is known; grey: the estimate and its standard error.
     Rounds that begin with more samples have a dotted line. Of more than `MOST` components the variances are shown.
@@ -27,19 +26,13 @@ def component_paths(fit: RemlFit) -> str:
     shown = list(enumerate(p for p in fit.parameters if p.constraint != "fixed"))
     if len(shown) > MOST:
         shown = [(k, p) for k, p in shown if p.row == p.col][:MOST]
-    columns = min(COLUMNS, len(shown))
-    rows = -(-len(shown) // columns)
-    figure = Figure(figsize=(2.7 * columns, 1.9 * rows), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False, sharex=True)
-    for k, one in enumerate(axes.ravel()):
-        if k < len(shown):
-            _panel(one, fit, *shown[k])
-        else:
-            one.set_axis_off()
-        if k + columns >= len(shown):
-            one.set_xlabel("round", fontsize=8)
-            one.tick_params(labelbottom=True)
-    return as_svg(figure)
+    pictures = []
+    for k, parameter in shown:
+        figure = Figure(figsize=(2.4, 1.75))
+        figure.subplots_adjust(0.22, 0.21, 0.97, 0.87)
+        _panel(figure.add_subplot(), fit, k, parameter)
+        pictures.append(as_svg(figure))
+    return pictures
 
 
 def _panel(axes: Axes, fit: RemlFit, k: int, parameter: Parameter) -> None:
@@ -65,3 +58,4 @@ def _panel(axes: Axes, fit: RemlFit, k: int, parameter: Parameter) -> None:
     axes.tick_params(labelsize=7)
     axes.locator_params(axis="x", integer=True)
     axes.ticklabel_format(axis="y", useOffset=False)
+    axes.set_xlabel("round", fontsize=8)

@@ -10,7 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from henderson.language.spec import FIXED_CLASSES, FIXED_COVARIATES
+from henderson.partitions.communicator import ALONE, Communicator
+from henderson.results.groups import Grouping, GroupMeans, at_hand, means_by_group
 from henderson.solvers.solutions import SubfactorSolutions
+
+RELIABILITY_BINS = 40
 
 
 @dataclass(frozen=True)
@@ -48,11 +52,16 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Digest:
-    """What a page tells of one sub-factor; of fixed ones only the summary."""
+    """What a page tells of one sub-factor; of fixed ones only the summary.
+
+    trend: its means by groups of individuals, if it has a pedigree; reliability: how many levels have which.
+    """
 
     summary: EffectSummary
     best: tuple[TopLevel, ...] = ()
     histogram: Histogram | None = None
+    trend: GroupMeans | None = None
+    reliability: Histogram | None = None
 
     @property
     def is_random(self) -> bool:
@@ -60,17 +69,38 @@ class Digest:
         return is_random(self.summary.factor)
 
 
-def digest_effects(parts: Sequence[SubfactorSolutions]) -> tuple[Digest, ...]:
-    """Return one digest per sub-factor, in order."""
+def digest_effects(
+    parts: Sequence[SubfactorSolutions], groupings: Sequence[Grouping | None] = ()
+) -> tuple[Digest, ...]:
+    """Return one digest per sub-factor, in order; groupings: of the levels of each, if there are any."""
     found = []
-    for part, summary in zip(parts, summarise_effects(parts), strict=True):
+    each = zip(parts, summarise_effects(parts), at_hand(groupings, len(parts)), strict=True)
+    for part, summary, grouping in each:
         if not is_random(part.factor):
             found.append(Digest(summary))
             continue
         edges = histogram_edges(summary)
         counts = np.histogram(part.values, edges)[0].astype(np.int64)
-        found.append(Digest(summary, tuple(top_levels(part)), Histogram(edges, counts)))
+        found.append(
+            Digest(
+                summary,
+                tuple(top_levels(part)),
+                Histogram(edges, counts),
+                None if grouping is None else means_by_group(part.values, grouping, part.kept),
+                reliability_histogram(part),
+            )
+        )
     return tuple(found)
+
+
+def reliability_histogram(part: SubfactorSolutions, communicator: Communicator = ALONE) -> Histogram | None:
+    """Return how many levels have which reliability, None if none is known. **Collective**."""
+    if part.reliability is None:
+        return None
+    edges = np.linspace(0.0, 1.0, RELIABILITY_BINS + 1)
+    inside = np.clip(part.reliability[~np.isnan(part.reliability)], 0.0, 1.0)  # approximate ones may lie beside
+    counts = communicator.sum(np.histogram(inside, edges)[0].astype(np.int64))
+    return Histogram(edges, counts) if counts.any() else None
 
 
 def histogram_edges(summary: EffectSummary) -> NDArray[np.float64]:

@@ -56,6 +56,10 @@ class StoreParts:
         """Return whether animals of a pedigree stand for groups."""
         return "groups" in self._extras[pedigree]
 
+    def has_loadings(self, pedigree: str) -> bool:
+        """Return whether animals of a pedigree have parents with weights of their own."""
+        return LOADINGS[0] in self._extras[pedigree]
+
     def sizes(self) -> dict[str, int]:
         """Return the number of individuals by pedigree and matrix."""
         found = {name: self.length(group_path("pedigree", name), "id") for name in self.pedigrees}
