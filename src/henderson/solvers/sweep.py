@@ -210,6 +210,12 @@ class SweepPreconditioner(BlockPreconditioner):
         operator.team.run(lambda p: self._subtract(p, self._classes, r[p], work[p]), operator.n_partitions)
         self._factors.solve(work, z)
 
+    def solve_classes(self, r: Vectors, z: Vectors) -> bool:
+        """Set z to the solution of all classes for r, the others held; return whether there are any. **Collective**."""
+        if self._factors is not None:
+            self._factors.solve(r, z)
+        return self._factors is not None
+
     def descend_columns(self, alpha: Floats, q: Vectors, r: Vectors, z: Vectors) -> tuple[Floats, Floats]:
         """Set r_j -= alpha_j q_j and z_j = M^-1 r_j, one by one; return all (r_j'r_j, r_j'z_j). **Collective**."""
         sums = np.zeros((2, len(alpha)))
