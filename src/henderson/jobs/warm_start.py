@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from henderson.equations.operator import Operator
 from henderson.errors import InputFileError, Problem
+from henderson.partitions.agree import agreed
+from henderson.partitions.communicator import Communicator
 from henderson.results.solution_files import EffectReader, places, solution_file
 from henderson.results.solution_tables import labels_to_arrow
 from henderson.solvers.solutions import printed_positions
@@ -24,11 +26,24 @@ def start_files(out: Path) -> list[Path]:
     return [path] if path.is_file() else sorted(p for p in path.iterdir() if p.is_file())
 
 
-def start_values(operator: Operator, out: Path) -> Start:
+def start_values(operator: Operator, out: Path, communicator: Communicator) -> Start:
     """Return the solutions in a folder of results that belong to this process, matched by name and id. **Collective**.
 
-    Each process reads one sub-factor at a time. Raises `InputFileError` if no process finds a level of its own.
+    Raises `InputFileError` if no process finds a level of its own.
     """
+    start, *counts = agreed(communicator, lambda: _read(operator, out))
+    found, of = np.sum(communicator.gather_all(counts), axis=0)
+    if not found:
+        message = "none of its solutions belongs to a level of this model"
+        remedy = "name the --out folder of an earlier run of this model, or leave --start out"
+        raise InputFileError(Problem(message, file=str(solution_file(out)), remedy=remedy))
+    if communicator.rank == 0:
+        log.info("%d of %d solutions start from those in %s", found, of, out)
+    return start
+
+
+def _read(operator: Operator, out: Path) -> tuple[Start, int, int]:
+    """Return the solutions that there are, how many, and of how many; one sub-factor is in memory at a time."""
     reader, design = EffectReader(out), operator.design
     x = operator.zeros()
     known = [np.zeros(n, np.bool_) for n in operator.n_owned]
@@ -51,16 +66,4 @@ def start_values(operator: Operator, out: Path) -> Start:
             x[p][at] = effect.value[rows[had]]
             known[p][at] = True
             found += len(had)
-    found, of = (int(n) for n in operator.exchange.sum_arrays(_one_of_each(operator, found, of)))
-    if not found:
-        message = "none of its solutions belongs to a level of this model"
-        remedy = "name the --out folder of an earlier run of this model, or leave --start out"
-        raise InputFileError(Problem(message, file=str(solution_file(out)), remedy=remedy))
-    log.info("%d of %d solutions start from those in %s", found, of, out)
-    return Start(x, known)
-
-
-def _one_of_each(operator: Operator, *numbers: int) -> list[NDArray[np.float64]]:
-    """Return counts of this process as parts of a sum over partitions."""
-    rest = [np.zeros(len(numbers))] * (operator.n_partitions - 1)
-    return [np.array(numbers, np.float64), *rest]
+    return Start(x, known), found, of
