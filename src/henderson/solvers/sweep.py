@@ -46,6 +46,7 @@ class SweepPreconditioner(BlockPreconditioner):
         self._turns: list[dict[int, Turns]] = []
         self._border_limit = border_limit
         self._work = operator.zeros()
+        self._whole: Vectors = []  # for vectors that have no room for ghosts
         super().__init__(operator, "block", border_limit, compact_above, self._classes)
 
     @property
@@ -157,9 +158,9 @@ class SweepPreconditioner(BlockPreconditioner):
         operator = self._operator
         layouts = [p.layout for p in operator.partitions]
         if any(len(part) < layout.n_local for part, layout in zip(z, layouts, strict=True)):  # without ghosts
-            whole = operator.zeros()
-            self.apply(r, whole)
-            for part, mine in zip(z, whole, strict=True):
+            self._whole = self._whole or operator.zeros()
+            self.apply(r, self._whole)
+            for part, mine in zip(z, self._whole, strict=True):
                 part[:] = mine[: len(part)]
             return
         work = self._work
