@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from iteration_model import Counts, Machine, count, predict
@@ -29,6 +30,7 @@ from henderson.partitions.mpi import MpiCommunicator
 from henderson.partitions.threads import Team
 from henderson.solvers.petsc.options import PetscOptions
 from henderson.solvers.petsc.solve import Engine
+from henderson.solvers.preconditioner import Kind
 
 REPEATS = 7
 TRIAD = 6_000_000  # elements of each of three arrays: far beyond the caches
@@ -102,19 +104,15 @@ def in_cache(share: Share, comm: MpiCommunicator) -> tuple[float, float]:
     """Seconds per record and per individual when everything is in the cache: the kernels on some thousands of each."""
     partition = share.partition
     with Team(1) as team:
-        operator = Operator(share.design, [partition], SharedMemoryExchange([], 1, team), team)
-        r, layout = partition.records, partition.layout
-        n = min(FEW, len(r.pattern))
+        layout = partition.layout
+        n = min(FEW, len(partition.records.pattern))
         x, y = layout.zeros(), layout.zeros()
-        few = replace(
-            partition,
-            records=replace(r, slots=r.slots[:n], pattern=r.pattern[:n], coefficients=r.coefficients[:n]),
-            layout=replace(layout, groups=()),
-        )
+        few = replace(partition, records=partition.records.part(0, n))
+        operator = Operator(share.design, [few], SharedMemoryExchange([], 1, team), team)
 
         def records() -> None:
             for _ in range(20):
-                operator._records(few, 0, n, x, y)
+                operator._records(0, operator._all, operator._all, x, y)
 
         def individuals() -> None:
             for _ in range(20):
@@ -136,10 +134,11 @@ def in_cache(share: Share, comm: MpiCommunicator) -> tuple[float, float]:
     return per_record, per_individual / max(1, len(related))
 
 
-def measure(share: Share, comm: MpiCommunicator, method: str, iterations: int) -> dict[str, float]:
+def measure(share: Share, comm: MpiCommunicator, method: str, iterations: int, kind: Kind) -> dict[str, float]:
     """Seconds per iteration: the quartiles of its wall time, processor time, and the parts."""
     marks: list[float] = []
-    options = PetscOptions(rtol=1e-30, max_it=iterations, arguments=f"-henderson_ksp_type {method}")
+    arguments = f"-henderson_ksp_type {method}"
+    options = PetscOptions(rtol=1e-30, max_it=iterations, preconditioner=kind, arguments=arguments)
     with Engine(share, comm, options) as engine:
         engine.solve(callback=lambda *_: marks.append(time.perf_counter()))  # once to compile
         marks.clear()
@@ -170,17 +169,19 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--iterations", type=int, default=60)
     parser.add_argument("--methods", default="cg")
+    parser.add_argument("--preconditioner", choices=get_args(Kind), default="border")
     arguments = parser.parse_args()
     comm = MpiCommunicator()
     share = take_share(understand(arguments.folder / "model.toml"), arguments.folder / "store.zarr", comm)
     machine = machine_of(comm, share)
     for method in arguments.methods.split(","):
-        found = measure(share, comm, method, arguments.iterations)
+        found = measure(share, comm, method, arguments.iterations, arguments.preconditioner)
         counts = count(share, int(found["messages"]), int(found["bytes"]), found["reductions"], method)
         slowest = max(comm.gather_all(predict(counts, machine).total))
         if comm.rank == 0:
             parts: Counts = counts
-            told = {"ranks": comm.size, "method": method, "predicted": slowest, **found}
+            told = {"ranks": comm.size, "folder": arguments.folder.name, "equations": share.halo.n_global}
+            told |= {"method": method, "kind": arguments.preconditioner, "predicted": slowest, **found}
             told |= {"parts": asdict(predict(parts, machine)), "counts": asdict(parts), "machine": asdict(machine)}
             print(json.dumps(told), flush=True)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -173,10 +175,22 @@ def test_a_solve_starts_from_an_earlier_one(runs: Path, tmp_path: Path) -> None:
         run(model, Settings(tmp_path / "none", store, start=tmp_path))
 
 
-def test_petsc_refuses_a_start(runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["solve", str(runs / "new" / "model.toml"), "--start", str(runs / "old" / "out"), "--engine", "petsc"]
-    monkeypatch.setattr("sys.argv", ["henderson", *command])
-    with pytest.raises(SystemExit) as end:
-        main()
-    assert end.value.code == 2
-    assert "--start: only with --engine embedded" in capsys.readouterr().err
+@pytest.mark.parametrize("preconditioner", ["sweep", "border"])
+def test_ranks_start_from_an_earlier_run_as_one_process_does(
+    runs: Path, tmp_path: Path, mpiexec: str, preconditioner: str
+) -> None:
+    old, model, store = runs / "old" / "out", runs / "new" / "model.toml", runs / "new" / "out" / "store.zarr"
+    run(model, Settings(tmp_path / "one", store, threads=1, start=old, preconditioner=preconditioner))
+    program = Path(sys.executable).parent / "henderson"
+    command = [mpiexec, "-n", "2", str(program), "solve", str(model), "--engine", "petsc"]
+    command += ["--store", str(store), "--out", str(tmp_path / "two"), "--start", str(old)]
+    command += ["--preconditioner", preconditioner]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode == 0, done.stderr
+    one, two = (json.loads((tmp_path / name / "run.json").read_text()) for name in ("one", "two"))
+    histories = [np.array(record["jobs"][0]["history"]) for record in (one, two)]
+    assert histories[0][0] < 0.1
+    assert histories[1][0] == pytest.approx(histories[0][0], rel=1e-6)
+    assert abs(len(histories[0]) - len(histories[1])) <= 1
+    assert str(old / "solutions.csv") in [entry["path"] for entry in two["inputs"]]
+    assert solutions(tmp_path / "two", "u") == pytest.approx(solutions(tmp_path / "one", "u"), abs=1e-6)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from henderson.equations.distributed import Share, take_share
+from henderson.equations.operator import Operator
 from henderson.errors import MAX_PRINTED, UsageError
 from henderson.ingest.run import ingest
 from henderson.jobs.background import background_of
@@ -31,6 +32,7 @@ from henderson.jobs.sequence import RECORD_JOBS, JobDone, options_of, tolerances
 from henderson.jobs.shares import over_ranks, owned_groupings, owned_rows
 from henderson.jobs.stopping import Stopping
 from henderson.jobs.together import only_first
+from henderson.jobs.warm_start import start_files, start_values
 from henderson.jobs.write import name_dropped, write_page
 from henderson.language.spec import JobSpec, ModelSpec
 from henderson.reml.setup import with_values
@@ -46,6 +48,7 @@ from henderson.results.stages import Stages
 from henderson.results.summary import Digest
 from henderson.solvers.checkpoint import Checkpointing
 from henderson.solvers.report import SolveReport
+from henderson.solvers.start import Start
 from henderson.solvers.trace import WatchedTrace
 
 if TYPE_CHECKING:
@@ -89,13 +92,15 @@ def run_together(
     """
     stages = stages_told(progress)
     out, store = settings.folders(file)
+    started = only_first(communicator, lambda: _started_from(settings))  # now: `out` may be the same
     spec, share, limit = _set_up(file, settings, communicator, stages, progress)
 
     def solve(job: JobSpec, spec: ModelSpec, share: Share) -> SolveReport[NDArray[np.float64]]:
         checkpoints = checkpoints_of(spec, store, out, settings.checkpoint_every, stopping, communicator)
         traces.extend([WatchedTrace()] if from_lmt(spec) else [])
         trace = traces[-1] if traces else None
-        return _solve(share, _options(job, settings, limit), communicator, checkpoints, progress, trace)
+        options = _options(job, settings, limit)
+        return _solve(share, options, communicator, checkpoints, progress, trace, settings.start)
 
     traces: list[WatchedTrace] = []
     did: list[JobDone] = []
@@ -140,7 +145,7 @@ def run_together(
         record = write_run_record(
             out,
             How(settings.command(file), "petsc", communicator.size, 1, nodes, seeds(jobs_done)),
-            inputs=describe_inputs(input_files(spec) + given),
+            inputs=describe_inputs(input_files(spec) + given) + started,
             config=effective_config(spec, _described(settings, store)),
             stages=summed,
             jobs=[entry for _, entry in jobs_done],
@@ -154,6 +159,11 @@ def run_together(
             raise reml_failure(solutions, out)
         raise failed(did[-1].job, report, out)
     return Outcome(out, (*files, *pages), record, jobs.spec, (), effects, fits)
+
+
+def _started_from(settings: Settings) -> list[dict[str, Any]]:
+    """Return the files of the solutions that the solve starts from."""
+    return [] if settings.start is None else describe_inputs(start_files(settings.start))
 
 
 def compare_together(
@@ -225,12 +235,26 @@ def _solve(
     checkpoints: Checkpointing | None,
     progress: Progress | None,
     trace: WatchedTrace | None,
+    earlier: Path | None,
 ) -> SolveReport[NDArray[np.float64]]:
     from henderson.solvers.petsc.solve import solve_share
 
     rtol = options.xtol if options.xtol is not None and math.isinf(options.rtol) else options.rtol
     callback = solve_progress(progress, rtol) if communicator.rank == 0 else None
-    return solve_share(share, communicator, options, checkpointing=checkpoints, callback=callback, trace=trace)
+
+    def start(operator: Operator) -> Start:
+        assert earlier is not None
+        return start_values(operator, earlier, communicator)
+
+    return solve_share(
+        share,
+        communicator,
+        options,
+        checkpointing=checkpoints,
+        callback=callback,
+        trace=trace,
+        start=None if earlier is None else start,
+    )
 
 
 def _described(settings: Settings, store: Path) -> dict[str, Any]:

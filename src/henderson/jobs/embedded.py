@@ -125,7 +125,7 @@ class EmbeddedJobs:
         if self._start is not None:
             from henderson.jobs.warm_start import start_values
 
-            start = start_values(equations.operator.design, self._start)
+            start = start_values(equations.operator, self._start, ALONE)
         found = equations.solve(
             memory=self._available(), callback=callback, checkpointing=checkpoints, trace=trace, start=start, **options
         )

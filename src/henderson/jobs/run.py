@@ -49,8 +49,8 @@ class Settings:
 
     rtol, preconditioner: instead of those of the solve job; method: instead of that of the reml job; memory: bytes of a
     node that may be taken, if that is less than there are; checkpoint_every: seconds, None: no checkpoints; operator to
-    compare: for the petsc engine alone, as in `solvers.petsc`; start: results of an earlier run, where solves of the
-    embedded engine start; before: a column of dates and where they are cut: see `jobs.cutoff`;
+    compare: for the petsc engine alone, as in `solvers.petsc`; start: results of an earlier run, where solves
+    start; before: a column of dates and where they are cut: see `jobs.cutoff`;
     variances: results of an earlier run, whose estimates are taken as known.
     """
 

@@ -57,7 +57,27 @@ def read_effects(out: Path) -> dict[tuple[str, str], Effect]:
     Raises `InputFileError` if there are none, or they cannot be read. Memory: about twice the text of the levels and
     16 bytes for each solution.
     """
-    table = _read_table(out)
+    return _effects_of(_read_table(out))
+
+
+class EffectReader:
+    """Reads the sub-factors in a folder of results one by one: of Parquet what is asked for, of CSV all at first."""
+
+    def __init__(self, out: Path) -> None:
+        self._out = out
+        whole = solution_file(out).suffix != ".parquet"
+        self._effects = read_effects(out) if whole else None
+
+    def read(self, factor: str, subfactor: str) -> Effect | None:
+        """Return the solutions of a sub-factor, None if there are none. Raises `InputFileError` as `read_effects`."""
+        key = (factor, subfactor)
+        if self._effects is not None:
+            return self._effects.get(key)
+        filters = [(name, "=", value) for name, value in zip(KEYS, key, strict=False)]
+        return _effects_of(_read_table(self._out, filters)).get(key)
+
+
+def _effects_of(table: pa.Table) -> dict[tuple[str, str], Effect]:
     effects: dict[tuple[str, str], Effect] = {}
     bounds = _runs(table)
     names = [n for n in table.column_names if n not in KEYS]
@@ -99,11 +119,11 @@ def solution_file(out: Path) -> Path:
     raise InputFileError(Problem("there are no solutions (.csv or .parquet)", file=str(out), remedy=REMEDY))
 
 
-def _read_table(out: Path) -> pa.Table:
+def _read_table(out: Path, filters: list[tuple[str, str, str]] | None = None) -> pa.Table:
     path = solution_file(out)
     try:
         if path.suffix == ".parquet":
-            return pq.read_table(path)
+            return pq.read_table(path, filters=filters)
         types = {k: pa.string() for k in KEYS} | {"value": pa.float64()}
         options = pa_csv.ConvertOptions(column_types=types, strings_can_be_null=False, null_values=["", "NA"])
         return pa_csv.read_csv(path, convert_options=options)

@@ -183,6 +183,10 @@ class BlockPreconditioner:
         self._operator.team.run(part, self._operator.n_partitions)
         self._solve_border(r, z)
 
+    def solve_classes(self, r: Vectors, z: Vectors) -> bool:
+        """Set z to the solution of all classes for r, the others held, if it has their factors; return whether."""
+        return False
+
     def _solve_border(self, r: Vectors, z: Vectors) -> list[Floats]:
         """Set z = (block of C)^-1 r in the border; return what each partition adds to r'z beyond its level blocks.
 

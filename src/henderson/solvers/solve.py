@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from types import TracebackType
@@ -21,6 +21,7 @@ from henderson.solvers.pcg import Callback, pcg
 from henderson.solvers.preconditioner import BlockPreconditioner, Kind
 from henderson.solvers.report import SolveReport
 from henderson.solvers.solutions import Floats, Solutions, StageTime, by_subfactor, dropped_columns
+from henderson.solvers.start import Start, completed
 from henderson.solvers.sweep import preconditioner_of
 from henderson.solvers.trace import Trace
 from henderson.store.model_data import ModelData
@@ -129,7 +130,7 @@ class Equations:
         callback: Callback | None = None,
         checkpointing: Checkpointing | None = None,
         trace: Trace | None = None,
-        start: Sequence[Floats] | None = None,
+        start: Start | None = None,
     ) -> Solutions:
         """Return the solutions of the mixed model equations.
 
@@ -156,7 +157,7 @@ class Equations:
         trace
             Gets every step of ``pcg``.
         start
-            Where ``pcg`` starts: one array (n_levels, width) per group; None: at zero.
+            Where ``pcg`` starts, what it lacks filled in (`solvers.start`); it is overwritten. None: at zero.
 
         """
         if method == "direct":
@@ -175,7 +176,7 @@ class Equations:
                 rtol=rtol,
                 xtol=xtol,
                 max_it=max_it,
-                x0=None if start is None else self.operator.from_levels(start),
+                x0=None if start is None else completed(self.operator, start, M),
                 callback=callback,
                 checkpointing=checkpointing,
                 trace=trace,

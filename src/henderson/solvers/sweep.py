@@ -46,6 +46,7 @@ class SweepPreconditioner(BlockPreconditioner):
         self._turns: list[dict[int, Turns]] = []
         self._border_limit = border_limit
         self._work = operator.zeros()
+        self._whole: Vectors = []  # for vectors that have no room for ghosts
         super().__init__(operator, "block", border_limit, compact_above, self._classes)
 
     @property
@@ -157,9 +158,9 @@ class SweepPreconditioner(BlockPreconditioner):
         operator = self._operator
         layouts = [p.layout for p in operator.partitions]
         if any(len(part) < layout.n_local for part, layout in zip(z, layouts, strict=True)):  # without ghosts
-            whole = operator.zeros()
-            self.apply(r, whole)
-            for part, mine in zip(z, whole, strict=True):
+            self._whole = self._whole or operator.zeros()
+            self.apply(r, self._whole)
+            for part, mine in zip(z, self._whole, strict=True):
                 part[:] = mine[: len(part)]
             return
         work = self._work
@@ -209,6 +210,12 @@ class SweepPreconditioner(BlockPreconditioner):
         operator.couple(self._others, self._classes, z, work)
         operator.team.run(lambda p: self._subtract(p, self._classes, r[p], work[p]), operator.n_partitions)
         self._factors.solve(work, z)
+
+    def solve_classes(self, r: Vectors, z: Vectors) -> bool:
+        """Set z to the solution of all classes for r, the others held; return whether there are any. **Collective**."""
+        if self._factors is not None:
+            self._factors.solve(r, z)
+        return self._factors is not None
 
     def descend_columns(self, alpha: Floats, q: Vectors, r: Vectors, z: Vectors) -> tuple[Floats, Floats]:
         """Set r_j -= alpha_j q_j and z_j = M^-1 r_j, one by one; return all (r_j'r_j, r_j'z_j). **Collective**."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +32,7 @@ from henderson.solvers.petsc.matrix import assemble_matrix
 from henderson.solvers.petsc.options import PREFIX, OptionScope, PetscOptions, read_options
 from henderson.solvers.preconditioner import BlockPreconditioner
 from henderson.solvers.report import SolveReport, StopReason
+from henderson.solvers.start import Start, completed
 from henderson.solvers.sweep import preconditioner_of
 from henderson.solvers.trace import WatchedTrace
 from henderson.solvers.volume import Seconds, volume_of
@@ -64,12 +66,14 @@ def solve_share(
     checkpointing: Checkpointing | None = None,
     callback: Callback | None = None,
     trace: WatchedTrace | None = None,
+    start: Callable[[Operator], Start] | None = None,
 ) -> SolveReport[Floats]:
     """Return the solution on the elements of this process, owned ones first, and how the solve ended. **Collective**.
 
     It ends as `solvers.pcg.pcg` does, with the same norms, whatever Krylov method the options choose; the report is the
     same on all ranks but for the solution. `share.partition.layout` tells which element is which equation. Memory of
     conjugate gradients: eight vectors besides the solution. `trace` gets every step, for two reductions more in each.
+    `start` gives where the solve starts, what it lacks is filled in (`solvers.start`); None: at zero.
 
     Raises
     ------
@@ -81,7 +85,7 @@ def solve_share(
     """
     try:
         with Engine(share, communicator, options or PetscOptions()) as engine:
-            return engine.solve(checkpointing, callback, trace)
+            return engine.solve(checkpointing, callback, trace, start)
     except PETSc.Error as error:
         raise plain_error(error) from None
 
@@ -208,13 +212,15 @@ class Engine:
         checkpointing: Checkpointing | None = None,
         callback: Callback | None = None,
         trace: WatchedTrace | None = None,
+        start: Callable[[Operator], Start] | None = None,
     ) -> SolveReport[Floats]:
         """Return the solution of this process, and how the solve ended. **Collective**."""
-        start, reductions = time.perf_counter(), self.exchange.reductions
+        begin, reductions = time.perf_counter(), self.exchange.reductions
         self.exchange.seconds = self.product.seconds = self.preconditioning.seconds = 0.0
-        report = _Solve(self, self._halo, checkpointing, callback, trace).run()
+        (x0,) = [None] if start is None else completed(self.operator, start(self.operator), self.blocks)
+        report = _Solve(self, self._halo, checkpointing, callback, trace, x0).run()
         seconds = Seconds(
-            self.product.seconds, self.exchange.seconds, self.preconditioning.seconds, time.perf_counter() - start
+            self.product.seconds, self.exchange.seconds, self.preconditioning.seconds, time.perf_counter() - begin
         )
         own = (self.exchange.reductions - reductions) / max(1, report.iterations)
         per_iteration = own + REDUCTIONS.get(self.method, 3) * (self.communicator.size > 1)
@@ -244,10 +250,12 @@ class _Solve:
         checkpointing: Checkpointing | None,
         callback: Callback | None,
         trace: WatchedTrace | None,
+        start: Floats | None = None,
     ) -> None:
         self._engine, self._n, self._checkpointing = engine, halo.n_owned, checkpointing
         self._rhs = engine.operator.right_hand_side()[0][: self._n]
-        self._x = engine.operator.zeros()[0]
+        self._from_zero = start is None
+        self._x = engine.operator.zeros()[0] if start is None else start
         self._base: Floats | None = None
         self._conjugation = Conjugation.of(engine.exchange, [self._n]) if engine.resumable else None
         engine.product.conjugation = engine.preconditioning.conjugation = self._conjugation
@@ -271,9 +279,9 @@ class _Solve:
             return self._report(StopReason.NOT_FINITE, math.inf)
         if self._norm_b == 0.0:
             return self._report(StopReason.RHS_ZERO, 0.0)
-        residual, true, best = self._rhs, 1.0, math.inf
-        self._test.history = [true]
         saved = self._load()
+        residual, true, best = (*self._true_residual(), math.inf)
+        self._test.history = [true]
         if saved is not None:
             residual, best = self._restore(saved), saved.numbers["best"]
             true = saved.history[-1]
@@ -288,7 +296,7 @@ class _Solve:
                 break
             self._best = best if saved is not None else true
             best, resumed, saved = self._best, saved is not None, None
-            if self._base is None and self._test.iterations:
+            if self._base is None and (self._test.iterations or not self._from_zero):
                 self._base = self._x[: self._n].copy()
             self._test.start(self._base)
             if self._conjugation is not None and not resumed:
@@ -296,13 +304,20 @@ class _Solve:
             reason = self._cycle(residual)
             if self._test.interrupted:
                 return self._report(StopReason.INTERRUPTED, self._test.history[-1])
-            residual = self._rhs - self._engine.product.times(self._x[: self._n])
-            true = math.sqrt(self._engine.exchange.sum([float(residual @ residual)])) / self._norm_b
+            self._from_zero = False
+            residual, true = self._true_residual()
             if reason < 0 and not (true <= self._engine.rtol and (self._test.small_step or self._by_residual)):
                 stop = REASONS.get(reason, StopReason.BREAKDOWN)
                 return self._report(stop if math.isfinite(true) else StopReason.NOT_FINITE, true)
         converged = true <= self._engine.rtol
         return self._report(self._end if converged else StopReason.STAGNATED, true)
+
+    def _true_residual(self) -> tuple[Floats, float]:
+        """Return b - C x of this process, and its norm over that of b."""
+        if self._from_zero:
+            return self._rhs, 1.0
+        residual = self._rhs - self._engine.product.times(self._x[: self._n])
+        return residual, math.sqrt(self._engine.exchange.sum([float(residual @ residual)])) / self._norm_b
 
     def _cycle(self, residual: Floats) -> int:
         """Solve C d = residual and add d to the solution; return PETSc's reason."""

@@ -1,0 +1,114 @@
+"""Rounds of a solve that starts from the solutions without the last records, beside one that starts at zero.
+
+    python cluster/scaling/warm_start.py FOLDER [--share 0.02] [--preconditioners sweep,border] [--rtol 1e-6]
+
+FOLDER is what `henderson simulate` or `henderson simulate testday` has written. The earlier run lacks the last records
+by date, and the cows that have no others and no progeny; the later one has everything. Rank 0 prints one JSON object
+per preconditioner, the last line is a table. --engine petsc: started by mpiexec.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+
+from henderson.jobs.run import Settings, run
+from henderson.simulate.testday import HERD_TESTS
+
+Bools = np.ndarray
+
+
+def read(folder: Path, name: str) -> tuple[Path, pa.Table]:
+    """Return the file of a table, and the table."""
+    path = next(p for p in (folder / f"{name}.parquet", folder / f"{name}.csv") if p.exists())
+    return path, pq.read_table(path) if path.suffix == ".parquet" else pa_csv.read_csv(path)
+
+
+def write(table: pa.Table, path: Path) -> None:
+    """Write a table in the format of the name."""
+    if path.suffix == ".parquet":
+        pq.write_table(table, path)
+    else:
+        pa_csv.write_csv(table, path)
+
+
+def last(records: pa.Table, share: float) -> Bools:
+    """Return which records are the last by date: number of the herd's test day, or year of birth and age."""
+    column = {name: np.asarray(records[name]) for name in ("htd", "born", "age") if name in records.column_names}
+    if "htd" in column:
+        date = (column["htd"] - column["htd"].min() // HERD_TESTS * HERD_TESTS) % HERD_TESTS
+    else:
+        date = column["born"] * 10_000 + column["age"]
+    found = np.zeros(len(records), np.bool_)
+    found[np.argsort(date, kind="stable")[round((1.0 - share) * len(records)) :]] = True
+    return found
+
+
+def without_last(folder: Path, earlier: Path, share: float) -> dict[str, int]:
+    """Write the data of the earlier run; return what it lacks."""
+    shutil.copytree(folder, earlier, ignore=shutil.ignore_patterns("truth*", "*.out", "*.zarr", "earlier", "warm-*"))
+    (path, records), (pedigree_path, pedigree) = read(folder, "records"), read(folder, "pedigree")
+    new = last(records, share)
+    ids, names = np.asarray(records["id"]), np.asarray(pedigree["id"])
+    parents = np.unique(np.concatenate([np.asarray(pedigree[k]) for k in ("sire", "dam")]))
+    known = np.isin(names, ids[~new]) | ~np.isin(names, ids) | np.isin(names, parents)
+    write(records.filter(pa.array(~new)), earlier / path.name)
+    write(pedigree.filter(pa.array(known)), earlier / pedigree_path.name)
+    lacks = {"records": int(new.sum()), "of": len(new), "animals": int((~known).sum())}
+    if "htd" in records.column_names:
+        classes = np.asarray(records["htd"])
+        lacks["classes"] = len(np.setdiff1d(classes, classes[~new]))
+    return lacks
+
+
+def solve(folder: Path, out: Path, preconditioner: str, rtol: float, start: Path | None = None) -> dict[str, Any]:
+    """Return what the record of a solve says."""
+    settings = Settings(
+        out, folder / "store.zarr", jobs=("solve",), preconditioner=preconditioner, rtol=rtol, start=start
+    )
+    begin = time.perf_counter()
+    record = run(folder / "model.toml", settings).record["jobs"][0]
+    return record | {"seconds": time.perf_counter() - begin}
+
+
+def main() -> int:
+    """Return 1 if a warm start takes more than a third of the rounds."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--share", type=float, default=0.02)
+    parser.add_argument("--preconditioners", default="sweep,border")
+    parser.add_argument("--rtol", type=float, default=1e-6)
+    arguments = parser.parse_args()
+    folder: Path = arguments.folder
+    earlier = folder / "earlier"
+    shutil.rmtree(earlier, ignore_errors=True)
+    lacks = without_last(folder, earlier, arguments.share)
+    rows = []
+    for kind in arguments.preconditioners.split(","):
+        outs = {name: folder / f"warm-{kind}-{name}" for name in ("old", "cold", "warm")}
+        old = solve(earlier, outs["old"], kind, arguments.rtol)
+        cold = solve(folder, outs["cold"], kind, arguments.rtol)
+        warm = solve(folder, outs["warm"], kind, arguments.rtol, outs["old"])
+        rounds = {name: r["iterations"] for name, r in (("old", old), ("cold", cold), ("warm", warm))}
+        first = warm["history"][0]
+        print(json.dumps({"preconditioner": kind, **lacks, "rounds": rounds, "starts at": first}), flush=True)
+        rows.append((kind, rounds, first, warm["iterations"] / cold["iterations"]))
+    print("\n| preconditioner | earlier | from zero | from the earlier | starts at | share |")
+    print("|---|---|---|---|---|---|")
+    for kind, rounds, first, part in rows:
+        print(f"| {kind} | {rounds['old']} | {rounds['cold']} | {rounds['warm']} | {first:.1e} | {part:.2f} |")
+    return int(any(part > 1 / 3 for *_, part in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""The scripts of scaling runs still do all their steps, on small sizes, and print their tables."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+SCALING = HERE.parents[1] / "cluster" / "scaling"
+PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+
+
+def output_of(*command: object, codes: tuple[int, ...] = (0,), **more: str) -> str:
+    environment = {**os.environ, "PATH": PATH, "PYTHON": sys.executable, **more}
+    words = [str(word) for word in command]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=250, env=environment)
+    assert done.returncode in codes, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def testday(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of few test days and their store."""
+    folder = tmp_path_factory.mktemp("scaling") / "data"
+    output_of("henderson", "simulate", "testday", "--scale", "0.0003", "--format", "parquet", "--out", folder)
+    output_of("henderson", "ingest", folder / "model.toml", "--store", folder / "store.zarr", "--quiet")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("kind", "problem", "size", "preconditioner"),
+    [("strong", "testday", "0.0002", "sweep"), ("weak", "animal", "1e3", "border")],
+)
+def test_scaling_is_run_and_told(
+    kind: str, problem: str, size: str, preconditioner: str, tmp_path: Path, mpiexec: str
+) -> None:
+    more = {"LAUNCH": f"{mpiexec} -n", "SCALING": str(SCALING), "ITERATIONS": "4", "PRECONDITIONER": preconditioner}
+    told = output_of("bash", SCALING / "scaling.sbatch", kind, problem, size, "1 2", 1, tmp_path / "x", **more)
+    assert told == (tmp_path / "x" / "table.md").read_text()
+    assert f"{kind} scaling: cg, {preconditioner}" in told
+    rows = [line.split("|") for line in told.splitlines() if line.startswith(("| 1 |", "| 2 |"))]
+    equations = [int(row[2]) for row in rows]
+    assert equations[0] == equations[1] if kind == "strong" else 1.8 < equations[1] / equations[0] < 2.2
+    assert float(rows[0][-2]) == 1.0
+    measured = tmp_path / "x" / "measured.jsonl"
+    assert [json.loads(line)["ranks"] for line in measured.read_text().splitlines()] == [1, 2]
+    predicted = output_of(sys.executable, SCALING / "iteration_model.py", measured)
+    assert "ranks" in predicted
+
+
+def test_scaling_refuses_what_it_does_not_know(tmp_path: Path) -> None:
+    script = SCALING / "scaling.sbatch"
+    output_of("bash", script, "sideways", "animal", "1e3", "1", 1, tmp_path / "x", codes=(2,))
+    output_of("bash", script, "weak", codes=(2,))
+    assert not (tmp_path / "x").exists()
+
+
+def test_warm_and_cold_rounds_stand_beside_each_other(testday: Path) -> None:
+    script = SCALING / "warm_start.py"
+    told = output_of(sys.executable, script, testday, "--preconditioners", "sweep", codes=(0, 1))
+    found = json.loads(told.splitlines()[0])
+    assert found["records"] == round(0.02 * found["of"])
+    assert found["rounds"]["warm"] < 0.75 * found["rounds"]["cold"]
+    assert "| sweep |" in told
+
+
+def test_ghosts_and_rounds_are_counted(testday: Path) -> None:
+    assert "ghosts = " in output_of(sys.executable, SCALING / "ghosts.py", testday / "store.zarr", "--ranks", "2,4")
+    script = HERE / "testday_bench.py"
+    told = output_of(
+        sys.executable, script, testday, "--store", testday / "store.zarr", "--kinds", "border,sweep", "--max-it", "5"
+    )
+    assert all(kind in told for kind in ("border", "sweep"))
