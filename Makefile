@@ -10,6 +10,7 @@ demo: .venv/installed
 
 test: lint
 	cluster/mini-slurm/install.sh
+	tests/install_chromium.sh
 	$(BIN)/pytest
 
 lint: .venv/installed-mpi
