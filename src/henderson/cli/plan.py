@@ -27,12 +27,16 @@ def print_plan(file: Path, *, as_json: bool, quiet: bool, **options: Any) -> Non
     with progress_bars(quiet=quiet or as_json) as progress:
         plan = plan_solve(file, progress=progress, **options)
     if as_json:
+        found = dataclasses.asdict(plan)
+        counts = found.pop("counts")
         more = {
+            "records": counts["n_records"],
+            "individuals": dict(counts["n_individuals"]),
             "rank_bytes": plan.rank_bytes,
             "seconds": plan.seconds,
             "binding": None if plan.binding is None else plan.binding.what,
         }
-        print(json.dumps({**plain(dataclasses.asdict(plan)), **more}))
+        print(json.dumps({**plain(found), **more}))
     else:
         _print(Console(highlight=False, width=None if sys.stdout.isatty() else 160), plan)
     over = [x for x in plan.limits if x.share > 1.0]
@@ -47,7 +51,6 @@ def _print(console: Console, plan: Plan) -> None:
     where = f"{plan.nodes} node{'s' * (plan.nodes > 1)} with {plan.ranks_per_node} ranks each"
     with_what = f"petsc engine, {where}" if ranks > 1 else f"embedded engine, {plan.threads} threads"
     counts = plan.counts
-    individuals = sum(counts.n_individuals.values())
     console.print(f"{with_what}; preconditioner {plan.preconditioner}")
     table = plain_table("what", "how much", "how it is known")
     table.columns[-1].justify = "left"
@@ -57,7 +60,7 @@ def _print(console: Console, plan: Plan) -> None:
 
     counted = "counted in the store" if plan.pilots else "guessed from the files"
     row("records", f"{counts.n_records:,}", counted)
-    row("individuals", f"{individuals:,}", counted)
+    row("individuals", f"{sum(counts.n_individuals.values()):,}", counted)
     row("equations", f"{plan.equations:,}", _equations_known(plan))
     row("memory of a rank" if ranks > 1 else "memory", _gib(plan.rank_bytes), _memory_known(plan))
     if ranks > 1:
@@ -67,22 +70,16 @@ def _print(console: Console, plan: Plan) -> None:
         row("rounds", f"{whole.rounds}", _rounds_known(plan))
         row("seconds of a round", f"{plan.round_seconds:.3g}", _round_known(plan))
         for stage in plan.stages:
-            row(f"  {stage.name}", f"{stage.seconds:.1f} s", stage.known)
+            row(f"  {stage.name}", _time(stage.seconds), stage.known)
         row("wall time", _time(plan.seconds), _wall_known(plan))
     for item in plan.disk:
         row(f"disk: {item.what}", _gib(item.bytes), "as it is" if item.what == "store" and plan.pilots else "reckoned")
     console.print(table)
     if plan.pilots:
-        table = plain_table("pilot: equations", "rounds", "ms a round", "ns an equation", "MiB beside", texts=0)
+        table = plain_table("pilot: equations", "rounds", "ms a round", "ns an equation", "MiB of the program", texts=0)
         for p in plan.pilots:
-            ms = 1e3 * p.round_seconds
-            table.add_row(
-                f"{p.equations:,}",
-                f"{p.rounds}",
-                f"{ms:.1f}",
-                f"{1e6 * ms / max(1, p.equations):.1f}",
-                f"{p.beside / 2**20:.0f}",
-            )
+            each = (f"{1e3 * p.round_seconds:.1f}", f"{1e9 * p.round_seconds / max(1, p.equations):.1f}")
+            table.add_row(f"{p.equations:,}", f"{p.rounds}", *each, f"{p.beside / 2**20:.0f}")
         console.print(table)
     table = plain_table("limit", "needed", "there is", "share")
     for x in plan.limits:
@@ -149,7 +146,7 @@ def _gib(n: float) -> str:
 
 
 def _time(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.1f} s"
+    if seconds < 600:
+        return f"{seconds:.{1 if seconds >= 10 else 2}f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 import numpy as np
 
@@ -146,11 +147,10 @@ def _run(spec: ModelSpec, job: JobSpec, parts: StoreParts, share: float, threads
         with Equations(spec, data, threads) as equations:
             equations.let_go_of_records()
             del data
-            options = options_of(job, "preconditioner", "max_it")
+            options: dict[str, Any] = tolerances(job) | options_of(job, "preconditioner", "max_it")
             found = equations.solve(
                 callback=clocked,
-                **tolerances(job),
-                **options,  # type: ignore[arg-type]
+                **options,
             )
         seconds |= {s.name: s.alone for s in found.stages}
         with timed("write"):
@@ -189,28 +189,19 @@ def extrapolated(pilots: Sequence[Pilot], spec: ModelSpec, counts: Counts) -> Ex
     n_equations = round(most_equations(spec, counts) * last.equations / last.most)
     seconds = {"start": last.seconds["start"]}
     for name in ON_RECORDS:
-        seconds[name] = _grown([(p.records + p.individuals, p.seconds[name]) for p in pilots], work)
+        seconds[name] = grown([(p.records + p.individuals, p.seconds[name]) for p in pilots], work)
     for name in ON_EQUATIONS:
-        seconds[name] = _grown([(p.equations, p.seconds[name]) for p in pilots], n_equations)
-    seconds["report"] = _grown([(p.equations, p.seconds["report"]) for p in pilots], n_equations, CONSTANT)
-    each = _grown([(p.equations, p.round_seconds) for p in pilots], n_equations)
-    rounds, spread = float(last.rounds), 0.1 * last.rounds
-    if len(pilots) > 1 and not exact:
-        x = np.log([p.equations for p in pilots])
-        # pieces of few herds differ among each other
-        slope, level = np.polyfit(x, [p.rounds for p in pilots], 1, w=np.exp(x / 4.0)).tolist()
-        beyond = LEVELLING * max(0.0, math.log(n_equations / last.equations))
-        at = slope * (x[-1] + beyond) + level
-        rounds = min(max(at, FASTEST * last.rounds), SLOWEST * last.rounds)
-        off = max(abs(p.rounds - slope * a - level) for p, a in zip(pilots, x.tolist(), strict=True))
-        spread = 0.1 * rounds + off + 0.25 * abs(rounds - last.rounds)
-    elif len(pilots) == 1 and not exact:
-        spread = 0.5 * rounds
+        seconds[name] = grown([(p.equations, p.seconds[name]) for p in pilots], n_equations)
+    seconds["report"] = grown([(p.equations, p.seconds["report"]) for p in pilots], n_equations, CONSTANT)
+    each = grown([(p.equations, p.round_seconds) for p in pilots], n_equations)
+    rounds, low, high = rounds_of_whole([(p.equations, p.rounds) for p in pilots], n_equations)
+    if exact:
+        rounds = low = high = last.rounds
     return Extrapolated(
         n_equations,
-        max(1, round(rounds)),
-        last.rounds if exact else max(1, math.floor(rounds - spread)),
-        last.rounds if exact else math.ceil(rounds + spread),
+        rounds,
+        low,
+        high,
         each,
         seconds,
         max(0, round(mean(p.beside for p in pilots))),  # what earlier pilots leave behind adds to the last one's
@@ -220,7 +211,25 @@ def extrapolated(pilots: Sequence[Pilot], spec: ModelSpec, counts: Counts) -> Ex
     )
 
 
-def _grown(points: Sequence[tuple[int, float]], size: int, steady: tuple[float, float] = STEADY) -> float:
+def rounds_of_whole(pilots: Sequence[tuple[int, int]], n_equations: int) -> tuple[int, int, int]:
+    """Return the rounds of `n_equations`, and between what they likely are, from (equations, rounds) of pilots.
+
+    A line over log(equations) that levels off beyond the pilots, the larger of which count more: pieces of few herds
+    differ among each other.
+    """
+    n, last = pilots[-1]
+    if len(pilots) == 1:
+        return last, max(1, round(0.5 * last)), math.ceil(1.5 * last)
+    x = np.log([size for size, _ in pilots])
+    slope, level = np.polyfit(x, [rounds for _, rounds in pilots], 1, w=np.exp(x / 4.0)).tolist()
+    at = slope * (x[-1] + LEVELLING * max(0.0, math.log(n_equations / n))) + level
+    rounds = min(max(at, FASTEST * last), SLOWEST * last)
+    off = max(abs(found - slope * math.log(size) - level) for size, found in pilots)
+    spread = 0.1 * rounds + off + 0.25 * abs(rounds - last)
+    return round(rounds), max(1, round(rounds - spread)), round(rounds + spread)
+
+
+def grown(points: Sequence[tuple[int, float]], size: int, steady: tuple[float, float] = STEADY) -> float:
     """Return the seconds at `size` from those at smaller sizes, ascending.
 
     steady: bounds of what a further unit takes, relative to the mean of those so far.
@@ -239,8 +248,8 @@ def _grown(points: Sequence[tuple[int, float]], size: int, steady: tuple[float, 
 def scan(store: Path) -> tuple[Counts, float]:
     """Return the counts of a store, with how many individuals have records or progeny, and bytes decoded a second.
 
-    Cost: streams the columns that name individuals, and the parents; a byte an individual. The rate is infinite if there
-    are none.
+    Cost: streams the columns that name individuals, and the parents; a byte an individual. The rate is infinite if
+    there are none.
     """
     parts = StoreParts(store)
     counts = counts_of_store(store)

@@ -26,13 +26,13 @@ class Clock:
     def alone(self) -> float:
         """Return those seconds less what the threads have waited for processors on which others ran.
 
-        Of the time that threads wanted to run, all together, they ran a part: that part of the seconds. Where the
-        system does not tell how long they waited (Linux does) these are the seconds by the clock.
+        As many threads as ran or waited on average are taken to have waited alike. Where the system does not tell how
+        long they waited (Linux does) these are the seconds by the clock.
         """
         seconds = self.seconds
-        used = time.process_time() - self._used
-        wanted = used + max(0.0, waited() - self._waited)
-        return seconds * used / wanted if wanted > 0.0 else seconds
+        waiting = max(0.0, waited() - self._waited)
+        wanted = time.process_time() - self._used + waiting
+        return max(0.0, seconds - waiting / max(1.0, wanted / seconds)) if seconds > 0.0 else 0.0
 
 
 def waited() -> float:

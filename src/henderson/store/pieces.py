@@ -149,7 +149,11 @@ def _pedigree(parts: StoreParts, name: str, chosen: Rows) -> Pedigree:
     return Pedigree(
         name,
         parts.labels(group).take(chosen),
-        **{c: of[c] for c in columns},
+        of["sire"],
+        of["dam"],
+        of["generation"],
+        of["inbreeding"],
+        of["mendelian_variance"],
         row=parts.array(f"{group}/row")[chosen],
         groups=np.searchsorted(chosen, parts.array(f"{group}/groups")[:]) if "groups" in extras else None,
         group_fraction=parts.array(f"{group}/group_fraction")[chosen] if "group_fraction" in extras else None,
