@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from henderson.ingest.column_levels import read_levels
 from henderson.ingest.header import read_schema
 from henderson.ingest.run import ingest
 from henderson.language.load import load_model
@@ -14,6 +15,7 @@ from henderson.simulate.config import SimulationConfig
 from henderson.simulate.run import simulate
 from henderson.simulate.testday import simulate_testday
 from henderson.simulate.testday_config import TestDayConfig
+from henderson.solvers.solve import solve_model
 from henderson.store.model_data import ModelData
 from henderson.store.pieces import pieces
 from henderson.store.reader import open_store
@@ -21,7 +23,7 @@ from henderson.store.slices import StoreParts
 
 
 def ingested(folder: Path) -> Path:
-    spec = load_model(folder / "model.toml", read_schema)
+    spec = load_model(folder / "model.toml", read_schema, read_levels)
     ingest(spec, folder / "store", workers=1)
     return folder / "store"
 
@@ -91,3 +93,63 @@ def test_pieces_have_whole_individuals_with_their_parents(store: Path, share: fl
         assert variance == pytest.approx(min(1.0, full[2] + 0.25 * lost))
     for column, codes in found.records.classes.items():
         assert set(codes[codes >= 0].tolist()) == set(range(len(found.levels[column])))
+
+
+KINDS = """[data]
+records = "records.csv"
+[pedigree.ped]
+file = "pedigree.csv"
+{pedigree}
+[matrix.K]
+file = "K.csv"
+[model]
+equations = "y = herd*h + id*u(v(g(1))) + dam*m(v(g(2))) + pen*k(v(k(1)))"
+[variance.g]
+sigma = [[1, 0.1], [0.1, 0.5]]
+gamma = {{ A = {{ pedigree = "ped" }} }}
+[variance.k]
+sigma = 1
+gamma = {{ matrix = "K" }}
+[variance.res]
+sigma = 2
+by = "sex"
+classes = {{ F = [[1]] }}
+"""
+
+
+@pytest.mark.parametrize("kind", ["phantomparents = 2", "probabilistic = true"])
+def test_groups_loadings_matrices_and_own_sigmas_come_along(kind: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    n = 400
+    pedigree = ["G1,0,0", "G2,0,0"] if "phantom" in kind else ["G1,0,0,1", "G2,0,0,1"]
+    for k in range(n):
+        sire, dam = ("G1", "G2") if k < 20 else (f"a{2 * rng.integers(k // 2)}", f"a{2 * rng.integers(k // 2) + 1}")
+        whole = [f"a{k},{sire},{dam}"]
+        pedigree += whole if "phantom" in kind else [f"{whole[0]},0.6", f"a{k},0,{dam},0.3"]
+    records = [
+        f"a{k},a{2 * rng.integers(k // 2) + 1},h{k // 20},k{rng.integers(30)},{'FM'[k % 2]},{rng.normal():.3f}"
+        for k in range(100, n)
+    ]
+    header = "id,sire,dam" if "phantom" in kind else "id,sire,dam,probability"
+    (tmp_path / "pedigree.csv").write_text("\n".join([header, *pedigree]) + "\n")
+    (tmp_path / "records.csv").write_text("\n".join(["id,dam,herd,pen,sex,y", *records]) + "\n")
+    near = [f"k{k},k{k + 1},0.3" for k in range(29)]
+    (tmp_path / "K.csv").write_text("\n".join(["i,j,value", *(f"k{k},k{k},1.5" for k in range(30)), *near]) + "\n")
+    (tmp_path / "model.toml").write_text(KINDS.format(pedigree=kind))
+    spec = load_model(tmp_path / "model.toml", read_schema, read_levels)
+    store = ingested(tmp_path)
+    sizes = []
+    for share in (1.0, 0.3):
+        data = pieces(StoreParts(store), share, 3)
+        (animals,) = data.pedigrees.values()
+        assert (animals.groups is not None) == ("phantom" in kind)
+        if animals.groups is not None:
+            assert animals.labels.take(animals.groups).text() == ["G1", "G2"]
+        else:
+            assert animals.loadings is not None
+            assert len(animals.loadings.indptr) == len(animals) + 1
+            assert animals.loadings.parent.max() < len(animals)
+        found = solve_model(spec, data, threads=1)
+        assert found.report.converged
+        sizes.append(found.n_equations)
+    assert sizes[1] < sizes[0]
