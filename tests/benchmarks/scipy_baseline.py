@@ -66,7 +66,7 @@ def read(folder: Path) -> Problem:
     ids = pd.Index(pedigree["id"])
     inbreeding = np.empty(len(ids))
     inbreeding[ids.get_indexer(truth["id"])] = truth["inbreeding"]
-    known = {"id", "herd", "sex", "age"}
+    known = {"id", "herd", "sex", "age", "born"}
     return Problem(
         ids=ids,
         sire=ids.get_indexer(pedigree["sire"]).astype(np.int32),  # -1 where unknown

@@ -138,8 +138,8 @@ class CoefficientTable:
         first: dict[tuple[object, ...], int] = {}
         for *key, _ in self._known:
             first.setdefault(tuple(key), len(first))
-        keys = [(first[tuple(key)], polynomial, k) for (*key, polynomial), k in self._known.items()]
-        return np.array([k for _, _, k in sorted(keys)], np.int64)
+        known = [k for _, _, k in sorted((first[tuple(key)], last, k) for (*key, last), k in self._known.items())]
+        return np.array([*known, *sorted(set(range(len(self.arrays))).difference(known))], np.int64)
 
     def check(self) -> None:
         """Raise InputFileError with all problems, if there are any."""

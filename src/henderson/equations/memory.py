@@ -165,7 +165,7 @@ def estimate(spec: ModelSpec, counts: Counts) -> tuple[MemoryItem, ...]:
     rank = 0
     if fixed_terms > len(spec.traits):  # X'X, each column of which meets all terms of its trait
         size = sum(k * plan.width for k, plan in zip(levels, plans, strict=True) if plan.n_fixed_terms)
-        rank = PRODUCT * size * -(-fixed_terms // len(spec.traits)) + BLOCK * fixed_terms * 2 * 8
+        rank = PRODUCT * size * -(-fixed_terms // len(spec.traits)) + min(n, BLOCK) * fixed_terms * 2 * 8
     return (
         MemoryItem("records", records),
         MemoryItem("individuals", individuals),

@@ -281,10 +281,12 @@ class Design:
             np.array(loose, np.uint64),
         )
 
-    def bundles(self) -> Bundles:
-        """Return the terms bundled by slot: one of each trait at most, so that a loop over the traits unrolls."""
+    def bundles(self, groups: frozenset[int] | None = None) -> Bundles:
+        """Return the terms (of `groups`) bundled by slot: one of each trait at most; loops over the traits unroll."""
         rows: list[tuple[int, dict[int, DesignTerm]]] = []
         for term in self.terms:
+            if groups is not None and self.slots[term.slot].group not in groups:
+                continue
             for slot, row in rows:
                 if slot == term.slot and term.trait not in row:
                     row[term.trait] = term

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,13 @@ STAYS = 0.6  # of the records have the levels of the one before, where runs pay
 PER_SPAN = 3  # steps for a span, beside one for each of its terms
 
 Floats = NDArray[np.float64]
+
+
+class Terms(NamedTuple):
+    """The terms of all groups, or of some, as the kernels want them; by bundles if there are any."""
+
+    bundles: Bundles | None
+    spans: Spans
 
 
 def inverse_of(sigma: Floats, name: str) -> Floats:
@@ -101,21 +109,22 @@ class Operator:
             else inverse_of(g.covariance.sigma, g.name)
             for g in design.groups
         ]
-        self._bundles = design.bundles() if design.n_traits <= UNROLLED else None
         self._steady = _steady_slots(design)
-        self._spans = design.spans(steady=self._steady)
-        self._spans_by_groups: dict[frozenset[int], Spans] = {}
-        if self._bundles is not None and _spans_are_cheaper(self._bundles, self._spans, design.patterns):
-            self._bundles = None
-        self._most = int(np.diff(self._spans.first_trait.astype(np.int64)).max(initial=0))  # traits of a record
+        spans = design.spans(steady=self._steady)
+        bundles = design.bundles() if design.n_traits <= UNROLLED else None
+        if bundles is not None and _spans_are_cheaper(bundles, spans, design.patterns):
+            bundles = None
+        self._all = Terms(bundles, spans)
+        self._terms_by_groups: dict[frozenset[int], Terms] = {}
+        self._most = int(np.diff(spans.first_trait.astype(np.int64)).max(initial=0))  # traits of a record
         self.runs: list[NDArray[np.uint32]] | None = None
-        if self._bundles is None and self._steady and 0 < len(design.coefficients) <= UNROLLED:
+        if bundles is None and self._steady and 0 < len(design.coefficients) <= UNROLLED:
             self.runs = team.run(self._run_starts, self.n_partitions)
 
     def _run_starts(self, p: int) -> NDArray[np.uint32]:
         records = self.partitions[p].records
         start = np.empty(len(records.pattern) + 1, np.uint32)
-        n = span_kernels.run_starts(records, self._spans.steady, start)
+        n = span_kernels.run_starts(records, self._all.spans.steady, start)
         return start[:n].copy()
 
     @property
@@ -189,7 +198,7 @@ class Operator:
         """Set `y` to what partition `p` contributes to C x."""
         y[:] = 0.0
         partition = self.partitions[p]
-        self._records(p, x, y)
+        self._records(p, self._all, self._all, x, y)
         for g, local in enumerate(partition.layout.groups):
             if self.sigma_inverse[g] is None or not local.n_owned:
                 continue
@@ -202,42 +211,41 @@ class Operator:
         if (pins := partition.pins) is not None:
             y[pins.element] += pins.precision * x[pins.element]
 
-    def _spans_of(self, groups: frozenset[int]) -> Spans:
-        if groups not in self._spans_by_groups:
-            self._spans_by_groups[groups] = self.design.spans(groups, self._steady)
-        return self._spans_by_groups[groups]
-
     def couple(self, sources: frozenset[int], targets: frozenset[int], x: Vectors, out: Vectors) -> None:
         """Set `out` to the block of W' R^-1 W from the groups `sources` to `targets` times x. **Collective**.
 
         Ghosts of `x` are filled on the way; other elements of `x` have no part.
         """
-        gathered, scattered = (self._spans_of(groups) for groups in (sources, targets))
+        gathered, scattered = (self._terms_of(groups) for groups in (sources, targets))
         self.exchange.forward(x)
 
         def part(p: int) -> None:
             out[p][:] = 0.0
-            self._product(p, gathered, scattered, x[p], out[p])
+            self._records(p, gathered, scattered, x[p], out[p])
 
         self.team.run(part, self.n_partitions)
         self.exchange.reverse_add(out)
         self.blank(out)
 
-    def _records(self, p: int, x: Floats, y: Floats) -> None:
-        """Add W' R^-1 W x of partition `p` to `y`."""
-        if self._bundles is not None:
-            records, zero = self.partitions[p].records, (0.0,) * self.design.n_traits
-            record_kernels.bundle_product(zero, records, self._bundles, self.residual, x, y)
-        else:
-            self._product(p, self._spans, self._spans, x, y)
+    def _terms_of(self, groups: frozenset[int]) -> Terms:
+        if groups not in self._terms_by_groups:
+            bundles = None if self._all.bundles is None else self.design.bundles(groups)
+            self._terms_by_groups[groups] = Terms(bundles, self.design.spans(groups, self._steady))
+        return self._terms_by_groups[groups]
 
-    def _product(self, p: int, gathered: Spans, scattered: Spans, x: Floats, y: Floats) -> None:
+    def _records(self, p: int, gathered: Terms, scattered: Terms, x: Floats, y: Floats) -> None:
+        """Add W_2' R^-1 W_1 x of partition `p` to `y`; W_1 has the terms in `gathered`, W_2 those in `scattered`."""
         records, n_traits, least = self.partitions[p].records, self.design.n_traits, 1
+        if gathered.bundles is not None and scattered.bundles is not None:
+            zero = (0.0,) * n_traits
+            record_kernels.bundle_product(zero, records, gathered.bundles, scattered.bundles, self.residual, x, y)
+            return
+        spans = gathered.spans, scattered.spans
         if self.runs is not None:
             zero, least = (0.0,) * records.coefficients.shape[1], 2
-            span_kernels.run_product(zero, n_traits, self.runs[p], records, gathered, scattered, self.residual, x, y)
+            span_kernels.run_product(zero, n_traits, self.runs[p], records, *spans, self.residual, x, y)
         if least <= self._most:
-            span_kernels.span_product(least, n_traits, records, gathered, scattered, self.residual, x, y)
+            span_kernels.span_product(least, n_traits, records, *spans, self.residual, x, y)
 
     def _gamma(self, partition: Partition, g: int, x: Floats, y: Floats) -> None:
         """Add (Gamma^-1 (x) Sigma^-1) x of random group `g` to `y`."""

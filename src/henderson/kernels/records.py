@@ -44,23 +44,26 @@ def bundle_product(
     zero: tuple[float, ...],
     records: LocalRecords,
     bundles: Bundles,
+    scattered: Bundles,
     residual: NDArray[np.float64],
     x: NDArray[np.float64],
     y: NDArray[np.float64],
 ) -> None:
-    """Add W' R^-1 W x to `y`, all traits of all records alike: for records that observed nearly all of them.
+    """Add W_2' R^-1 W_1 x to `y`, all traits of all records alike: for records that observed nearly all of them.
 
-    `zero` is a tuple of one 0.0 per trait (its length unrolls the loops).
+    W_1 has the terms in `bundles`, W_2 those in `scattered`: all, or those of some groups. `zero` is a tuple of one 0.0
+    per trait (its length unrolls the loops).
     """
     n_traits = len(zero)
-    n_bundles = len(bundles.slot)
     slots, slot, aligned, position = records.slots, bundles.slot, bundles.aligned, bundles.position
     column, factor, coefficients = bundles.column, bundles.factor, records.coefficients
+    slot_2, aligned_2, position_2 = scattered.slot, scattered.aligned, scattered.position
+    column_2, factor_2 = scattered.column, scattered.factor
     for r in range(slots.shape[0]):
         eta = zero
         z = zero
         row = row_of(records.rows, r)
-        for b in range(n_bundles):
+        for b in range(len(slot)):
             offset = slots[r, slot[b]]
             if aligned[b]:
                 first = np.uint32(offset + position[b, 0])
@@ -78,17 +81,17 @@ def bundle_product(
             for u in range(n_traits):
                 total += residual[p, t * n_traits + u] * eta[u]
             z = set_item(z, t, weight * total)
-        for b in range(n_bundles):
-            offset = slots[r, slot[b]]
-            if aligned[b]:
-                first = np.uint32(offset + position[b, 0])
+        for b in range(len(slot_2)):
+            offset = slots[r, slot_2[b]]
+            if aligned_2[b]:
+                first = np.uint32(offset + position_2[b, 0])
                 for t in range(n_traits):
                     y[first + t] += z[t]
             else:
                 for t in range(n_traits):
-                    c = column[b, t]
-                    scale = coefficients[row, c] if c >= 0 else factor[b, t]
-                    y[offset + position[b, t]] += scale * z[t]
+                    c = column_2[b, t]
+                    scale = coefficients[row, c] if c >= 0 else factor_2[b, t]
+                    y[offset + position_2[b, t]] += scale * z[t]
 
 
 @jit

@@ -13,7 +13,7 @@ from henderson.errors import Problem, UsageError
 
 Matrix = tuple[tuple[float, ...], ...]
 MAX_ANIMALS = 2**31 - 2  # store indices are int32
-RESERVED_NAMES = frozenset({"id", "sire", "dam", "herd", "sex", "age"})
+RESERVED_NAMES = frozenset({"id", "sire", "dam", "herd", "sex", "age", "born"})
 CHOICES = {
     "pedigree": ("dairy", "random"),
     "recorded": ("females", "all", None),

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from henderson.equations.memory import COMPACT_ABOVE, FEW
-from henderson.equations.operator import Operator
+from henderson.equations.operator import UNROLLED, Operator
 from henderson.equations.partition import LocalPedigree
 from henderson.kernels import blocks as block_kernels
 from henderson.kernels import pedigree_sweep as kernels
+from henderson.kernels import pedigree_sweep_unrolled as unrolled
 from henderson.kernels import vectors as vector_kernels
 from henderson.kernels.blocks import LevelBlocks
 from henderson.kernels.pedigree_loadings import loadings_diagonal
@@ -179,11 +180,19 @@ class SweepPreconditioner(BlockPreconditioner):
         def forward(k: int, p: int) -> None:
             work[p][layouts[p].n_owned :] = 0.0
             for g, turns in self._turns[p].items():
-                kernels.forward(turns[k], self._blocks[p][g], layouts[p].null, *self._pedigree(p, g), work[p], z[p])
+                where = (turns[k], self._blocks[p][g], layouts[p].null, *self._pedigree(p, g))
+                if (width := operator.design.groups[g].width) <= UNROLLED:
+                    unrolled.forward((0.0,) * width, *where, work[p], z[p])
+                else:
+                    kernels.forward(*where, work[p], z[p])
 
         def backward(k: int, p: int) -> None:
             for g, turns in self._turns[p].items():
-                kernels.backward(turns[k], self._blocks[p][g], layouts[p].null, *self._pedigree(p, g), z[p])
+                where = (turns[k], self._blocks[p][g], layouts[p].null, *self._pedigree(p, g))
+                if (width := operator.design.groups[g].width) <= UNROLLED:
+                    unrolled.backward((0.0,) * width, *where, z[p])
+                else:
+                    kernels.backward(*where, z[p])
 
         operator.team.run(others, operator.n_partitions)
         last = self._n_turns - 1
