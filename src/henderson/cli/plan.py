@@ -48,8 +48,8 @@ def print_plan(file: Path, *, as_json: bool, quiet: bool, **options: Any) -> Non
 
 def _print(console: Console, plan: Plan) -> None:
     ranks = plan.nodes * plan.ranks_per_node
-    where = f"{plan.nodes} node{'s' * (plan.nodes > 1)} with {plan.ranks_per_node} ranks each"
-    with_what = f"petsc engine, {where}" if ranks > 1 else f"embedded engine, {plan.threads} threads"
+    where = f"{plan.nodes} node{'s' * (plan.nodes > 1)} with {plan.ranks_per_node} rank{'s' * (plan.ranks_per_node > 1)} each"
+    with_what = f"petsc engine, {where}" if ranks > 1 else f"embedded engine, {plan.threads} thread{'s' * (plan.threads > 1)}"
     counts = plan.counts
     console.print(f"{with_what}; preconditioner {plan.preconditioner}")
     table = plain_table("what", "how much", "how it is known")
