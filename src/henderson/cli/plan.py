@@ -48,8 +48,8 @@ def print_plan(file: Path, *, as_json: bool, quiet: bool, **options: Any) -> Non
 
 def _print(console: Console, plan: Plan) -> None:
     ranks = plan.nodes * plan.ranks_per_node
-    where = f"{plan.nodes} node{'s' * (plan.nodes > 1)} with {plan.ranks_per_node} rank{'s' * (plan.ranks_per_node > 1)} each"
-    with_what = f"petsc engine, {where}" if ranks > 1 else f"embedded engine, {plan.threads} thread{'s' * (plan.threads > 1)}"
+    where = f"{_many(plan.nodes, 'node')} with {_many(plan.ranks_per_node, 'rank')} each"
+    with_what = f"petsc engine, {where}" if ranks > 1 else f"embedded engine, {_many(plan.threads, 'thread')}"
     counts = plan.counts
     console.print(f"{with_what}; preconditioner {plan.preconditioner}")
     table = plain_table("what", "how much", "how it is known")
@@ -131,6 +131,10 @@ def _wall_known(plan: Plan) -> str:
     if plan.whole is not None and plan.whole.exact:
         return "on this machine, measured"
     return "on cores like this machine's: within a third or so"
+
+
+def _many(n: int, what: str) -> str:
+    return f"{n} {what}{'s' * (n > 1)}"
 
 
 def _amount(limit: Limit, value: float | None) -> str:
