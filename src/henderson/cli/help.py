@@ -98,6 +98,26 @@ HELP: dict[str, Help] = {
         codes=(0, 2, 3, 4, 5, 7),
         see=("verify", "slurm"),
     ),
+    "plan": Help(
+        text=(
+            "Pieces of the store are solved here, of growing size; what they take is carried on to the whole, and cut "
+            "by the ranks. Without a store only sizes are guessed, from the files. One rank is the embedded engine; "
+            "more are the petsc engine, whose messages are reckoned, not measured. Cores and caches are taken to be "
+            "those of this machine.",
+        ),
+        files=(
+            *RESULTS[:1],
+            *RESULTS[6:7],
+            ("SITE.toml", "memory, cores and time limit: see cluster/sites/README.md"),
+        ),
+        examples=(
+            ("henderson plan model.toml --threads 1", "on this machine, by one thread"),
+            ("henderson plan model.toml --nodes 2 --ranks-per-node 8 --site generic", "on a cluster"),
+            ("henderson plan model.toml --preconditioner sweep --json > plan.json", "with another preconditioner"),
+        ),
+        codes=(0, 2, 3, 4, 5, (7, "the solve takes more than there is; the plan is printed")),
+        see=("check", "slurm", "solve"),
+    ),
     "solve": Help(
         files=RESULTS,
         examples=(

@@ -200,6 +200,35 @@ def slurm(file: Path, **options: Any) -> None:
 
 
 @cli.command()
+@click.argument("file", type=FILE)
+@click.option("--nodes", type=click.IntRange(min=1), default=1, show_default=True, help="Nodes of the cluster.")
+@click.option("--ranks-per-node", type=click.IntRange(min=1), default=1, show_default=True, help="MPI ranks on each.")
+@click.option("--threads", type=THREADS, help="Of one rank, the embedded engine [default: all cores of the node].")
+@click.option("--site", help="Site profile: a name of cluster/sites, or a file of your own [default: this machine].")
+@click.option("--store", type=FOLDER, help="The store [default: <FILE stem>.out/store.zarr].")
+@click.option("--out", type=FOLDER, help="Where the results would go [default: <FILE stem>.out].")
+@click.option("--rtol", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Instead of FILE's.")
+@click.option(
+    "--preconditioner", type=click.Choice(["sweep", "border", "block", "diagonal"]), help="Instead of FILE's."
+)
+@click.option(
+    "--pilot",
+    type=click.IntRange(min=1000),
+    default=2_000_000,
+    show_default=True,
+    metavar="EQUATIONS",
+    help="Of the largest pilot solve.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON on stdout.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+def plan(file: Path, **options: Any) -> None:
+    """Tell what a solve of FILE will take: memory, rounds, seconds, disk, the SLURM request, and which limit binds."""
+    from henderson.cli.plan import print_plan
+
+    print_plan(file, **options)
+
+
+@cli.command()
 @click.argument("old", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("new", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--out", type=FOLDER, help="Folder of compare.html and compare.json [default: NEW].")

@@ -109,6 +109,11 @@ def counts_of_store(path: Path) -> Counts:
     )
 
 
+def most_equations(spec: ModelSpec, counts: Counts) -> int:
+    """Return an upper bound of the number of equations."""
+    return sum(_n_levels(plan, counts) * plan.width for plan in group_plans(spec))
+
+
 def estimate(spec: ModelSpec, counts: Counts) -> tuple[MemoryItem, ...]:
     """Return what a matrix-free solve of `spec` allocates, item by item, in bytes; upper bounds where data decide.
 
@@ -118,7 +123,7 @@ def estimate(spec: ModelSpec, counts: Counts) -> tuple[MemoryItem, ...]:
     plans = group_plans(spec)
     n = counts.n_records
     levels = [_n_levels(plan, counts) for plan in plans]
-    equations = sum(k * plan.width for k, plan in zip(levels, plans, strict=True))
+    equations = most_equations(spec, counts)
     n_coefficients = sum(plan.n_coefficients for plan in plans)
     n_slots = sum(len(plan.variables) for plan in plans)
     pedigrees = {p.relationship for p in plans if p.kind == "pedigree"}

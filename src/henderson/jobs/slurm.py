@@ -147,15 +147,15 @@ def _script(job: str, file: Path, site: Site, request: Request, task: Task) -> s
 def _ingest(site: Site, request: Request) -> Task:
     command = 'ingest "$file" --threads "$SLURM_CPUS_PER_TASK"'
     if request.nodes == 1:
-        return Task(ABOUT["ingest"], _command(site, command), _one_process(site.cores, site.memory))
+        return Task(ABOUT["ingest"], _command(site, command), one_process(site.cores, site.memory))
     command += f" --cluster slurm --site {shlex.quote(site.name)} --workers {request.nodes}"
-    resources = _one_process(max(1, min(INGEST_CORES, site.cores // 2)), max(1, site.memory // 2))
+    resources = one_process(max(1, min(INGEST_CORES, site.cores // 2)), max(1, site.memory // 2))
     return Task(ABOUT["ingest+"].format(nodes=request.nodes), _command(site, command), resources)
 
 
 def _reml(site: Site, _: Request) -> Task:
     command = _command(site, 'reml "$file" --threads "$SLURM_CPUS_PER_TASK"')
-    return Task(ABOUT["reml"], command, _one_process(site.cores, site.memory))
+    return Task(ABOUT["reml"], command, one_process(site.cores, site.memory))
 
 
 def _solve(site: Site, request: Request) -> Task:
@@ -179,7 +179,8 @@ def _solve(site: Site, request: Request) -> Task:
     return Task(about, f"{WARNED.format(warning=site.warning)}\n{run}", resources)
 
 
-def _one_process(cores: int, memory: int) -> tuple[str, ...]:
+def one_process(cores: int, memory: int) -> tuple[str, ...]:
+    """Return the options of sbatch for one process with `cores` threads and `memory` GiB."""
     return ("--nodes=1", "--ntasks=1", f"--cpus-per-task={cores}", f"--mem={memory}G")
 
 

@@ -87,7 +87,7 @@ def write_results(
 ) -> tuple[Path, ...]:
     """Return the files written: the solutions of the last job, lmt's `results.csv` if wanted, and `report.html`."""
     _, last = done[-1]
-    orders = _file_orders(spec, data)
+    orders = file_orders(spec, data)
     files = [write_solutions(last.subfactors, out, orders=orders)]
     if from_lmt(spec):
         files.append(write_lmt_results(last.subfactors, out, orders=orders))
@@ -126,7 +126,7 @@ def write_page(
     return write_report(report, out)
 
 
-def _file_orders(spec: ModelSpec, data: ModelData) -> dict[str, NDArray[np.int64]]:
+def file_orders(spec: ModelSpec, data: ModelData) -> dict[str, NDArray[np.int64]]:
     """Return, for each factor related by a pedigree, the store rows of its animals in the order of their file."""
     orders = {}
     for variance in spec.variances:

@@ -52,10 +52,11 @@ class Dropped:
 
 @dataclass(frozen=True)
 class StageTime:
-    """Seconds that one stage of the work took."""
+    """Seconds that one stage of the work took, and that it takes `alone` on the machine (`partitions.clock`)."""
 
     name: str
     seconds: float
+    alone: float
 
 
 @dataclass(frozen=True)

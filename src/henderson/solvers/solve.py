@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,7 @@ from henderson.equations.absorbed_groups import full_rank_with_groups
 from henderson.equations.design import build_design
 from henderson.equations.operator import Operator, build_operator
 from henderson.language.spec import ModelSpec
+from henderson.partitions.clock import Clock
 from henderson.partitions.threads import Team
 from henderson.solvers.checkpoint import Checkpointing
 from henderson.solvers.direct import direct_solver
@@ -38,11 +38,11 @@ class Stages:
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Time the body as stage `name`."""
-        start = time.perf_counter()
+        clock = Clock()
         try:
             yield
         finally:
-            self.times.append(StageTime(name, time.perf_counter() - start))
+            self.times.append(StageTime(name, clock.seconds, clock.alone))
 
 
 def n_threads_for(data: ModelData, threads: int | None = None) -> int:

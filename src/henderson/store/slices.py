@@ -31,13 +31,13 @@ class StoreParts:
         self.columns = self.records.columns
         self.pedigrees: tuple[str, ...] = tuple(attributes["model"]["pedigrees"])
         self.matrices: tuple[str, ...] = tuple(attributes["model"]["matrices"])
-        self._model = attributes["model"]
+        self.model = attributes["model"]
         self._extras = {name: pedigree_extras(attributes["model"], name) for name in self.pedigrees}
 
     @property
     def sigma_tables(self) -> tuple[str, ...]:
         """Return the variances with a file of Sigmas."""
-        return tuple(name for name, about in self._model.get("sigmas", {}).items() if about["table"])
+        return tuple(name for name, about in self.model.get("sigmas", {}).items() if about["table"])
 
     @property
     def n_records(self) -> int:
@@ -85,7 +85,7 @@ class StoreParts:
             levels={c: self.labels(group_path("levels", c)) for c in self.columns.classes},
             pedigrees={name: self._pedigree(name, *individuals[name]) for name in self.pedigrees},
             matrices={name: self._matrix(name, *individuals[name]) for name in self.matrices},
-            sigmas=read_sigmas(self._model, self.array, lambda path: self.array(path)[slice(*records)]),
+            sigmas=read_sigmas(self.model, self.array, lambda path: self.array(path)[slice(*records)]),
         )
 
     def _pedigree(self, name: str, lo: int, hi: int) -> Pedigree:
