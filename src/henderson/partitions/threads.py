@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import threading
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
@@ -72,7 +73,9 @@ class Team:
     def _start(self) -> None:
         for number in range(1, self.n_threads):
             inbox: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-            thread = threading.Thread(target=self._serve, args=(inbox,), name=f"henderson-{number}", daemon=True)
+            # in the context of the caller: where NumPy has its memory from
+            serve = (contextvars.copy_context().run, (self._serve, inbox))
+            thread = threading.Thread(target=serve[0], args=serve[1], name=f"henderson-{number}", daemon=True)
             self._inbox.append(inbox)
             self._threads.append(thread)
             thread.start()

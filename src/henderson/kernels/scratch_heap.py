@@ -1,0 +1,186 @@
+"""A heap in a file that is mapped as a whole: what NumPy calls for the data of arrays, and a watch over what stays.
+
+Blocks of `THRESHOLD` bytes or more lie in the file, smaller ones where malloc puts them. The pages of the file can be
+given back at any moment: what is in them stays in the file, and comes back when it is touched. NumPy holds the GIL when
+it calls, so that there is one caller at a time; the functions are native all the same, as arrays are also freed while
+an exception is on its way.
+
+The state is an int64 array: `HEAD` numbers, then the free blocks by address (begin, size), then those in use (the last
+one taken last), `MOST` of each.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from henderson.kernels.jit import array_at, callback, inline, jit, of_system
+
+State = NDArray[np.int64]
+
+BASE, FILE, THRESHOLD, N_FREE, N_USED, STOP, GIVEN_BACK, HIGHEST, HEAD = range(9)
+MOST = 1 << 16  # blocks; each is at least THRESHOLD long
+SIZE = HEAD + 4 * MOST
+PAGE = 4096
+DONT_NEED = 4  # advice
+KEEP_SIZE, PUNCH_HOLE = 1, 2  # modes of fallocate
+
+_malloc = of_system("malloc", "intp", "uintp")
+_calloc = of_system("calloc", "intp", "uintp", "uintp")
+_realloc = of_system("realloc", "intp", "intp", "uintp")
+_free = of_system("free", "void", "intp")
+_usable = of_system("malloc_usable_size", "uintp", "intp")
+_memcpy = of_system("memcpy", "intp", "intp", "intp", "uintp")
+_reserve = of_system("posix_fallocate", "int32", "int32", "int64", "int64")
+_fallocate = of_system("fallocate", "int32", "int32", "int32", "int64", "int64")
+_madvise = of_system("madvise", "int32", "intp", "uintp", "int32")
+_pread = of_system("pread", "int64", "int32", "intp", "uintp", "int64")
+_usleep = of_system("usleep", "int32", "uint32")
+
+
+@inline
+def _take(s: State, size: int) -> int:
+    """Return the address of `size` bytes of zeros in the file, 0 if there is no room."""
+    need = (size + PAGE - 1) // PAGE * PAGE
+    if s[N_USED] >= MOST or s[N_FREE] >= MOST:
+        return 0
+    begins, sizes = s[HEAD : HEAD + MOST], s[HEAD + MOST : HEAD + 2 * MOST]
+    used, lengths = s[HEAD + 2 * MOST : HEAD + 3 * MOST], s[HEAD + 3 * MOST :]
+    for k in range(s[N_FREE]):
+        if sizes[k] >= need:
+            begin = begins[k]
+            if _reserve(np.int32(s[FILE]), begin, need) != 0:
+                return 0
+            begins[k] += need
+            sizes[k] -= need
+            if sizes[k] == 0:
+                for j in range(k, s[N_FREE] - 1):
+                    begins[j], sizes[j] = begins[j + 1], sizes[j + 1]
+                s[N_FREE] -= 1
+            used[s[N_USED]], lengths[s[N_USED]] = begin, need
+            s[N_USED] += 1
+            return int(s[BASE] + begin)
+    return 0
+
+
+@inline
+def _find(s: State, at: int) -> int:
+    """Return which block in use begins at the address `at`, -1 if none does."""
+    used = s[HEAD + 2 * MOST : HEAD + 3 * MOST]
+    for k in range(s[N_USED] - 1, -1, -1):
+        if s[BASE] + used[k] == at:
+            return k
+    return -1
+
+
+@inline
+def _give(s: State, k: int) -> None:
+    """Free the block in use `k`, and its room on the disk."""
+    begins, sizes = s[HEAD : HEAD + MOST], s[HEAD + MOST : HEAD + 2 * MOST]
+    used, lengths = s[HEAD + 2 * MOST : HEAD + 3 * MOST], s[HEAD + 3 * MOST :]
+    begin, size = used[k], lengths[k]
+    for j in range(k, s[N_USED] - 1):
+        used[j], lengths[j] = used[j + 1], lengths[j + 1]
+    s[N_USED] -= 1
+    _fallocate(np.int32(s[FILE]), np.int32(KEEP_SIZE | PUNCH_HOLE), begin, size)
+    n = s[N_FREE]
+    at = 0
+    while at < n and begins[at] < begin:
+        at += 1
+    before = at > 0 and begins[at - 1] + sizes[at - 1] == begin
+    behind = at < n and begin + size == begins[at]
+    if before:
+        sizes[at - 1] += size
+        if behind:
+            sizes[at - 1] += sizes[at]
+            for j in range(at, n - 1):
+                begins[j], sizes[j] = begins[j + 1], sizes[j + 1]
+            s[N_FREE] -= 1
+    elif behind:
+        begins[at] = begin
+        sizes[at] += size
+    else:
+        for j in range(n, at, -1):
+            begins[j], sizes[j] = begins[j - 1], sizes[j - 1]
+        begins[at], sizes[at] = begin, size
+        s[N_FREE] += 1
+
+
+@callback("intp", "uintp")
+def malloc(state: Any, size: int) -> int:
+    """Return the address of `size` bytes."""
+    s = array_at(state, (SIZE,))
+    if size < np.uint64(s[THRESHOLD]):
+        return _malloc(size)
+    return _take(s, np.int64(size))
+
+
+@callback("intp", "uintp", "uintp")
+def calloc(state: Any, n: int, size: int) -> int:
+    """Return the address of n * size bytes of zeros."""
+    s = array_at(state, (SIZE,))
+    if n * size < np.uint64(s[THRESHOLD]):
+        return _calloc(n, size)
+    return _take(s, np.int64(n * size))
+
+
+@callback("void", "intp", "uintp")
+def free(state: Any, at: int, size: int) -> None:
+    """Free what begins at `at`."""
+    s = array_at(state, (SIZE,))
+    k = _find(s, at) if size >= np.uint64(s[THRESHOLD]) else -1
+    if k < 0:
+        _free(at)
+    else:
+        _give(s, k)
+
+
+@callback("intp", "intp", "uintp")
+def realloc(state: Any, at: int, size: int) -> int:
+    """Return the address of `size` bytes that begin like those at `at`, which are freed."""
+    s = array_at(state, (SIZE,))
+    k = _find(s, at) if at else -1
+    if k < 0 and size < np.uint64(s[THRESHOLD]):
+        return _realloc(at, size)
+    large = size >= np.uint64(s[THRESHOLD])
+    new = _take(s, np.int64(size)) if large else _malloc(size)
+    if new and at:
+        old = np.uint64(s[HEAD + 3 * MOST + k]) if k >= 0 else np.uint64(_usable(at))
+        _memcpy(new, at, min(old, np.uint64(size)))
+        if k >= 0:
+            _give(s, k)
+        else:
+            _free(at)
+    return new
+
+
+@jit
+def give_back(s: State, capacity: int) -> None:
+    """Give all pages of the file back that are in memory."""
+    _madvise(s[BASE], np.uint64(capacity), np.int32(DONT_NEED))
+    s[GIVEN_BACK] += 1
+
+
+@jit
+def watch(s: State, capacity: int, statm: int, high: int, microseconds: int) -> None:
+    """Give the pages of the file back whenever the process has more than `high` bytes in memory, until told to stop.
+
+    statm: the open file of that name in /proc.
+    """
+    text = np.empty(128, np.uint8)
+    while s[STOP] == 0:
+        n = _pread(np.int32(statm), text.ctypes.data, np.uint64(128), np.int64(0))
+        k, resident = 0, 0
+        while k < n and text[k] != 32:
+            k += 1
+        k += 1
+        while k < n and text[k] != 32:
+            resident = 10 * resident + int(text[k]) - 48
+            k += 1
+        resident *= PAGE
+        s[HIGHEST] = max(s[HIGHEST], resident)
+        if resident > high:
+            give_back(s, capacity)
+        _usleep(np.uint32(microseconds))
