@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
+import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ from henderson.partitions.scratch import ScratchMemory
 log = logging.getLogger(__name__)
 
 INTERPRETER = 320 << 20  # bytes: Python, libraries, compiled kernels
-LEAST = 448 << 20  # bytes that a limit must have
-SHARE = 4  # parts of the limit, one of which the partitions take that threads work on
+LEAST = 512 << 20  # bytes that a limit must have
+SHARE = 8  # parts of the limit, one of which the partitions take that threads work on
 DISK = 1.5  # times the estimate: what is freed leaves gaps
 
 
@@ -42,12 +42,12 @@ def out_of_core(
 ) -> OutOfCore:
     """Return how the jobs keep to `limit` bytes, or to what there is: with a scratch file in `folder`, if they must.
 
-    Only solves by iteration do. Raises `ResourceError` if not even that is enough, or the disk is too full.
+    Only solves by iteration do, on Linux. Raises `ResourceError` if not even that is enough, or the disk is too full.
     """
     items = estimate_embedded(spec, counts_of_store(store))
     total, available = sum(i.bytes for i in items), bytes_within(limit)
     iterative = all(job.name == "solve" and job.get("method") != "direct" for job in jobs)
-    if not iterative or total + INTERPRETER <= available:
+    if not iterative or sys.platform != "linux" or total + INTERPRETER <= available:
         return OutOfCore(nullcontext())
     if available < LEAST:
         raise ResourceError(
@@ -60,7 +60,6 @@ def out_of_core(
             f"{_size(free)} free for the rest, not {_size(int(DISK * total))}; choose another folder with --scratch"
         )
     n_partitions = threads * max(1, -(-SHARE * total // available))
-    n_partitions = int(os.environ.get("HENDERSON_PARTS", n_partitions))
     log.info(
         "the equations take about %s of the %s they may: they lie in a scratch file in %s, in %d partitions",
         _size(total),

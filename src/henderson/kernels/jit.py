@@ -47,7 +47,7 @@ def callback(result: str, *arguments: str) -> Callable[[Callable[..., Any]], Any
     """
     types = [getattr(numba.types, a) for a in arguments]
     signature = getattr(numba.types, result)(numba.types.CPointer(numba.types.int64), *types)
-    return cast(Any, numba.cfunc(signature, cache=True, error_model="numpy"))
+    return cast(Callable[[Callable[..., Any]], Any], numba.cfunc(signature, cache=True, error_model="numpy"))
 
 
 array_at = numba.carray  # array_at(pointer, shape) is the array that begins there

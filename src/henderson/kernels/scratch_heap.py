@@ -1,6 +1,7 @@
 """A heap in a file that is mapped as a whole: what NumPy calls for the data of arrays, and a watch over what stays.
 
-Blocks of `THRESHOLD` bytes or more lie in the file, smaller ones where malloc puts them. The pages of the file can be
+Blocks of `THRESHOLD` bytes or more lie in the file, or, as long as those are `ROOM` bytes at most together, in memory;
+smaller ones where malloc puts them. The pages of the file can be
 given back at any moment: what is in them stays in the file, and comes back when it is touched. NumPy holds the GIL when
 it calls, so that there is one caller at a time; the functions are native all the same, as arrays are also freed while
 an exception is on its way.
@@ -20,30 +21,40 @@ from henderson.kernels.jit import array_at, callback, inline, jit, of_system
 
 State = NDArray[np.int64]
 
-BASE, FILE, THRESHOLD, N_FREE, N_USED, STOP, GIVEN_BACK, HIGHEST, HEAD = range(9)
+BASE, FILE, PAGE, THRESHOLD, ROOM, IN_MEMORY, N_FREE, N_USED, STOP, ADVICE, GIVEN_BACK, HIGHEST, HEAD = range(13)
 MOST = 1 << 16  # blocks; each is at least THRESHOLD long
 SIZE = HEAD + 4 * MOST
-PAGE = 4096
-DONT_NEED = 4  # advice
+READ_WRITE, PRIVATE_ANONYMOUS = 3, 0x22  # of mmap
 KEEP_SIZE, PUNCH_HOLE = 1, 2  # modes of fallocate
 
-_malloc = of_system("malloc", "intp", "uintp")
-_calloc = of_system("calloc", "intp", "uintp", "uintp")
-_realloc = of_system("realloc", "intp", "intp", "uintp")
+_malloc = of_system("malloc", "intp", "intp")
+_calloc = of_system("calloc", "intp", "intp", "intp")
+_realloc = of_system("realloc", "intp", "intp", "intp")
 _free = of_system("free", "void", "intp")
-_usable = of_system("malloc_usable_size", "uintp", "intp")
-_memcpy = of_system("memcpy", "intp", "intp", "intp", "uintp")
+_usable = of_system("malloc_usable_size", "intp", "intp")
+_memcpy = of_system("memcpy", "intp", "intp", "intp", "intp")
 _reserve = of_system("posix_fallocate", "int32", "int32", "int64", "int64")
 _fallocate = of_system("fallocate", "int32", "int32", "int32", "int64", "int64")
-_madvise = of_system("madvise", "int32", "intp", "uintp", "int32")
-_pread = of_system("pread", "int64", "int32", "intp", "uintp", "int64")
+_mmap = of_system("mmap", "intp", "intp", "intp", "int32", "int32", "int32", "int64")
+_munmap = of_system("munmap", "int32", "intp", "intp")
+_madvise = of_system("madvise", "int32", "intp", "intp", "int32")
+_pread = of_system("pread", "int64", "int32", "intp", "intp", "int64")
 _usleep = of_system("usleep", "int32", "uint32")
 
 
 @inline
+def _pages(s: State, size: int) -> int:
+    return int((size + s[PAGE] - 1) // s[PAGE] * s[PAGE])
+
+
+@inline
 def _take(s: State, size: int) -> int:
-    """Return the address of `size` bytes of zeros in the file, 0 if there is no room."""
-    need = (size + PAGE - 1) // PAGE * PAGE
+    """Return the address of `size` bytes of zeros, in the file if there is no room in memory, 0 if there is no room."""
+    need = _pages(s, size)
+    if s[IN_MEMORY] + need <= s[ROOM]:
+        at = _mmap(0, need, np.int32(READ_WRITE), np.int32(PRIVATE_ANONYMOUS), np.int32(-1), 0)
+        s[IN_MEMORY] += need if at != -1 else 0
+        return int(max(0, at))
     if s[N_USED] >= MOST or s[N_FREE] >= MOST:
         return 0
     begins, sizes = s[HEAD : HEAD + MOST], s[HEAD + MOST : HEAD + 2 * MOST]
@@ -108,79 +119,95 @@ def _give(s: State, k: int) -> None:
         s[N_FREE] += 1
 
 
-@callback("intp", "uintp")
-def malloc(state: Any, size: int) -> int:
+def _malloc_block(state: Any, size: int) -> int:
     """Return the address of `size` bytes."""
     s = array_at(state, (SIZE,))
-    if size < np.uint64(s[THRESHOLD]):
-        return _malloc(size)
-    return _take(s, np.int64(size))
+    if size < s[THRESHOLD]:
+        return int(_malloc(size))
+    return _take(s, size)
 
 
-@callback("intp", "uintp", "uintp")
-def calloc(state: Any, n: int, size: int) -> int:
+def _calloc_block(state: Any, n: int, size: int) -> int:
     """Return the address of n * size bytes of zeros."""
     s = array_at(state, (SIZE,))
-    if n * size < np.uint64(s[THRESHOLD]):
-        return _calloc(n, size)
-    return _take(s, np.int64(n * size))
+    if n * size < s[THRESHOLD]:
+        return int(_calloc(n, size))
+    return _take(s, n * size)
 
 
-@callback("void", "intp", "uintp")
-def free(state: Any, at: int, size: int) -> None:
+def _free_block(state: Any, at: int, size: int) -> None:
     """Free what begins at `at`."""
     s = array_at(state, (SIZE,))
-    k = _find(s, at) if size >= np.uint64(s[THRESHOLD]) else -1
-    if k < 0:
+    if size < s[THRESHOLD]:
         _free(at)
-    else:
+        return
+    k = _find(s, at)
+    if k >= 0:
         _give(s, k)
+    else:
+        s[IN_MEMORY] -= _pages(s, size)
+        _munmap(at, size)
 
 
-@callback("intp", "intp", "uintp")
-def realloc(state: Any, at: int, size: int) -> int:
-    """Return the address of `size` bytes that begin like those at `at`, which are freed."""
+def _realloc_block(state: Any, at: int, size: int) -> int:
+    """Return the address of `size` bytes that begin like those at `at`, which are freed; not for blocks in memory."""
     s = array_at(state, (SIZE,))
     k = _find(s, at) if at else -1
-    if k < 0 and size < np.uint64(s[THRESHOLD]):
-        return _realloc(at, size)
-    large = size >= np.uint64(s[THRESHOLD])
-    new = _take(s, np.int64(size)) if large else _malloc(size)
+    if k < 0 and size < s[THRESHOLD]:
+        return int(_realloc(at, size))
+    large = size >= s[THRESHOLD]
+    new = _take(s, size) if large else _malloc(size)
     if new and at:
-        old = np.uint64(s[HEAD + 3 * MOST + k]) if k >= 0 else np.uint64(_usable(at))
-        _memcpy(new, at, min(old, np.uint64(size)))
+        old = s[HEAD + 3 * MOST + k] if k >= 0 else _usable(at)
+        _memcpy(new, at, min(old, size))
         if k >= 0:
             _give(s, k)
         else:
             _free(at)
-    return new
+    return int(new)
+
+
+def functions() -> tuple[Any, Any, Any, Any]:
+    """Return malloc, calloc, realloc and free for NumPy, compiled; each has the state before its own arguments."""
+    return (
+        callback("intp", "intp")(_malloc_block),
+        callback("intp", "intp", "intp")(_calloc_block),
+        callback("intp", "intp", "intp")(_realloc_block),
+        callback("void", "intp", "intp")(_free_block),
+    )
 
 
 @jit
 def give_back(s: State, capacity: int) -> None:
     """Give all pages of the file back that are in memory."""
-    _madvise(s[BASE], np.uint64(capacity), np.int32(DONT_NEED))
+    _madvise(s[BASE], capacity, np.int32(s[ADVICE]))
     s[GIVEN_BACK] += 1
 
 
 @jit
-def watch(s: State, capacity: int, statm: int, high: int, microseconds: int) -> None:
-    """Give the pages of the file back whenever the process has more than `high` bytes in memory, until told to stop.
+def look(s: State, capacity: int, statm: int, high: int) -> None:
+    """Give the pages of the file back if the process has more than `high` bytes in memory.
 
-    statm: the open file of that name in /proc.
+    statm: the open file of that name in /proc. Cost: some microseconds.
     """
     text = np.empty(128, np.uint8)
-    while s[STOP] == 0:
-        n = _pread(np.int32(statm), text.ctypes.data, np.uint64(128), np.int64(0))
-        k, resident = 0, 0
-        while k < n and text[k] != 32:
-            k += 1
+    n = _pread(np.int32(statm), text.ctypes.data, 128, 0)
+    k, resident = 0, 0
+    while k < n and text[k] != 32:
         k += 1
-        while k < n and text[k] != 32:
-            resident = 10 * resident + int(text[k]) - 48
-            k += 1
-        resident *= PAGE
-        s[HIGHEST] = max(s[HIGHEST], resident)
-        if resident > high:
-            give_back(s, capacity)
+    k += 1
+    while k < n and text[k] != 32:
+        resident = 10 * resident + int(text[k]) - 48
+        k += 1
+    resident *= s[PAGE]
+    s[HIGHEST] = max(s[HIGHEST], resident)
+    if resident > high:
+        give_back(s, capacity)
+
+
+@jit
+def watch(s: State, capacity: int, statm: int, high: int, microseconds: int) -> None:
+    """Look every so many microseconds until told to stop."""
+    while s[STOP] == 0:
+        look(s, capacity, statm, high)
         _usleep(np.uint32(microseconds))

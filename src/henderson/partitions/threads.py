@@ -9,6 +9,8 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, TypeVar
 
+from henderson.partitions import scratch
+
 T = TypeVar("T")
 
 
@@ -39,6 +41,7 @@ class Team:
         def share(first: int) -> None:
             for part in range(first, n_parts, n_threads):
                 results[part] = work(part)
+                scratch.look()  # the watch may have to wait for a core that this thread keeps busy
 
         for worker in range(1, n_threads):
             self._inbox[worker - 1].put(lambda worker=worker: share(worker))  # type: ignore[misc]

@@ -52,9 +52,7 @@ def n_threads_for(data: ModelData, threads: int | None = None) -> int:
     return 1 if size <= ONE_THREAD else len(os.sched_getaffinity(0))
 
 
-def set_up(
-    spec: ModelSpec, data: ModelData, team: Team, stages: Stages, n_partitions: int | None = None
-) -> Operator:
+def set_up(spec: ModelSpec, data: ModelData, team: Team, stages: Stages, n_partitions: int | None = None) -> Operator:
     """Return the operator of the model, its X of full column rank; `stages` gets the times of the parts."""
     with stages.stage("design"):
         design = build_design(spec, data)
