@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from henderson.equations.memory import counted, counts_of, counts_of_store, estimate_embedded
 from henderson.errors import ResourceError
 from henderson.jobs.out_of_core import out_of_core
 from henderson.jobs.run import Settings, ingest_only, understand
@@ -19,6 +20,7 @@ from henderson.partitions.scratch import LARGE, ScratchMemory, zeros
 from henderson.partitions.threads import Team
 from henderson.simulate.testday import simulate_testday
 from henderson.simulate.testday_config import TestDayConfig
+from henderson.store.reader import open_store
 
 N = LARGE // 8
 MARGIN = 64 << 20  # bytes that memory may grow by before it is seen
@@ -153,3 +155,11 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
         tmp_path.chmod(0o500)
         with pytest.raises(ResourceError, match="no scratch file"), ScratchMemory(tmp_path, 1 << 30):
             pass
+
+
+def test_the_store_is_counted_like_its_data(model: tuple[ModelSpec, Path]) -> None:
+    spec, store = model
+    found, wanted = counted(store, counts_of_store(store)), counts_of(open_store(store))
+    assert found.n_recorded == wanted.n_recorded
+    assert found.n_parents == wanted.n_parents
+    assert estimate_embedded(spec, found) == estimate_embedded(spec, wanted)

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from henderson.equations.memory import counts_of_store, estimate_embedded
+from henderson.equations.memory import counted, counts_of_store, estimate_embedded
 from henderson.errors import ResourceError
 from henderson.jobs.memory import bytes_within
 from henderson.language.spec import JobSpec, ModelSpec
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 INTERPRETER = 320 << 20  # bytes: Python, libraries, compiled kernels
 LEAST = 512 << 20  # bytes that a limit must have
-SHARE = 8  # parts of the limit, one of which the partitions take that threads work on
+SHARE = 4  # parts of the limit, one of which the partitions take that threads work on
 DISK = 1.5  # times the estimate: what is freed leaves gaps
 
 
@@ -44,10 +44,13 @@ def out_of_core(
 
     Only solves by iteration do, on Linux. Raises `ResourceError` if not even that is enough, or the disk is too full.
     """
-    items = estimate_embedded(spec, counts_of_store(store))
-    total, available = sum(i.bytes for i in items), bytes_within(limit)
+    counts, available = counts_of_store(store), bytes_within(limit)
+    total = sum(i.bytes for i in estimate_embedded(spec, counts))
     iterative = all(job.name == "solve" and job.get("method") != "direct" for job in jobs)
     if not iterative or sys.platform != "linux" or total + INTERPRETER <= available:
+        return OutOfCore(nullcontext())
+    total = sum(i.bytes for i in estimate_embedded(spec, counted(store, counts)))
+    if total + INTERPRETER <= available:
         return OutOfCore(nullcontext())
     if available < LEAST:
         raise ResourceError(
