@@ -95,6 +95,17 @@ def test_blocks_come_and_go(tmp_path: Path) -> None:
         assert state[scratch_heap.N_FREE] == 1  # all joined again
 
 
+def test_zeros_are_zeros_where_files_cannot_have_holes(tmp_path: Path) -> None:
+    with ScratchMemory(tmp_path, 8 << 30) as memory:
+        a, state = np.ones(N), memory._state
+        file = int(state[scratch_heap.FILE])
+        state[scratch_heap.FILE] = -1
+        del a
+        state[scratch_heap.FILE] = file
+        assert np.empty(N).all()
+        assert not np.zeros(N).any()
+
+
 def test_arrays_grow_and_outlive_it(tmp_path: Path) -> None:
     with ScratchMemory(tmp_path, 8 << 30):
         a = np.ones(N // 2)

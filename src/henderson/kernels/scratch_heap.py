@@ -21,7 +21,7 @@ from henderson.kernels.jit import array_at, callback, inline, jit, of_system
 
 State = NDArray[np.int64]
 
-BASE, FILE, PAGE, THRESHOLD, ROOM, IN_MEMORY, N_FREE, N_USED, STOP, ADVICE, GIVEN_BACK, HIGHEST, HEAD = range(13)
+BASE, FILE, PAGE, THRESHOLD, ROOM, IN_MEMORY, N_FREE, N_USED, STOP, ADVICE, STALE, GIVEN_BACK, HIGHEST, HEAD = range(14)
 MOST = 1 << 16  # blocks; each is at least THRESHOLD long
 SIZE = HEAD + 4 * MOST
 READ_WRITE, PRIVATE_ANONYMOUS = 3, 0x22  # of mmap
@@ -32,6 +32,7 @@ _calloc = of_system("calloc", "intp", "intp", "intp")
 _realloc = of_system("realloc", "intp", "intp", "intp")
 _free = of_system("free", "void", "intp")
 _usable = of_system("malloc_usable_size", "intp", "intp")
+_memset = of_system("memset", "intp", "intp", "int32", "intp")
 _memcpy = of_system("memcpy", "intp", "intp", "intp", "intp")
 _reserve = of_system("posix_fallocate", "int32", "int32", "int64", "int64")
 _fallocate = of_system("fallocate", "int32", "int32", "int32", "int64", "int64")
@@ -49,7 +50,7 @@ def _pages(s: State, size: int) -> int:
 
 @inline
 def _take(s: State, size: int) -> int:
-    """Return the address of `size` bytes of zeros, in the file if there is no room in memory, 0 if there is no room."""
+    """Return the address of `size` bytes, zeros unless `STALE`: in memory if there is room, else in the file; 0 if none."""
     need = _pages(s, size)
     if s[IN_MEMORY] + need <= s[ROOM]:
         at = _mmap(0, need, np.int32(READ_WRITE), np.int32(PRIVATE_ANONYMOUS), np.int32(-1), 0)
@@ -95,7 +96,8 @@ def _give(s: State, k: int) -> None:
     for j in range(k, s[N_USED] - 1):
         used[j], lengths[j] = used[j + 1], lengths[j + 1]
     s[N_USED] -= 1
-    _fallocate(np.int32(s[FILE]), np.int32(KEEP_SIZE | PUNCH_HOLE), begin, size)
+    if _fallocate(np.int32(s[FILE]), np.int32(KEEP_SIZE | PUNCH_HOLE), begin, size) != 0:
+        s[STALE] = 1  # not every file system can make holes: what comes next has to be cleared
     n = s[N_FREE]
     at = 0
     while at < n and begins[at] < begin:
@@ -132,7 +134,10 @@ def _calloc_block(state: Any, n: int, size: int) -> int:
     s = array_at(state, (SIZE,))
     if n * size < s[THRESHOLD]:
         return int(_calloc(n, size))
-    return _take(s, n * size)
+    at = _take(s, n * size)
+    if s[STALE] and at:
+        _memset(at, np.int32(0), n * size)
+    return at
 
 
 def _free_block(state: Any, at: int, size: int) -> None:
