@@ -50,7 +50,7 @@ def _pages(s: State, size: int) -> int:
 
 @inline
 def _take(s: State, size: int) -> int:
-    """Return the address of `size` bytes, zeros unless `STALE`: in memory if there is room, else in the file; 0 if none."""
+    """Return the address of `size` bytes, zeros unless `STALE`: in memory if there is room, else in the file; or 0."""
     need = _pages(s, size)
     if s[IN_MEMORY] + need <= s[ROOM]:
         at = _mmap(0, need, np.int32(READ_WRITE), np.int32(PRIVATE_ANONYMOUS), np.int32(-1), 0)
