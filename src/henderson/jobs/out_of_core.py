@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 INTERPRETER = 320 << 20  # bytes: Python, libraries, compiled kernels
 LEAST = 512 << 20  # bytes that a limit must have
 SHARE = 4  # parts of the limit, one of which the partitions take that threads work on
+# each cut adds some 100 equations that partitions share, of which the sweep takes `class_border.SHARED_LIMIT`
+MOST_PARTITIONS = 12
 DISK = 1.5  # times the estimate: what is freed leaves gaps
 
 
@@ -62,7 +64,7 @@ def out_of_core(
             f"the equations take about {_size(total)} and may take {_size(available)} of memory; {folder} has "
             f"{_size(free)} free for the rest, not {_size(int(DISK * total))}; choose another folder with --scratch"
         )
-    n_partitions = threads * max(1, -(-SHARE * total // available))
+    n_partitions = max(threads, min(MOST_PARTITIONS, -(-SHARE * total // available)))
     log.info(
         "the equations take about %s of the %s they may: they lie in a scratch file in %s, in %d partitions",
         _size(total),
