@@ -121,8 +121,8 @@ def test_arrays_grow_and_outlive_it(tmp_path: Path) -> None:
 
 def test_vectors_stay_in_memory_while_there_is_room(tmp_path: Path) -> None:
     with ScratchMemory(tmp_path, 1 << 30) as memory:
-        room = int(0.7 * ((1 << 30) - (448 << 20)))
-        many = [zeros(4 << 20) for _ in range(room // (32 << 20) + 3)]
+        assert 200 << 20 < memory.room < 1 << 29
+        many = [zeros(4 << 20) for _ in range(memory.room // (32 << 20) + 3)]
         assert memory._state[scratch_heap.N_USED] == 3
         many.clear()
         assert memory._state[scratch_heap.IN_MEMORY] == 0

@@ -34,10 +34,10 @@ SPREAD = 4  # times the free disk: what addresses there are, as blocks leave gap
 PERIOD = 500  # microseconds
 SLICE = 100_000  # nanoseconds that the watch runs at a time
 SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}
-MARGIN = 0.2  # of the limit, that memory may grow by before the watch sees it; between
-LEAST_MARGIN, MOST_MARGIN = 128 << 20, 1 << 30
+MARGIN = 0.125  # of the limit, that memory may grow by before the watch sees it; between
+LEAST_MARGIN, MOST_MARGIN = 80 << 20, 1 << 30
 SET_HANDLER = 304  # place in NumPy's table of functions
-KEPT = 0.7  # of the limit beyond INTERPRETER: vectors that stay in memory
+KEPT = 0.7  # of what is beyond INTERPRETER and the margin: vectors that stay in memory
 INTERPRETER = 448 << 20  # bytes that are no arrays, at most
 _kept: list[object] = []  # arrays may outlive all that made them
 _open: list[ScratchMemory] = []
@@ -85,9 +85,14 @@ class ScratchMemory:
         """Return the largest resident memory seen, in bytes."""
         return int(self._state[heap.HIGHEST])
 
+    @property
+    def room(self) -> int:
+        """Return the bytes of vectors that stay in memory."""
+        return max(0, int(KEPT * (self.limit - INTERPRETER - self._margin)))
+
     def vector(self, n: int) -> NDArray[np.float64]:
         """Return `n` zeros, in memory as long as there is room for them: what is written again and again."""
-        self._state[heap.ROOM] = max(0, int(KEPT * (self.limit - INTERPRETER)))
+        self._state[heap.ROOM] = self.room
         try:
             return np.zeros(n)
         finally:
