@@ -59,6 +59,8 @@ def run_settings(
     from henderson.jobs.stopping import listening
 
     if settings.engine == "petsc":
+        if settings.scratch is not None:
+            raise UsageError("--scratch: only with --engine embedded; the petsc engine takes more nodes, leave it out")
         return run_jobs_together(file, settings, as_json=as_json, quiet=quiet, requeue=requeue, log=log)
     _only_petsc(settings)
     _one_copy()

@@ -29,6 +29,12 @@ def solver_options(command: F) -> F:
     """Return `command` with the options of the solvers, and those that only the petsc engine has."""
     options = [
         run_options,
+        click.option(
+            "--scratch",
+            type=click.Path(exists=True, file_okay=False, path_type=Path),
+            metavar="DIR",
+            help="Where solves keep what is beyond --memory [default: --out].",
+        ),
         click.option("--rtol", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Instead of FILE's."),
         click.option(
             "--preconditioner",

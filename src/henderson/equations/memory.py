@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from henderson.equations.cross_products import BLOCK
 from henderson.equations.design import GroupPlan, group_plans
 from henderson.language.spec import RESIDUAL, ModelSpec
 from henderson.store.columns import Coded, Observed
 from henderson.store.model_data import ModelData
-from henderson.store.schema import group_path
+from henderson.store.schema import group_path, records_path
 from henderson.store.slices import StoreParts
+from henderson.store.stored_array import StoredArray
 
+READ = 1 << 22  # individuals that are read at a time
 N_VECTORS = 5  # right-hand side, solution, residual, direction, product
 PEDIGREE_BYTES = 3 * 4 + 2 * 8 + 8  # sire, dam, generation; F, d; label
 PRODUCT = 64  # bytes of an element of X'X below the diagonal, its mirror image and copies while they are sorted
@@ -112,6 +115,30 @@ def counts_of_store(path: Path) -> Counts:
 def most_equations(spec: ModelSpec, counts: Counts) -> int:
     """Return an upper bound of the number of equations."""
     return sum(_n_levels(plan, counts) * plan.width for plan in group_plans(spec))
+
+
+def counted(path: Path, counts: Counts) -> Counts:
+    """Return the counts of the store at `path` with individuals that have records, or records or progeny, counted.
+
+    Cost: one pass over the columns of individuals, nothing kept. Memory: a byte for each individual, and a block.
+    """
+    parts = StoreParts(path)
+    recorded: dict[str, int] = {}
+    parents: dict[str, int] = {}
+    for column, name in parts.columns.related:
+        seen = np.zeros(counts.n_individuals[name] + 2, np.bool_)  # codes -2 and -1 are the last two
+        _mark(seen, [parts.array(records_path("related", column, name))])
+        recorded[column] = int(np.count_nonzero(seen[:-2]))
+        if name in parts.pedigrees:
+            _mark(seen, [parts.array(f"{group_path('pedigree', name)}/{parent}") for parent in ("sire", "dam")])
+            parents[name] = max(parents.get(name, 0), int(np.count_nonzero(seen[:-2])))
+    return replace(counts, n_recorded=recorded, n_parents=parents)
+
+
+def _mark(seen: NDArray[np.bool_], columns: Sequence[StoredArray]) -> None:
+    for column in columns:
+        for start in range(0, len(column), READ):
+            seen[column[start : start + READ]] = True
 
 
 def estimate(spec: ModelSpec, counts: Counts) -> tuple[MemoryItem, ...]:

@@ -61,7 +61,9 @@ class EmbeddedJobs:
         progress: Progress | None = None,
         start: Path | None = None,
         lean: bool = False,
+        n_partitions: int | None = None,
     ) -> None:
+        self._n_partitions = n_partitions
         self._lean = lean
         self._start = start  # results of an earlier run
         self.spec, self.data, self._out = spec, data, out
@@ -94,7 +96,9 @@ class EmbeddedJobs:
 
     def _at_hand(self) -> Equations:
         if self._equations is None:
-            self._equations = self._closing.enter_context(Equations(self.spec, self.data, self._threads))
+            self._equations = self._closing.enter_context(
+                Equations(self.spec, self.data, self._threads, self._n_partitions)
+            )
             if self._lean:
                 self._equations.let_go_of_records()
                 self.data = self._equations.data

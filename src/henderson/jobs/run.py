@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from henderson.jobs.embedded import EmbeddedJobs
 from henderson.jobs.inputs import input_files
 from henderson.jobs.known_variances import variances_file, with_variances
 from henderson.jobs.memory import check_memory
+from henderson.jobs.out_of_core import OutOfCore, out_of_core
 from henderson.jobs.progress import Progress, stages_told
 from henderson.jobs.reml import FittedSolutions, reml_failure
 from henderson.jobs.seeds import seeds
@@ -33,7 +35,7 @@ from henderson.results.group_files import write_group_files
 from henderson.results.lmt_files import from_lmt, write_lmt_files
 from henderson.results.manifest import write_manifest
 from henderson.results.run_record import How, describe_inputs, effective_config, write_run_record
-from henderson.results.stages import available_bytes
+from henderson.results.stages import Stages, available_bytes
 from henderson.results.summary import Digest
 from henderson.solvers.report import SolveReport, StopReason
 from henderson.solvers.solutions import SubfactorSolutions
@@ -48,9 +50,10 @@ class Settings:
     """How to run: `jobs` replaces those of the parameter file; None elsewhere means the default.
 
     rtol, preconditioner: instead of those of the solve job; method: instead of that of the reml job; memory: bytes of a
-    node that may be taken, if that is less than there are; checkpoint_every: seconds, None: no checkpoints; operator to
-    compare: for the petsc engine alone, as in `solvers.petsc`; start: results of an earlier run, where solves
-    start; before: a column of dates and where they are cut: see `jobs.cutoff`;
+    node that may be taken, if that is less than there are; scratch: folder of what solves keep in a file to hold to
+    that, None: that of the results; checkpoint_every: seconds, None: no checkpoints; operator to compare: for the petsc
+    engine alone, as in `solvers.petsc`; start: results of an earlier run, where solves start; before: a column of dates
+    and where they are cut: see `jobs.cutoff`;
     variances: results of an earlier run, whose estimates are taken as known.
     """
 
@@ -63,6 +66,7 @@ class Settings:
     preconditioner: str | None = None
     method: str | None = None
     memory: int | None = None
+    scratch: Path | None = None
     checkpoint_every: float | None = None
     operator: str = "matrix-free"
     petsc: str = ""
@@ -163,11 +167,31 @@ def run(file: Path, settings: Settings, progress: Progress | None = None, stoppi
     with stages.stage("ingest"):
         workers = settings.threads or os.cpu_count() or 1
         ingest(spec, store, workers=workers, memory=settings.memory, progress=progress)
+    todo = with_solves(spec.jobs)
+    scratch = settings.scratch or out
+    how = out_of_core(spec, todo, store, scratch, settings.memory, workers)
+    with how.memory:
+        return _solved(file, spec, todo, settings, stages, how, started, progress, stopping)
+
+
+def _solved(
+    file: Path,
+    spec: ModelSpec,
+    todo: Sequence[JobSpec],
+    settings: Settings,
+    stages: Stages,
+    how: OutOfCore,
+    started: list[dict[str, Any]],
+    progress: Progress | None,
+    stopping: Stopping | None,
+) -> Outcome:
+    """Return what the jobs `todo` left, from the store on."""
+    out, store = settings.folders(file)
     with stages.stage("read store"):
         data = open_store(store)
-    check_memory(spec, data, settings.memory)
+    if not how.in_file:
+        check_memory(spec, data, settings.memory)
     did: list[JobDone] = []
-    todo = with_solves(spec.jobs)
     threads = n_threads_for(data, settings.threads)
     embedded = EmbeddedJobs(
         spec,
@@ -178,6 +202,7 @@ def run(file: Path, settings: Settings, progress: Progress | None = None, stoppi
         progress=progress,
         start=settings.start,
         lean=all(job.name == "solve" for job in todo),
+        n_partitions=how.n_partitions,
     )  # its variances become the estimates
     del data  # the jobs keep what they need of it
     with embedded as jobs:

@@ -104,7 +104,7 @@ def write_page(
     effects: Sequence[Digest],
     stages: Sequence[Stage],
     out: Path,
-    background: Background,
+    background: Background | None = None,
 ) -> Path:
     """Return the path of `report.html` about the jobs that are done."""
     _, last = done[-1]

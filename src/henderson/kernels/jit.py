@@ -32,3 +32,22 @@ def jit(function: F) -> F:
 def inline(function: F) -> F:
     """Return `function` compiled into the kernels that call it."""
     return cast(F, numba.njit(forceinline=True, **OPTIONS)(function))
+
+
+def of_system(name: str, result: str, *arguments: str) -> Callable[..., Any]:
+    """Return a function of the C library for kernels; types by their name in numba, ``intp`` for pointers."""
+    signature = getattr(numba.types, result)(*(getattr(numba.types, a) for a in arguments))
+    return cast(Callable[..., Any], numba.types.ExternalFunction(name, signature))
+
+
+def callback(result: str, *arguments: str) -> Callable[[Callable[..., Any]], Any]:
+    """Return what makes a function of one int64 array (as its address) and `arguments` one that C can call.
+
+    The compiled function has its address as `address`; it must neither fail nor call Python.
+    """
+    types = [getattr(numba.types, a) for a in arguments]
+    signature = getattr(numba.types, result)(numba.types.CPointer(numba.types.int64), *types)
+    return cast(Callable[[Callable[..., Any]], Any], numba.cfunc(signature, cache=True, error_model="numpy"))
+
+
+array_at = numba.carray  # array_at(pointer, shape) is the array that begins there

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from henderson.kernels import level_table
 from henderson.kernels import vectors as kernels
 from henderson.kernels.hashing import table_size
+from henderson.partitions import scratch
 from henderson.partitions.exchange import Link
 
 Codes = NDArray[np.int32]
@@ -101,7 +102,7 @@ class Layout:
 
     def zeros(self) -> NDArray[np.float64]:
         """Return a local vector of zeros."""
-        return np.zeros(self.n_local)
+        return scratch.zeros(self.n_local)
 
 
 @dataclass(frozen=True)

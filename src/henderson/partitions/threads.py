@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextvars
 import threading
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, TypeVar
+
+from henderson.partitions import scratch
 
 T = TypeVar("T")
 
@@ -38,6 +41,7 @@ class Team:
         def share(first: int) -> None:
             for part in range(first, n_parts, n_threads):
                 results[part] = work(part)
+                scratch.look()  # the watch may have to wait for a core that this thread keeps busy
 
         for worker in range(1, n_threads):
             self._inbox[worker - 1].put(lambda worker=worker: share(worker))  # type: ignore[misc]
@@ -72,7 +76,9 @@ class Team:
     def _start(self) -> None:
         for number in range(1, self.n_threads):
             inbox: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-            thread = threading.Thread(target=self._serve, args=(inbox,), name=f"henderson-{number}", daemon=True)
+            # in the context of the caller: where NumPy has its memory from
+            serve = (contextvars.copy_context().run, (self._serve, inbox))
+            thread = threading.Thread(target=serve[0], args=serve[1], name=f"henderson-{number}", daemon=True)
             self._inbox.append(inbox)
             self._threads.append(thread)
             thread.start()

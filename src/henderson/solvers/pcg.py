@@ -90,7 +90,7 @@ def pcg(
     """
     xtol = rtol if xtol is None else xtol
     run = _Run(operator)
-    r = operator.zeros()
+    q, r = operator.zeros(), operator.zeros()  # q is written most, and has to stay in memory (`partitions.scratch`)
 
     def right_hand_side() -> Vectors:
         return rhs(r) if callable(rhs) else rhs
@@ -104,7 +104,7 @@ def pcg(
         return SolveReport(operator.zeros(), StopReason.RHS_ZERO, 0, 0.0)
     conjugation = Conjugation.of(operator.exchange, operator.n_owned)
     keeper = _Keeper(run, preconditioner, b, rtol, checkpointing, conjugation)
-    p, q = operator.zeros(), operator.zeros()
+    p = operator.zeros()
 
     def true_residual() -> float:
         operator.apply(x, q)

@@ -53,14 +53,14 @@ def n_threads_for(data: ModelData, threads: int | None = None) -> int:
     return 1 if size <= ONE_THREAD else len(os.sched_getaffinity(0))
 
 
-def set_up(spec: ModelSpec, data: ModelData, team: Team, stages: Stages) -> Operator:
+def set_up(spec: ModelSpec, data: ModelData, team: Team, stages: Stages, n_partitions: int | None = None) -> Operator:
     """Return the operator of the model, its X of full column rank; `stages` gets the times of the parts."""
     with stages.stage("design"):
         design = build_design(spec, data)
     with stages.stage("rank"):
         design = full_rank_with_groups(design, spec, data)
     with stages.stage("partitions"):
-        return build_operator(design, data, team)
+        return build_operator(design, data, team, n_partitions)
 
 
 class Equations:
@@ -73,16 +73,20 @@ class Equations:
     data
         Its records, pedigrees and matrices.
     threads
-        Threads, and partitions; None: one for small problems, else one per core.
+        Threads; None: one for small problems, else one per core.
+    n_partitions
+        Partitions; None: one per thread.
 
     """
 
-    def __init__(self, spec: ModelSpec, data: ModelData, threads: int | None = None) -> None:
+    def __init__(
+        self, spec: ModelSpec, data: ModelData, threads: int | None = None, n_partitions: int | None = None
+    ) -> None:
         self.spec, self.data = spec, data
         self.stages = Stages()
         self.team = Team(n_threads_for(data, threads))
         try:
-            self.operator = set_up(spec, data, self.team, self.stages)
+            self.operator = set_up(spec, data, self.team, self.stages, n_partitions)
         except BaseException:
             self.team.close()
             raise
