@@ -138,6 +138,15 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_current_folder_is_filled_if_it_is_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    simulate(SimulationConfig(animals=50), Path("."))
+    assert {path.name for path in tmp_path.iterdir()} >= {"model.toml", "pedigree.csv", "records.csv"}
+    assert not (tmp_path / ".wip").exists()
+    with pytest.raises(UsageError, match="not an empty folder"):
+        simulate(SimulationConfig(animals=50), Path("."))
+
+
 def test_what_a_killed_run_left_is_replaced(tmp_path: Path) -> None:
     (tmp_path / ".out.wip").mkdir()
     (tmp_path / ".out.wip" / "records.csv").write_text("half a li")

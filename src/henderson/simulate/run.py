@@ -34,19 +34,26 @@ def simulate(config: SimulationConfig, out: Path, progress: Progress | None = No
 
 @contextlib.contextmanager
 def whole_folder(out: Path) -> Iterator[Path]:
-    """Yield a folder beside `out` that takes its name when the block ends without an error; else it is removed.
+    """Yield a folder that takes the place of `out` when the block ends without an error; else it is removed.
 
+    It is beside `out`, or in it if that is there already (it may be the current folder); then its files are moved.
     Raises `UsageError` if `out` holds something already.
     """
     out = Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    inside = out.exists()
+    work = out / ".wip" if inside else out.parent / f".{out.name}.wip"
+    if inside and (not out.is_dir() or any(path != work for path in out.iterdir())):
         raise UsageError(f"simulate: {out} exists and is not an empty folder; remove it or choose another one")
-    work = out.parent / f".{out.name}.wip"
     shutil.rmtree(work, ignore_errors=True)  # of a run that was killed
     work.mkdir(parents=True)
     try:
         yield work
-        work.rename(out)
+        if not inside:
+            work.rename(out)
+            return
+        for path in sorted(work.iterdir(), key=lambda path: path.name == "model.toml"):  # with it the folder is whole
+            path.rename(out / path.name)
+        work.rmdir()
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise
