@@ -15,6 +15,8 @@ from henderson.equations.operator import Operator, build_operator
 from henderson.equations.rank import full_rank
 from henderson.kernels import blocks as block_kernels
 from henderson.partitions.threads import Team
+from henderson.solvers.generations import DIRECTIONS, KNOTS, SPREAD
+from henderson.solvers.nested_effects import Nesting
 from henderson.solvers.pcg import pcg
 from henderson.solvers.preconditioner import BlockPreconditioner, Kind
 from henderson.solvers.sweep import SweepPreconditioner, classes_of
@@ -192,7 +194,7 @@ def test_the_preconditioner_inverts_blocks_of_the_matrix(operator: Operator, kin
 
 
 def pivots_and_links(pedigree: Pedigree, sigma: np.ndarray, C: np.ndarray, number: np.ndarray, M: np.ndarray) -> None:
-    """Set M to an incomplete factor of the block of the animals: the youngest first, only pivots are updated."""
+    """Add an incomplete factor of the block of the animals to M: the youngest first, only pivots are updated."""
     inverse = np.linalg.inv(sigma)
     pivot = [C[np.ix_(at, at)].copy() for at in number]
     N = np.zeros_like(C)
@@ -205,25 +207,95 @@ def pivots_and_links(pedigree: Pedigree, sigma: np.ndarray, C: np.ndarray, numbe
                 pivot[parent] -= link @ np.linalg.inv(pivot[i]) @ link
     at = number.ravel()
     D = scipy.linalg.block_diag(*pivot)
-    M[np.ix_(at, at)] = N[np.ix_(at, at)] @ np.linalg.inv(D) @ N[np.ix_(at, at)].T
+    M[np.ix_(at, at)] += N[np.ix_(at, at)] @ np.linalg.inv(D) @ N[np.ix_(at, at)].T
 
 
-def dense_sweep(operator: Operator, data: ModelData, assembled: Assembled) -> np.ndarray:
+def nested_levels(operator: Operator, nesting: Nesting) -> dict[int, int]:
+    """The individual of each level whose records all lie in one partition, with one individual, in one slot."""
+    design, found, users = operator.design, {}, np.zeros(operator.design.groups[nesting.group].n_levels, int)
+    for partition in operator.partitions:
+        local, animals = partition.layout.groups[nesting.group], partition.layout.groups[nesting.individuals]
+        users[local.owned_levels()] += 1
+        users[local.ghosts] += 1
+        codes = [
+            design.slots[s].codes[partition.records.start : partition.records.stop]
+            for s in (nesting.slot, nesting.slot_of_individuals)
+        ]
+        for level in local.owned_levels():
+            mine = codes[0] == level
+            individuals = set(codes[1][mine].tolist())
+            twice = any(
+                (slot.codes[partition.records.start : partition.records.stop][mine] == codes[1][mine]).any()
+                for s, slot in enumerate(design.slots)
+                if slot.group == nesting.individuals and s != nesting.slot_of_individuals
+            )
+            if not twice and len(individuals) == 1 and animals.start <= min(individuals) < animals.stop:
+                found[int(level)] = min(individuals)
+    return {level: animal for level, animal in found.items() if users[level] == 1}
+
+
+def generations_of(pedigree: Pedigree) -> np.ndarray:
+    """One more than the mean of the known parents'."""
+    out = np.zeros(len(pedigree.sire))
+    for i in np.argsort(pedigree.generation, kind="stable"):
+        parents = [p for p in (pedigree.sire[i], pedigree.dam[i]) if p >= 0]
+        out[i] = 1.0 + np.mean(out[parents]) if parents else 0.0
+    return out
+
+
+def coarse_columns(pedigree: Pedigree, sigma: np.ndarray, number: np.ndarray, n: int) -> list[np.ndarray]:
+    """Functions of the generation that are linear between knots, times the directions of the largest correlations."""
+    generation = generations_of(pedigree)
+    known = generation[generation > 0.0]
+    top = known.mean() + SPREAD * known.std() if len(known) else 1.0
+    sd = np.sqrt(np.diag(sigma))
+    vectors = np.linalg.eigh(sigma / np.outer(sd, sd))[1][:, ::-1][:, :DIRECTIONS] * sd[:, None]
+    knots = np.linspace(0.0, top, KNOTS)
+    found = []
+    for one in np.eye(KNOTS):
+        for direction in vectors.T:
+            column = np.zeros(n)
+            column[number] = np.interp(np.minimum(generation, top), knots, one)[:, None] * direction
+            found.append(column)
+    return found
+
+
+def dense_sweep(operator: Operator, data: ModelData, assembled: Assembled, nestings: list[Nesting]) -> np.ndarray:
     """M of the sweep from the assembled matrix: classes exactly, then what they are coupled with."""
     C = assembled.matrix.toarray()
-    classes = classes_of(operator)
-    M, of_classes = np.zeros_like(C), np.zeros(len(C), np.bool_)
-    for g, (group, number) in enumerate(zip(operator.design.groups, assembled.number, strict=True)):
+    groups, classes = operator.design.groups, classes_of(operator)
+    swept = {
+        g: data.pedigrees[str(group.covariance.name)]
+        for g, group in enumerate(groups)
+        if group.covariance is not None and group.covariance.kind == "pedigree" and group.covariance.own is None
+    }
+    M, of_classes, reduced, columns = np.zeros_like(C), np.zeros(len(C), np.bool_), C.copy(), []
+    for g, number in enumerate(assembled.number):
         if g in classes:
             of_classes[number[number >= 0]] = True
-        elif group.covariance is not None and group.covariance.kind == "pedigree" and group.covariance.own is None:
-            pivots_and_links(data.pedigrees[str(group.covariance.name)], group.covariance.sigma, C, number, M)
-        else:
+        elif g not in swept:
             for at in number:
                 M[np.ix_(at, at)] = C[np.ix_(at, at)]
+    for nesting in nestings:
+        for level, animal in nested_levels(operator, nesting).items():
+            at = assembled.number[nesting.group][level]
+            to = assembled.number[nesting.individuals][animal][nesting.positions]
+            given = C[np.ix_(to, at)] @ np.linalg.solve(C[np.ix_(at, at)], C[np.ix_(at, to)])
+            reduced[np.ix_(to, to)] -= given
+            M[np.ix_(to, to)] += given
+            M[np.ix_(at, to)], M[np.ix_(to, at)] = C[np.ix_(at, to)], C[np.ix_(to, at)]
+    for g, pedigree in swept.items():
+        sigma, number = groups[g].covariance.sigma, assembled.number[g]
+        pivots_and_links(pedigree, sigma, reduced, number, M)
+        columns += coarse_columns(pedigree, sigma, number, len(C))
     F, A = np.flatnonzero(of_classes), np.flatnonzero(~of_classes)
+    taken_off = C[np.ix_(A, F)] @ np.linalg.solve(C[np.ix_(F, F)], C[np.ix_(F, A)])
+    if columns:
+        Z = np.column_stack(columns)[A]
+        E = Z.T @ (C[np.ix_(A, A)] - taken_off) @ Z
+        M[np.ix_(A, A)] = np.linalg.inv(np.linalg.inv(M[np.ix_(A, A)]) + Z @ np.linalg.pinv(E, 1e-9, True) @ Z.T)
     M[np.ix_(F, F)], M[np.ix_(F, A)], M[np.ix_(A, F)] = C[np.ix_(F, F)], C[np.ix_(F, A)], C[np.ix_(A, F)]
-    M[np.ix_(A, A)] += C[np.ix_(A, F)] @ np.linalg.solve(C[np.ix_(F, F)], C[np.ix_(F, A)])
+    M[np.ix_(A, A)] += taken_off
     return M
 
 
@@ -244,7 +316,8 @@ def test_the_sweep_is_symmetric_positive_definite_and_solves(
         M.apply(operator.from_levels(assembled.to_levels(np.eye(n)[k])), z)
         inverse[k] = dense(assembled, operator.to_levels(z))
     np.testing.assert_allclose(inverse, inverse.T, rtol=1e-6, atol=1e-8 * np.abs(inverse).max())
-    product = inverse @ dense_sweep(operator, small_model(recipe)[1], assembled)
+    assert bool(M.nested.nestings) == (recipe.permanent and not recipe.own)
+    product = inverse @ dense_sweep(operator, small_model(recipe)[1], assembled, M.nested.nestings)
     np.testing.assert_allclose(product, np.eye(n), atol=1e-2 if compact else 1e-5)
     scale = 1.0 / np.sqrt(np.diag(inverse))
     assert np.linalg.eigvalsh((inverse + inverse.T) * scale * scale[:, None]).min() > 1e-9

@@ -20,6 +20,8 @@ from henderson.kernels.relationship import level_diagonal
 from henderson.partitions.exchange import Vectors
 from henderson.solvers.class_factor import NotFiniteError
 from henderson.solvers.class_factors import ClassFactors
+from henderson.solvers.generations import Generations
+from henderson.solvers.nested_effects import NestedEffects
 from henderson.solvers.preconditioner import BORDER_LIMIT, BlockPreconditioner, Kind
 from henderson.solvers.sweep_order import Turns, swept, turns_of
 
@@ -31,10 +33,12 @@ class SweepPreconditioner(BlockPreconditioner):
     """M = (D + L) D^-1 (D + L') over two sets of equations, the classes F and the others, A.
 
     F are the fixed groups and random classes of few levels; D_F is their block of C (`solvers.class_factors`). D_A are
-    the level blocks, and for individuals of a pedigree the incomplete factor of `kernels.pedigree_sweep`, in the order
-    of `solvers.sweep_order`. L is the coupling of A with F. M does not depend on the partitions as long as these do not
-    share too many levels of classes. An application costs half a product and the sweeps, beside `BlockPreconditioner`;
-    there are far fewer of them. Memory: a vector, the factors.
+    the level blocks; effects nested in individuals are eliminated (`solvers.nested_effects`), and individuals of a
+    pedigree have the incomplete factor of `kernels.pedigree_sweep`, in the order of `solvers.sweep_order`; to the
+    inverse is added that in the coarse space of `solvers.generations`. L is the coupling of A with F. M does not depend
+    on the partitions as long as these do not share too many levels of classes, or records of an individual. An
+    application costs half a product and the sweeps, beside `BlockPreconditioner`; there are far fewer of them. Memory:
+    a vector, the factors.
     """
 
     def __init__(
@@ -53,12 +57,15 @@ class SweepPreconditioner(BlockPreconditioner):
     def nbytes(self) -> int:
         """Return the memory that it takes here."""
         work, factors = sum(part.nbytes for part in self._work), self._factors
-        return super().nbytes + work + (0 if factors is None else factors.nbytes)
+        few = self.nested.nbytes + self._generations.nbytes
+        return super().nbytes + work + few + (0 if factors is None else factors.nbytes)
 
     def _mark(self, work: Vectors) -> None:
         """Parents need a block of their own, too. **Collective**."""
         operator = self._operator
         self._turns = turns_of(operator, self._others, work)
+        self.nested = NestedEffects(operator, self._others, frozenset(self._turns[0]), work)
+        self._generations = Generations(operator, self._turns, work)
 
         def parents(p: int) -> None:
             for _, _, related in swept(operator, p, self._others):
@@ -131,13 +138,29 @@ class SweepPreconditioner(BlockPreconditioner):
         kernels.take_in(column, self._turns[p][g].late, blocks[p][g], self._work[p])
 
     def _prepare(self, blocks: list[list[LevelBlocks]]) -> frozenset[int]:
-        """Factor the classes; `blocks` are those of C, not yet inverted. **Collective**."""
-        if self._classes:
-            try:
-                self._factors = ClassFactors(self._operator, self._classes, self._border_limit, blocks)
-            except NotFiniteError as error:
-                self._refuse(*error.args)
-        return self._eliminate(blocks) | self._classes
+        """Factor the classes, then the others; `blocks` are those of C, not yet inverted. **Collective**."""
+        operator = self._operator
+        try:
+            if self._classes:
+                self._factors = ClassFactors(operator, self._classes, self._border_limit, blocks)
+            operator.team.run(lambda p: self.nested.eliminate(p, blocks[p]), operator.n_partitions)
+        except NotFiniteError as error:
+            self._refuse(*error.args)
+        inverted = self._eliminate(blocks) | self._classes | self.nested.groups
+        self._generations.set_up(self._schur)
+        return inverted
+
+    def _schur(self, x: Vectors) -> list[Floats]:
+        """Return what partitions add to Z'S x, x zero in the classes; these are changed. **Collective**."""
+        operator, work, space = self._operator, self._work, self._generations
+        operator.apply(x, work)
+        found = operator.team.run(lambda p: space.sums(p, work[p]), operator.n_partitions)
+        if self._factors is None:
+            return found
+        self._factors.solve(work, x)
+        operator.couple(self._classes, self._others, x, work)
+        less = operator.team.run(lambda p: space.sums(p, work[p]), operator.n_partitions)
+        return [a - b for a, b in zip(found, less, strict=True)]
 
     def descend(self, alpha: float, q: Vectors, r: Vectors, z: Vectors) -> tuple[float, float]:
         """Set r -= alpha q and z = M^-1 r (`z` may be `q`); return (r'r, r'z). **Collective**."""
@@ -173,10 +196,17 @@ class SweepPreconditioner(BlockPreconditioner):
             for part in work:
                 part[:] = 0.0
 
-        def others(p: int) -> None:
+        def others(p: int) -> Floats:
             self._subtract(p, self._others, r[p], work[p])
-            for g in sorted(self._others - self._turns[p].keys()):
+            sums = self._generations.sums(p, work[p])
+            for g in sorted(self._others - self._turns[p].keys() - self.nested.groups):
                 block_kernels.apply_blocks(self._blocks[p][g], work[p], z[p])
+            self.nested.forward(p, self._blocks[p], work[p], z[p])
+            return sums
+
+        def finish(p: int) -> None:
+            self.nested.backward(p, self._blocks[p], z[p])
+            self._generations.add(p, level, z[p])
 
         def forward(k: int, p: int) -> None:
             work[p][layouts[p].n_owned :] = 0.0
@@ -195,7 +225,7 @@ class SweepPreconditioner(BlockPreconditioner):
                 else:
                     kernels.backward(*where, z[p])
 
-        operator.team.run(others, operator.n_partitions)
+        level = self._generations.correction(operator.team.run(others, operator.n_partitions))
         last = self._n_turns - 1
         for k in range(last + 1):
             operator.team.run(partial(forward, k), operator.n_partitions)
@@ -205,6 +235,7 @@ class SweepPreconditioner(BlockPreconditioner):
             operator.team.run(partial(backward, k), operator.n_partitions)
             if k > 0:
                 operator.exchange.forward(z)
+        operator.team.run(finish, operator.n_partitions)
         if self._factors is None:
             return
         operator.couple(self._others, self._classes, z, work)
