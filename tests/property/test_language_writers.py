@@ -22,6 +22,7 @@ from henderson.language.spec import (
     DataSpec,
     Equation,
     GammaSpec,
+    IndexSpec,
     JobSpec,
     MatrixSpec,
     ModelSpec,
@@ -186,8 +187,28 @@ def models(draw: st.DrawFn, names: Texts = names, files: Texts = files) -> Model
         jobs=draw(jobs()),
         functions=tuple((n, "res[1,1]/(res[1,1]+2)") for n in draw(st.lists(names, max_size=2, unique=True))),
         validation=draw(st.none() | st.builds(ValidationSpec, st.none() | names, st.none() | names)),
+        indices=draw(indices(subfactors, {t.subfactor: t for each in terms.values() for t in each}, names)),
         lmt_files=draw(st.booleans()),
     )
+
+
+@st.composite
+def indices(
+    draw: st.DrawFn, subfactors: list[SubFactor], terms: dict[str, Term], names: Texts
+) -> tuple[IndexSpec, ...]:
+    taken = {s.name for s in subfactors}
+    found = []
+    for variance in sorted({s.variance for s in subfactors if s.variance is not None}):
+        mine = [s.name for s in subfactors if s.variance == variance]
+        printed = [n for s in mine for n in ([f"{s}_{k}" for k in terms[s].polynomials] or [s])]
+        if len(set(printed)) < len(printed) or taken & {p for p in printed if p not in mine}:
+            continue  # c_1 of c(p(1)), and another sub-factor of that name
+        chosen = sorted(draw(st.lists(st.sampled_from(printed), unique=True)))
+        name = draw(names.filter(lambda n, others=taken | {*printed}: n not in others))  # type: ignore[misc]
+        if chosen:
+            found.append(IndexSpec(name, variance, tuple((c, draw(numbers)) for c in chosen)))
+            taken.add(name)
+    return tuple(sorted(found, key=lambda i: i.name))
 
 
 @st.composite
@@ -374,9 +395,10 @@ FIELDS = {
     GammaSpec: {"kind", "name", "options"},
     BlocksSpec: {"file", "inverse", "scale"},
     VarianceSpec: {"name", "sigma", "structure", "gamma", "fix", "by", "equal", "classes", "type", "options", "blocks"},
+    IndexSpec: {"name", "variance", "weights"},
     ModelSpec: {
         "data", "equations", "subfactors", "variances", "polynomials", "pedigrees", "matrices", "jobs", "functions",
-        "lmt_files", "source", "validation",
+        "lmt_files", "source", "validation", "indices",
     },
 }  # fmt: skip
 

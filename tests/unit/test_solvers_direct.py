@@ -35,7 +35,7 @@ def test_solution_and_diagonal_of_the_inverse(equations: Assembled) -> None:
         np.testing.assert_allclose(got, wanted, rtol=1e-9, atol=1e-9)
     assert report.reason is StopReason.DIRECT
     assert report.relative_residual < 1e-13
-    np.testing.assert_allclose(solver.inverse_diagonal(), np.diag(np.linalg.inv(C)), rtol=1e-9)
+    np.testing.assert_allclose(solver.inverse().diagonal(), np.diag(np.linalg.inv(C)), rtol=1e-9)
 
 
 @pytest.mark.parametrize("matrix", [np.diag([1.0, -1.0, 1.0]), np.array([[1.0, 2.0], [2.0, 1.0]])])

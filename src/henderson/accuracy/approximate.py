@@ -17,6 +17,7 @@ because they are related is taken as 2 F V_sire S^-1 V_dam (`kernels.pedigree_me
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -30,6 +31,7 @@ from henderson.kernels.own_records import FOREIGN, NONE, OWN, SHARED, OwnRecords
 from henderson.kernels.pedigree_information import Animals, Effects, Families, error_variances, prior_information
 from henderson.kernels.pedigree_messages import send_down, send_up
 from henderson.kernels.pedigree_messages_single import send_down_single, send_up_single
+from henderson.solvers.indices import Index
 from henderson.store.model_data import ModelData
 
 Floats = NDArray[np.float64]
@@ -118,13 +120,20 @@ class Information:
 
     _loose: Floats | float = 0.0
 
-    def variances(self) -> tuple[Floats | None, ...]:
-        """Return the variances of prediction errors per group, (n_levels, width); None for fixed and shared effects."""
+    def variances(self, indices: Sequence[Index] = ()) -> tuple[tuple[Floats | None, ...], list[Floats | None]]:
+        """Return the variances of prediction errors: of groups and of indices; None where effects are fixed or shared.
+
+        Of a group (n_levels, width); of an index (n_levels,), None also unless it is of breeding values.
+        """
         design, layout = self.design, self.layout
         w, q = layout.effects.width, layout.effects.wide
         everything = np.empty((len(layout.pedigree), packed(q)))
         error_variances(layout.effects, self.animals, everything)
         diagonal = everything[:, np.arange(q) * (np.arange(q) + 3) // 2]
+        of_indices: list[Floats | None] = []
+        for index in indices:
+            first = layout.genetic.get(index.group)
+            of_indices.append(None if first is None else everything @ _products(q, first, index.weights))
         found: dict[int, Floats] = {}
         for g, first in layout.genetic.items():
             found[g] = diagonal[:, first : first + design.groups[g].width]
@@ -135,7 +144,7 @@ class Information:
         for g, at in _tables(design, layout, OWN):
             group = design.groups[g]
             found[g] = self.own_errors[at : at + group.size].reshape(-1, group.width)
-        return tuple(found.get(g) for g in range(len(design.groups)))
+        return tuple(found.get(g) for g in range(len(design.groups))), of_indices
 
 
 def _send(effects: Effects, families: Families, animals: Animals) -> None:
@@ -155,6 +164,14 @@ def _send(effects: Effects, families: Families, animals: Animals) -> None:
 def _prior_of(group: Group) -> Floats:
     assert group.covariance is not None
     return np.tile(np.diag(group.covariance.sigma), (group.n_levels, 1))
+
+
+def _products(n: int, first: int, weights: Floats) -> Floats:
+    """Return the weights by which elements of packed n by n blocks add to w' (block) w; w begins at `first`."""
+    w = np.zeros(n)
+    w[first : first + len(weights)] = weights
+    t, u = np.tril_indices(n)
+    return np.where(t == u, 1.0, 2.0) * w[t] * w[u]
 
 
 def packed(n: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +11,9 @@ from numpy.typing import NDArray
 from henderson.accuracy.approximate import ROUNDS, Information
 from henderson.accuracy.contributions import Contributions, contributions
 from henderson.accuracy.gamma import of_data
+from henderson.accuracy.index_accuracies import with_index_accuracies
 from henderson.equations.model import Design
+from henderson.solvers.indices import Index
 from henderson.solvers.solutions import Solutions, printed_positions, values_by_group
 from henderson.solvers.solve import Equations
 from henderson.store.model_data import ModelData
@@ -20,11 +23,15 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ApproximatePev:
-    """What was found: variances of prediction errors and reliabilities, (n_levels, width) per group; None if fixed."""
+    """What was found: variances of prediction errors and reliabilities, (n_levels, width) per group; None if fixed.
+
+    of_indices: variances of the errors of indices, (n_levels,).
+    """
 
     variances: tuple[Floats | None, ...]
     reliabilities: tuple[Floats | None, ...]
     rounds: int
+    of_indices: tuple[Floats | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,7 @@ def approximate_levels(
     with equations.stages.stage("pev"):
         information = Information(design, data, of_data(data))
         information.gather()
-        found = _accuracies(information, data, ROUNDS)
+        found = _accuracies(information, data, ROUNDS, equations.indices)
     contributed = None
     if with_contributions:
         with equations.stages.stage("contributions"):
@@ -72,15 +79,25 @@ def approximate_levels(
             continue
         se = np.sqrt(values[:, k])
         parts.append(replace(part, se=se, reliability=share[:, k], se_mc_se=None, reliability_mc_se=None))
+    indices = with_index_accuracies(equations.indices, design, parts, found.of_indices, of_data(data))
     times, equations.stages.times = tuple(equations.stages.times), []
     return ApproximateSolutions(
-        tuple(parts), solutions.dropped, solutions.report, solutions.n_equations, times, design, found
+        tuple(parts),
+        solutions.dropped,
+        solutions.report,
+        solutions.n_equations,
+        times,
+        design,
+        found,
+        indices=indices,
     ), contributed
 
 
-def _accuracies(information: Information, data: ModelData, rounds: int) -> ApproximatePev:
+def _accuracies(
+    information: Information, data: ModelData, rounds: int, indices: Sequence[Index] = ()
+) -> ApproximatePev:
     gamma = of_data(data)
-    variances = information.variances()
+    variances, of_indices = information.variances(indices)
     shares: list[Floats | None] = []
     for group, values in zip(information.design.groups, variances, strict=True):
         if group.covariance is None or values is None:
@@ -88,4 +105,4 @@ def _accuracies(information: Information, data: ModelData, rounds: int) -> Appro
             continue
         levels = np.arange(group.n_levels)
         shares.append(1.0 - values / (gamma(group.covariance, levels)[:, None] * group.covariance.variances(levels)))
-    return ApproximatePev(variances, tuple(shares), rounds)
+    return ApproximatePev(variances, tuple(shares), rounds, tuple(of_indices))

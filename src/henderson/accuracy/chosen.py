@@ -12,6 +12,7 @@ from henderson.equations.model import Design
 from henderson.equations.operator import Operator
 from henderson.errors import MAX_PRINTED, ModelError, unknown
 from henderson.partitions.communicator import Communicator
+from henderson.solvers.indices import Index
 from henderson.store.model_data import Labels
 
 BLOCK = 1 << 18  # labels that are looked at together
@@ -30,7 +31,11 @@ class Chosen:
 
 
 def choose(
-    operator: Operator, factors: Sequence[str], levels: Sequence[str] | None, communicator: Communicator
+    operator: Operator,
+    factors: Sequence[str],
+    levels: Sequence[str] | None,
+    communicator: Communicator,
+    indices: Sequence[Index] = (),
 ) -> tuple[Chosen, ...]:
     """Return the levels that are asked for, the same on all processes. **Collective**.
 
@@ -39,11 +44,13 @@ def choose(
     operator
         The equations; each process looks at the levels that it owns.
     factors
-        Factors (``fxcl``, ``fxco``, names of variances) or printed sub-factors; none: all random factors.
+        Factors (``fxcl``, ``fxco``, names of variances), printed sub-factors or indices; none: all random factors.
     levels
         Ids; None: all levels. An id has to be a level of one of the factors at least.
     communicator
         The processes.
+    indices
+        Those of the model: of one of them all positions that count are chosen.
 
     Raises
     ------
@@ -52,7 +59,7 @@ def choose(
 
     """
     design = operator.design
-    positions = _positions(design, factors)
+    positions = _positions(design, factors, indices)
     wanted = None if levels is None else list(dict.fromkeys(levels))
     seen = np.zeros(len(wanted or ()), np.bool_)
     chosen = []
@@ -99,16 +106,18 @@ def labels_of(operator: Operator, chosen: Sequence[Chosen], communicator: Commun
     return labels
 
 
-def _positions(design: Design, factors: Sequence[str]) -> dict[int, list[int]]:
-    """Return the positions of each group that belong to one of the factors or sub-factors."""
+def _positions(design: Design, factors: Sequence[str], indices: Sequence[Index]) -> dict[int, list[int]]:
+    """Return the positions of each group that belong to one of the factors, sub-factors or indices."""
     found: dict[int, list[int]] = {}
-    known: dict[str, None] = {}
+    known: dict[str, None] = dict.fromkeys(i.name for i in indices)
+    of_indices = {(i.group, k) for i in indices if i.name in factors for k in i.positions}
     for g, group in enumerate(design.groups):
         for k, position in enumerate(group.positions):
             if position is None:
                 continue
             known |= {position.factor: None, position.subfactor: None}
-            if {position.factor, position.subfactor} & set(factors) or (not factors and group.covariance is not None):
+            named = bool({position.factor, position.subfactor} & set(factors)) or (g, k) in of_indices
+            if named or (not factors and group.covariance is not None):
                 found.setdefault(g, []).append(k)
     for name in factors:
         if name not in known:

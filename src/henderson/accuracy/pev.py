@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from henderson.accuracy.chosen import choose
 from henderson.accuracy.gamma import gamma_diagonal, of_data
+from henderson.accuracy.index_accuracies import variances_of_blocks, with_index_accuracies
 from henderson.accuracy.pev_columns import Blocks, PevReport, Progress, columns_for, reliabilities, solve_pev
 from henderson.accuracy.pev_samples import SIDE_BY_SIDE, SampledPev, sample_pev
 from henderson.accuracy.pev_samples import VECTORS as SAMPLE_VECTORS
 from henderson.equations.matrix_root import with_roots
 from henderson.equations.model import Design
+from henderson.equations.operator import Operator
 from henderson.language.spec import ModelSpec
 from henderson.partitions.communicator import ALONE
 from henderson.solvers.direct import direct_solver
@@ -25,6 +27,7 @@ from henderson.solvers.solutions import (
     Solutions,
     SubfactorSolutions,
     by_subfactor,
+    merged_accuracies,
     printed_positions,
 )
 from henderson.solvers.solve import Equations
@@ -67,16 +70,21 @@ def all_levels(equations: Equations, *, memory: int | None = None) -> Solutions:
     """
     stages, operator = equations.stages, equations.operator
     with stages.stage("setup"):
-        solver, assembled = direct_solver(operator, memory)
+        solver, assembled = direct_solver(operator, memory, equations.indices)
     with stages.stage("solve"):
         report = solver.solve()
     with stages.stage("pev"):
-        variances = assembled.to_levels(solver.inverse_diagonal())
-    design = operator.design
+        inverse = solver.inverse()
+        variances = assembled.to_levels(inverse.diagonal())
+        numbers = assembled.number
+        of_indices = [inverse.quadratic(numbers[i.group][:, i.positions], i.used) for i in equations.indices]
+    design, gamma = operator.design, of_data(equations.data)
     se = [np.sqrt(v) for v in variances]
     reliability = [_reliability(design, equations.data, g, v) for g, v in enumerate(variances)]
     found = equations.solutions(report)
-    return replace(found, subfactors=by_subfactor(design, report.solution, se, reliability))
+    parts = by_subfactor(design, report.solution, se, reliability)
+    indices = with_index_accuracies(equations.indices, design, parts, of_indices, gamma)
+    return replace(found, subfactors=parts, indices=indices)
 
 
 def chosen_levels(
@@ -114,7 +122,7 @@ def chosen_levels(
     """
     operator = equations.operator
     with equations.stages.stage("pev"):
-        chosen = choose(operator, factors, levels, ALONE)
+        chosen = choose(operator, factors, levels, ALONE, equations.indices)
         report = solve_pev(
             operator,
             equations.preconditioner(preconditioner),
@@ -124,11 +132,21 @@ def chosen_levels(
             max_it=max_it,
             progress=progress,
         )
-    shares = reliabilities(operator.design, report.blocks, of_data(equations.data))
-    parts = with_accuracies(solutions.subfactors, operator.design, report.blocks, shares)
+    design, gamma = operator.design, of_data(equations.data)
+    shares = reliabilities(design, report.blocks, gamma)
+    parts = with_accuracies(solutions.subfactors, design, report.blocks, shares)
+    variances = variances_of_blocks(equations.indices, design, report.blocks)
+    indices = with_index_accuracies(equations.indices, design, parts, variances, gamma)
     times, equations.stages.times = tuple(equations.stages.times), []
     return PevSolutions(
-        parts, solutions.dropped, solutions.report, solutions.n_equations, times, operator.design, report
+        parts,
+        solutions.dropped,
+        solutions.report,
+        solutions.n_equations,
+        times,
+        design,
+        report,
+        indices=merged_accuracies(indices, solutions.indices),
     )
 
 
@@ -140,14 +158,16 @@ def sampled_levels(
     memory: bytes that there are; options: of `pev_samples.sample_pev`.
     """
     operator = with_roots(equations.operator)
+    gamma = of_data(equations.data)
     with equations.stages.stage("pev"):
         n_columns = min(SIDE_BY_SIDE, columns_for(operator, memory, SAMPLE_VECTORS))
         found = sample_pev(
             operator,
             equations.preconditioner(),
-            of_data(equations.data),
+            gamma,
             n_columns=n_columns,
             progress=progress,
+            indices=equations.indices,
             **options,
         )
     pairs = (("se", found.standard_errors()), ("reliability", found.reliabilities()))
@@ -159,9 +179,24 @@ def sampled_levels(
         names = ACCURACIES if operator.design.groups[g].covariance is not None else ("se", "se_mc_se")
         mine = {name: columns[name][g][:, k] for name in names}
         parts.append(replace(part, **mine))  # type: ignore[arg-type]
+    indices = with_index_accuracies(
+        equations.indices,
+        operator.design,
+        parts,
+        [_of_all(operator, i.group, [of[k] for of in found.of_indices]) for k, i in enumerate(equations.indices)],
+        gamma,
+        [_of_all(operator, i.group, [of[k] for of in found.mc_se_of_indices]) for k, i in enumerate(equations.indices)],
+    )
     times, equations.stages.times = tuple(equations.stages.times), []
     return SampledSolutions(
-        tuple(parts), solutions.dropped, solutions.report, solutions.n_equations, times, operator.design, found
+        tuple(parts),
+        solutions.dropped,
+        solutions.report,
+        solutions.n_equations,
+        times,
+        operator.design,
+        found,
+        indices=indices,
     )
 
 
@@ -189,6 +224,14 @@ def with_accuracies(
                     part = replace(part, **{f"{name}_mc_se": np.where(exact, np.nan, errors)})  # type: ignore[arg-type]
             found[at] = part
     return tuple(found)
+
+
+def _of_all(operator: Operator, g: int, parts: Sequence[Floats]) -> Floats:
+    """Return by level what each partition has of the levels of a group that it owns."""
+    out = np.full(operator.design.groups[g].n_levels, np.nan)
+    for partition, values in zip(operator.partitions, parts, strict=True):
+        out[partition.layout.groups[g].owned_levels()] = values
+    return out
 
 
 def _reliability(design: Design, data: ModelData, g: int, variance: Floats) -> Floats | None:

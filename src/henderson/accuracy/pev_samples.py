@@ -15,7 +15,7 @@ maximum-likelihood estimate (Garcia-Cortes et al. 1995; compared by Hickey et al
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
 
 from henderson.accuracy.gamma import GammaDiagonal
+from henderson.accuracy.index_accuracies import prior_variance
 from henderson.accuracy.pev_columns import solve_all
 from henderson.equations.columns import ColumnOperator
 from henderson.equations.operator import Operator
@@ -30,6 +31,7 @@ from henderson.equations.partition import LocalPedigree, Partition
 from henderson.equations.samples import sample_right_hand_sides, stream_of
 from henderson.kernels import pev_samples as kernels
 from henderson.partitions.exchange import Vectors
+from henderson.solvers.indices import Index
 from henderson.solvers.preconditioner import BlockPreconditioner
 
 Floats = NDArray[np.float64]
@@ -40,13 +42,15 @@ RTOL = 1e-5  # of the solves: far below the Monte Carlo error
 VECTORS = 8  # of each sample: right-hand side, solution, residual, direction, product, M^-1 eta, prior, innovations
 SIDE_BY_SIDE = 32
 STEPS = 6  # of the weights
+BLOCK = 1 << 12  # levels of an index at a time
 
 
 @dataclass(frozen=True)
 class SampledPev:
     """PEV and its Monte Carlo error of the owned elements, per partition; NaN where equations are left out.
 
-    prior: g, NaN for fixed effects and fixed genetic groups.
+    prior: g, NaN for fixed effects and fixed genetic groups; of_indices, mc_se_of_indices: PEV and Monte Carlo error of
+    each index, by partition, of the levels owned there.
     """
 
     variances: Vectors
@@ -54,6 +58,8 @@ class SampledPev:
     prior: Vectors
     n_samples: int
     products: int
+    of_indices: tuple[tuple[Floats, ...], ...] = ()
+    mc_se_of_indices: tuple[tuple[Floats, ...], ...] = ()
 
     def reliabilities(self) -> tuple[Vectors, Vectors]:
         """Return 1 - PEV / g and its Monte Carlo error, NaN for what is not random."""
@@ -77,6 +83,7 @@ def sample_pev(
     max_it: int = 5000,
     n_columns: int = SIDE_BY_SIDE,
     progress: Progress | None = None,
+    indices: Sequence[Index] = (),
 ) -> SampledPev:
     """Return the prediction error variances of all owned levels. **Collective**.
 
@@ -94,6 +101,7 @@ def sample_pev(
     n_local = [p.layout.n_local for p in operator.partitions]
     errors, explained = ([np.zeros(n) for n in n_local] for _ in range(2))
     proper = _with_prior(operator)
+    sums = [[np.zeros((2, p.layout.groups[i.group].n_owned)) for i in indices] for p in operator.partitions]
     products = 0
     for word, k in batches(n_samples, n_columns):
         columns = ColumnOperator(operator, k)
@@ -103,8 +111,10 @@ def sample_pev(
         known = columns.zeros()
         preconditioner.descend_columns(np.zeros(k), known, eta, known)
         _add(operator, report.solution, known, errors)
+        _add_indices(operator, indices, report.solution, known, [[s[0] for s in mine] for mine in sums])
         prior = prior_samples(columns, seed + word, proper)
         _add(operator, prior, report.solution, explained)
+        _add_indices(operator, indices, prior, report.solution, [[s[1] for s in mine] for mine in sums])
         if progress is not None:
             progress(min((word + 1) * n_columns, n_samples), n_samples)
     least = preconditioner.inverse_diagonal()
@@ -116,7 +126,16 @@ def sample_pev(
         outside = least[p] == 0.0
         variances.append(np.where(outside, np.nan, value))
         mc_se.append(np.where(outside, np.nan, error))
-    return SampledPev(variances, mc_se, most, n_samples, products)
+    of_indices, of_errors = [], []
+    for p, (mine, least_of) in enumerate(zip(sums, _least_of(operator, preconditioner, indices), strict=True)):
+        pairs = []
+        for index, (above, below), low in zip(indices, mine, least_of, strict=True):
+            levels = operator.partitions[p].layout.groups[index.group].owned_levels().astype(np.int64)
+            high = prior_variance(index, operator.design, levels, gamma) * (1.0 if proper[index.group] else np.nan)
+            pairs.append(combined(low, above / n_samples, high, below / n_samples, n_samples))
+        of_indices.append(tuple(value for value, _ in pairs))
+        of_errors.append(tuple(error for _, error in pairs))
+    return SampledPev(variances, mc_se, most, n_samples, products, tuple(of_indices), tuple(of_errors))
 
 
 def combined(least: Floats, above: Floats, most: Floats, below: Floats, n: int) -> tuple[Floats, Floats]:
@@ -212,6 +231,38 @@ def _add(operator: Operator, a: Vectors, b: Vectors, out: Vectors) -> None:
     """Add the squares of a - b to `out`, over the owned elements."""
     owned = operator.n_owned
     operator.team.run(lambda p: kernels.add_squares(owned[p], a[p], b[p], out[p]), operator.n_partitions)
+
+
+def _add_indices(
+    operator: Operator, indices: Sequence[Index], a: Vectors, b: Vectors, out: Sequence[Sequence[Floats]]
+) -> None:
+    """Add the squares of w'(a - b) to `out`, by partition and index, over the levels that are owned."""
+
+    def part(p: int) -> None:
+        for index, sums in zip(indices, out[p], strict=True):
+            local = operator.partitions[p].layout.groups[index.group]
+            for start in range(0, local.n_owned, BLOCK):
+                stop = min(start + BLOCK, local.n_owned)
+                rows = slice(local.first_owned + start * local.width, local.first_owned + stop * local.width)
+                difference = (a[p][rows] - b[p][rows]).reshape(stop - start, local.width, -1)
+                sums[start:stop] += np.square(np.einsum("iwk,w->ik", difference, index.weights)).sum(axis=1)
+
+    operator.team.run(part, operator.n_partitions)
+
+
+def _least_of(operator: Operator, preconditioner: BlockPreconditioner, indices: Sequence[Index]) -> list[list[Floats]]:
+    """Return w' M^-1 w of the owned levels, by partition and index; M has blocks of levels alone. **Collective**."""
+    found: list[list[Floats]] = [[] for _ in operator.partitions]
+    for index in indices:
+        r, z = operator.zeros(), operator.zeros()
+        of = [p.layout.groups[index.group] for p in operator.partitions]
+        rows = [slice(g.first_owned, g.first_owned + g.n_owned * g.width) for g in of]
+        for mine, at, g in zip(r, rows, of, strict=True):
+            mine[at] = np.tile(index.weights, g.n_owned)
+        preconditioner.apply(r, z)
+        for p, at in enumerate(rows):
+            found[p].append(z[p][at].reshape(-1, len(index.weights)) @ index.weights)
+    return found
 
 
 def _prior_variances(operator: Operator, p: int, gamma: GammaDiagonal) -> Floats:

@@ -71,6 +71,11 @@ class LevelSigmas:
         place, sigmas = self.distinct(levels)
         return np.asarray(np.diagonal(sigmas, axis1=1, axis2=2)[place])
 
+    def quadratic(self, levels: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return w' Sigma w of each level, (n_levels,)."""
+        place, sigmas = self.distinct(levels)
+        return np.asarray((sigmas @ weights @ weights)[place])
+
     def _sigmas(self, used: NDArray[np.int32]) -> NDArray[np.float64]:
         """Return the Sigmas of numbers that ascend, NaN where there is none."""
         default = np.full(self.width**2, np.nan) if self.default is None else self.default
@@ -99,6 +104,12 @@ class Covariance:
     def variances(self, levels: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the diagonal of Sigma of each level, (n_levels, width) or one row for all."""
         return np.diag(self.sigma)[None] if self.own is None else self.own.variances(levels)
+
+    def quadratic(self, levels: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return w' Sigma w of each level, (n_levels,) or (1,) for all."""
+        if self.own is None:
+            return np.array([weights @ self.sigma @ weights])
+        return self.own.quadratic(levels, weights)
 
 
 @dataclass(frozen=True)

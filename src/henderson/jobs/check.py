@@ -27,6 +27,7 @@ from henderson.language.spec import (
     VarianceSpec,
 )
 from henderson.language.support import unsupported
+from henderson.results.model_words import index_text
 from henderson.results.run_record import effective_config
 
 
@@ -103,6 +104,7 @@ def describe_model(file: Path, store: Path | None = None) -> Description:
         notes.append(
             f"{most}{equations:,} equations; to solve them takes {-(-total // 2**20):,} MiB besides the program"
         )
+    notes += [f"index {i.name} of {i.variance}: {index_text(i)}" for i in spec.indices]
     notes += [f"not computed by this version: {p.message}" for p in unsupported(spec)]
     return Description(
         equations_text(spec),

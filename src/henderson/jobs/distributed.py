@@ -122,10 +122,10 @@ def run_together(
             log.warning("dropped as dependent on other fixed effects: %s", name_dropped(solutions, MAX_PRINTED))
         with stages.stage("write"):
             assert jobs.report is not None
-            rows = owned_rows(share, jobs.report.solution, store, jobs.accuracies)
+            rows = owned_rows(share, jobs.report.solution, store, jobs.accuracies, jobs.indices)
             files += write_tables_together(rows, out, communicator, lmt=from_lmt(spec))
             background = only_first(communicator, lambda: background_of(spec, store))
-            groupings = owned_groupings(share, background.groupings)
+            groupings = owned_groupings(share, background.groupings, jobs.indices)
             effects = digest_together([r.part for r in rows], communicator, groupings)
     summed = over_ranks(stages.done, communicator)
     fits = tuple(s.fit for _, s in done if isinstance(s, FittedSolutions))

@@ -39,6 +39,7 @@ from henderson.language.spec import JobSpec, ModelSpec
 from henderson.results.pev_table import write_pev
 from henderson.results.record_tables import RecordValues, fitted_records, write_records
 from henderson.results.variances import write_variances
+from henderson.solvers.indices import indices_of
 from henderson.solvers.preconditioner import BlockPreconditioner, Kind
 from henderson.solvers.report import SolveReport
 from henderson.solvers.solutions import Solutions, dropped_columns
@@ -88,7 +89,8 @@ class DistributedJobs:
         self._communicator, self._solve, self._memory = communicator, solve, memory
         self._progress = progress if communicator.rank == 0 else None
         self.report: SolveReport[Floats] | None = None  # of the last solve, or fit
-        self.accuracies = Accuracies(share)
+        self.indices = indices_of(spec, share.design)
+        self.accuracies = Accuracies(share, self.indices, of_store(store))
         self._operator: Operator | None = None
         self._values: RecordValues | None = None
         self._closing = ExitStack()
@@ -125,7 +127,7 @@ class DistributedJobs:
         self._closing.close()
         self._operator = self._values = None
         self.spec, self._share = fit.spec, replace(self._share, design=fit.design)
-        self.accuracies = Accuracies(self._share)
+        self.accuracies = Accuracies(self._share, self.indices, of_store(self._store))
         found = solutions_of(fit)
         report = found.report
         self.report = SolveReport(x, report.reason, report.iterations, report.relative_residual)
@@ -171,6 +173,7 @@ class DistributedJobs:
             of_store(self._store),
             n_columns=int(self._communicator.minimum(np.array([fit]))[0]),
             progress=None if self._progress is None else of_stage(self._progress, "pev"),
+            indices=self.indices,
             **sampling_options(job),
         )
         self.accuracies.add_sampled(found)
@@ -193,7 +196,7 @@ class DistributedJobs:
         factors = factors_of(job)
         levels = only_first(self._communicator, lambda: (levels_of(job, self.spec),))[0]
         if factors or levels is not None:
-            return choose(operator, factors, levels, self._communicator)
+            return choose(operator, factors, levels, self._communicator, self.indices)
         design = operator.design
         if design.n_equations > MOST_SOLVED and job.get("nrhs") is None:
             raise ResourceError(

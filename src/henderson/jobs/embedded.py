@@ -110,7 +110,11 @@ class EmbeddedJobs:
     def _keep(self, found: Solutions) -> Solutions:
         """Return `found` with the accuracies that earlier jobs have computed at the same variances."""
         if self.fitted is not None:
-            found = replace(found, subfactors=merged_accuracies(found.subfactors, self.fitted.subfactors))
+            found = replace(
+                found,
+                subfactors=merged_accuracies(found.subfactors, self.fitted.subfactors),
+                indices=merged_accuracies(found.indices, self.fitted.indices),
+            )
         self.fitted, self._values = found, None
         return found
 

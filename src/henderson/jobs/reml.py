@@ -22,6 +22,7 @@ from henderson.reml.fit_sampled import fit_operator
 from henderson.reml.result import RemlFit, RemlOptions, Sampling
 from henderson.results.files import finite
 from henderson.results.stages import available_bytes
+from henderson.solvers.indices import combined, indices_of
 from henderson.solvers.report import SolveReport, StopReason
 from henderson.solvers.solutions import Solutions
 from henderson.store.model_data import ModelData
@@ -83,7 +84,8 @@ def run_reml(
     fit = fit_reml(spec, data, options=options, callback=reml_progress(progress, spec, options.max_rounds))
     if fit.stop_reason.converged:
         (out / CHECKPOINT).unlink(missing_ok=True)
-    return solutions_of(fit)
+    found = solutions_of(fit)
+    return replace(found, indices=combined(indices_of(spec, fit.design), fit.design, fit.solutions))
 
 
 def run_reml_together(

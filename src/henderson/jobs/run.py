@@ -243,7 +243,7 @@ def _solved(
     files += (write_manifest(out, files),)
     if not last.report.converged:
         raise reml_failure(last, out) if isinstance(last, FittedSolutions) else failed(job, last.report, out)
-    return Outcome(out, files, record, embedded.spec, last.subfactors, fits=fits)
+    return Outcome(out, files, record, embedded.spec, last.printed, fits=fits)
 
 
 def failed(job: JobSpec, report: SolveReport[Any], out: Path) -> HendersonError:

@@ -9,6 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from henderson.accuracy.chosen import Chosen
+from henderson.accuracy.gamma import GammaDiagonal
+from henderson.accuracy.index_accuracies import accuracies, prior_variance, variance_of_block
 from henderson.accuracy.pev_columns import Blocks
 from henderson.accuracy.pev_samples import SampledPev
 from henderson.equations.distributed import Share
@@ -17,9 +20,12 @@ from henderson.partitions.communicator import Communicator
 from henderson.results.groups import Grouping
 from henderson.results.parallel_tables import OwnedRows
 from henderson.results.stages import Stage
+from henderson.solvers.indices import Index
 from henderson.solvers.solutions import ACCURACIES, SubfactorSolutions, printed_positions
 from henderson.store.schema import group_path
 from henderson.store.slices import StoreParts
+
+Place = tuple[int, int] | str
 
 
 @dataclass(frozen=True)
@@ -45,26 +51,38 @@ def records_before(share: Share, communicator: Communicator) -> int:
 
 
 class Accuracies:
-    """The standard errors and reliabilities of the levels that this rank owns, as far as they are known."""
+    """The standard errors and reliabilities of what this rank owns, as far as they are known.
 
-    def __init__(self, share: Share) -> None:
-        self._share = share
-        self._known: dict[tuple[str, int, int], NDArray[np.float64]] = {}
+    Places are (group, position) of a sub-factor, or the name of one of `indices`; gamma: the diagonal of Gamma.
+    """
+
+    def __init__(self, share: Share, indices: Sequence[Index], gamma: GammaDiagonal) -> None:
+        self._share, self._indices, self._gamma = share, indices, gamma
+        self._known: dict[tuple[str, Place], NDArray[np.float64]] = {}
 
     def add(self, blocks: Sequence[Blocks], reliabilities: Sequence[NDArray[np.float64] | None]) -> None:
         """Keep those of some levels beside the others."""
+        design = self._share.design
         for block, reliability in zip(blocks, reliabilities, strict=True):
-            chosen, local = block.chosen, self._share.partition.layout.groups[block.chosen.group]
-            owned = local.owned_levels()
-            place = np.minimum(np.searchsorted(chosen.levels, owned), len(chosen.levels) - 1)
-            here = chosen.levels[place] == owned
+            chosen = block.chosen
             for name, values in (("se", np.sqrt(block.variances)), ("reliability", reliability)):
                 for k, position in enumerate(chosen.positions if values is not None else ()):
-                    every = self._known.setdefault((name, chosen.group, position), np.full(len(owned), np.nan))
-                    every[here] = values[place[here], k]  # type: ignore[index]
-                    errors = self._known.get((f"{name}_mc_se", chosen.group, position))
-                    if errors is not None:
-                        errors[here] = np.nan
+                    self._keep(name, (chosen.group, position), chosen, values[:, k])  # type: ignore[index]
+            for index in self._indices:
+                if (variance := variance_of_block(index, block)) is not None:
+                    prior = prior_variance(index, design, chosen.levels, self._gamma)
+                    for name, values in accuracies(variance, prior).items():
+                        self._keep(name, index.name, chosen, values)
+
+    def _keep(self, name: str, place: Place, chosen: Chosen, values: NDArray[np.float64]) -> None:
+        """Keep `values` of the chosen levels, those that are owned here."""
+        owned = self._share.partition.layout.groups[chosen.group].owned_levels()
+        at = np.minimum(np.searchsorted(chosen.levels, owned), len(chosen.levels) - 1)
+        here = chosen.levels[at] == owned
+        every = self._known.setdefault((name, place), np.full(len(owned), np.nan))
+        every[here] = values[at[here]]
+        if (errors := self._known.get((f"{name}_mc_se", place))) is not None:
+            errors[here] = np.nan
 
     def add_sampled(self, found: SampledPev) -> None:
         """Keep those of all levels, in place of any that are known."""
@@ -75,26 +93,32 @@ class Accuracies:
                     continue
                 rows = slice(local.first_owned, local.first_owned + local.n_owned * local.width)
                 for k in range(local.width):
-                    self._known[name, g, k] = values[rows][k :: local.width].copy()
-                    self._known[f"{name}_mc_se", g, k] = errors[rows][k :: local.width].copy()
+                    self._known[name, (g, k)] = values[rows][k :: local.width].copy()
+                    self._known[f"{name}_mc_se", (g, k)] = errors[rows][k :: local.width].copy()
+        pairs = zip(self._indices, found.of_indices[0], found.mc_se_of_indices[0], strict=True)
+        for index, variance, error in pairs:
+            levels = layout.groups[index.group].owned_levels().astype(np.int64)
+            prior = prior_variance(index, design, levels, self._gamma)
+            self._known |= {(n, index.name): v for n, v in accuracies(variance, prior, error).items()}
 
-    def of(self, group: int, position: int) -> dict[str, NDArray[np.float64]]:
-        """Return the accuracies of the owned levels, NaN where unknown; nothing if no job has asked for any."""
+    def of(self, place: Place, n: int) -> dict[str, NDArray[np.float64]]:
+        """Return the accuracies of the `n` owned levels, NaN where unknown; nothing if no job has asked for any."""
         if not self._known:
             return {}
-        n = len(self._share.partition.layout.groups[group].owned_levels())
         nothing = np.full(n, np.nan)
-        names = ACCURACIES if any(name == "se_mc_se" for name, _, _ in self._known) else ACCURACIES[:2]
-        return {name: self._known.get((name, group, position), nothing) for name in names}
+        names = ACCURACIES if any(name == "se_mc_se" for name, _ in self._known) else ACCURACIES[:2]
+        return {name: self._known.get((name, place), nothing) for name in names}
 
 
-def owned_rows(share: Share, x: NDArray[np.float64], store: Path, accuracies: Accuracies) -> list[OwnedRows]:
-    """Return the rows that this rank owns, sub-factor by sub-factor; `x` has the owned elements first.
+def owned_rows(
+    share: Share, x: NDArray[np.float64], store: Path, known: Accuracies, indices: Sequence[Index] = ()
+) -> list[OwnedRows]:
+    """Return the rows that this rank owns, by sub-factor, then by index; `x` has the owned elements first.
 
     Animals stand in the order of their file, other levels in the order of their labels.
     """
     parts = StoreParts(store)
-    found = []
+    found, of_indices = [], {}
     for g, (group, local) in enumerate(zip(share.design.groups, share.partition.layout.groups, strict=True)):
         levels = local.owned_levels()
         stop = local.first_owned + local.n_owned * local.width
@@ -111,17 +135,23 @@ def owned_rows(share: Share, x: NDArray[np.float64], store: Path, accuracies: Ac
                 labels,
                 values[:, k],
                 None if kept is None else kept[levels, k],
-                **accuracies.of(g, k),
+                **known.of((g, k), len(levels)),
             )
             n_rows = group.n_levels if kept is None else int(kept[:, k].sum())
             found.append(OwnedRows(owned, keys, group.n_levels, n_rows))
-    return found
+        for index in (i for i in indices if i.group == g):
+            of_index = known.of(index.name, len(levels))
+            owned = SubfactorSolutions(index.factor, index.name, labels, values @ index.weights, None, **of_index)
+            of_indices[index.name] = OwnedRows(owned, keys, group.n_levels, group.n_levels)
+    return found + [of_indices[i.name] for i in indices]
 
 
-def owned_groupings(share: Share, groupings: Mapping[str, Grouping]) -> list[Grouping | None]:
+def owned_groupings(
+    share: Share, groupings: Mapping[str, Grouping], indices: Sequence[Index] = ()
+) -> list[Grouping | None]:
     """Return the groups, by pedigree, of the levels in the rows of `owned_rows`; None where there are none."""
     found = []
-    for g, _ in printed_positions(share.design):
+    for g in [*(g for g, _ in printed_positions(share.design)), *(i.group for i in indices)]:
         grouping = groupings.get(share.design.groups[g].pedigree or "")
         levels = share.partition.layout.groups[g].owned_levels()
         found.append(None if grouping is None else grouping.take(levels))

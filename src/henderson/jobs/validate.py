@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -81,7 +82,7 @@ class Validation:
 
 @dataclass(frozen=True)
 class _Level:
-    """One coefficient of the individuals of a pedigree: its names, variance, and the records that name them."""
+    """One coefficient (or index) of the individuals of a pedigree: its names, variance, the records that name them."""
 
     factor: str
     subfactor: str
@@ -89,6 +90,7 @@ class _Level:
     sigma2: float
     columns: tuple[str, ...]
     traits: tuple[str, ...]
+    position: int = -1  # of a coefficient, in Sigma
 
 
 def validate(partial: Path, whole: Path, choices: Choices) -> Validation:
@@ -135,7 +137,28 @@ def _levels(run: PastRun) -> list[_Level]:
             for name, position in zip(names, s["positions"], strict=True):
                 sigma2 = float(variance["sigma"][position - 1][position - 1])
                 traits = tuple(dict.fromkeys(trait for trait, _ in uses))
-                found.append(_Level(variance["name"], name, pedigree, sigma2, tuple(sorted(columns)), traits))
+                found.append(
+                    _Level(variance["name"], name, pedigree, sigma2, tuple(sorted(columns)), traits, position - 1)
+                )
+        found += _indices(run, variance, found)
+    return found
+
+
+def _indices(run: PastRun, variance: dict[str, Any], coefficients: list[_Level]) -> list[_Level]:
+    """Return the indices of a variance, from its coefficients."""
+    of = {lv.subfactor: lv for lv in coefficients if lv.factor == variance["name"]}
+    found = []
+    for index in run.model.get("indices", ()) if of else ():
+        if index["variance"] != variance["name"]:
+            continue
+        weights = np.zeros(len(variance["sigma"]))
+        for name, weight in index["weights"]:
+            weights[of[name].position] = weight
+        mine = [of[name] for name, _ in index["weights"]]
+        columns = tuple(sorted({c for lv in mine for c in lv.columns}))
+        traits = tuple(dict.fromkeys(t for lv in mine for t in lv.traits))
+        sigma2 = float(weights @ np.array(variance["sigma"]) @ weights)
+        found.append(_Level(variance["name"], index["name"], mine[0].pedigree, sigma2, columns, traits))
     return found
 
 

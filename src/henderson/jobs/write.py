@@ -26,6 +26,7 @@ from henderson.results.solution_tables import write_lmt_results, write_solutions
 from henderson.results.stages import Stage
 from henderson.results.summary import Digest, digest_effects
 from henderson.results.variances import loglik_text, write_variances
+from henderson.solvers.indices import indices_of
 from henderson.solvers.solutions import Solutions, printed_positions
 from henderson.store.model_data import ModelData
 
@@ -88,13 +89,14 @@ def write_results(
     """Return the files written: the solutions of the last job, lmt's `results.csv` if wanted, and `report.html`."""
     _, last = done[-1]
     orders = file_orders(spec, data)
-    files = [write_solutions(last.subfactors, out, orders=orders)]
+    files = [write_solutions(last.printed, out, orders=orders)]
     if from_lmt(spec):
-        files.append(write_lmt_results(last.subfactors, out, orders=orders))
+        files.append(write_lmt_results(last.printed, out, orders=orders))
     files += [write_variances(s.fit, out) for _, s in done if isinstance(s, FittedSolutions)][-1:]
     background = background_of(spec, store)
-    pedigrees = [last.design.groups[g].pedigree for g, _ in printed_positions(last.design)]
-    effects = digest_effects(last.subfactors, [background.groupings.get(name or "") for name in pedigrees])
+    groups = [g for g, _ in printed_positions(last.design)] + [i.group for i in indices_of(spec, last.design)]
+    groupings = [background.groupings.get(last.design.groups[g].pedigree or "") for g in groups]
+    effects = digest_effects(last.printed, groupings)
     return (*files, write_page(spec, done, effects, stages, out, background))
 
 

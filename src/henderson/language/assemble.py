@@ -9,6 +9,7 @@ from henderson.errors import nearest, unknown
 from henderson.language.checks import check_columns
 from henderson.language.draft import Draft, DraftVariance, Schema
 from henderson.language.functions import parse_function
+from henderson.language.indices import make_indices
 from henderson.language.pedigrees import are_fixed, has_groups
 from henderson.language.sigma_files import own_sigma_faults
 from henderson.language.source import Place, Problems, listed
@@ -42,6 +43,8 @@ def assemble(draft: Draft, schema: Schema | None, problems: Problems) -> ModelSp
     by_class = RESIDUAL in draft.variances and draft.variances[RESIDUAL].by is not None
     known = sizes | ({f"{RESIDUAL}.*": sizes[RESIDUAL]} if by_class else {})
     functions = [(name, parse_function(name, source, known, problems)) for name, source in draft.functions.items()]
+    parts = make_subfactors(subfactors)
+    indices = make_indices(draft, equations, parts, polynomials, problems)
     if problems.found or draft.data is None:
         return None
     residual = draft.variances.get(RESIDUAL, DraftVariance(RESIDUAL))
@@ -49,7 +52,7 @@ def assemble(draft: Draft, schema: Schema | None, problems: Problems) -> ModelSp
     return ModelSpec(
         data=replace(draft.data, checks=draft.checks),
         equations=equations,
-        subfactors=make_subfactors(subfactors),
+        subfactors=parts,
         variances=tuple(_variance(v) for v in (*others, residual)),
         polynomials=tuple(p for p in polynomials if p is not None),
         pedigrees=tuple(draft.pedigrees[k] for k in sorted(draft.pedigrees)),
@@ -57,6 +60,7 @@ def assemble(draft: Draft, schema: Schema | None, problems: Problems) -> ModelSp
         jobs=draft.jobs,
         lmt_files=draft.lmt_files,
         validation=draft.validation,
+        indices=indices,
         functions=tuple((name, text) for name, text in functions if text is not None),
         source=draft.source,
     )

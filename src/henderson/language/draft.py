@@ -53,6 +53,29 @@ class DraftVariance:
     blocks_at: Place | None = None
 
 
+@dataclass(frozen=True)
+class DraftWeight:
+    """What an index says of a sub-factor or coefficient: its weight, or that of the curve at some points.
+
+    x: an expression by which points become values of the covariate; None: they are.
+    """
+
+    subfactor: str
+    weight: float
+    points: tuple[float, ...] | None
+    x: str | None
+    at: Place | None
+
+
+@dataclass
+class DraftIndex:
+    """A linear function of the coefficients of a level, as a file says it."""
+
+    name: str
+    weights: list[DraftWeight]
+    at: Place | None = None
+
+
 @dataclass
 class Draft:
     """All of one parameter file."""
@@ -73,3 +96,4 @@ class Draft:
     checks_at: Place | None = None
     validation: ValidationSpec | None = None
     validation_at: Place | None = None  # of the column of dates
+    indices: dict[str, DraftIndex] = field(default_factory=dict)

@@ -235,8 +235,17 @@ class JobSpec:
 
 
 @dataclass(frozen=True)
+class IndexSpec:
+    """A linear function of the coefficients of a level of `variance`: weights by printed name (``c_2``), sorted."""
+
+    name: str
+    variance: str
+    weights: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
 class ModelSpec:
-    """A whole analysis. Pedigrees, matrices, sub-factors and variances are sorted by name (``res`` last).
+    """A whole analysis. Pedigrees, matrices, sub-factors, variances and indices are sorted by name (``res`` last).
 
     `source` is the parameter file; paths in the specification are relative to its folder. It is not compared.
     """
@@ -251,6 +260,7 @@ class ModelSpec:
     jobs: tuple[JobSpec, ...] = (JobSpec("solve"),)
     functions: tuple[tuple[str, str], ...] = ()
     validation: ValidationSpec | None = None
+    indices: tuple[IndexSpec, ...] = ()
     lmt_files: bool = False  # lmt's output files beside ours, as for its own parameter files
     source: Path | None = field(default=None, compare=False)
 

@@ -13,6 +13,7 @@ from henderson.errors import ModelError, Problem, unknown
 from henderson.language.checks import read_checks
 from henderson.language.draft import Draft, DraftVariance
 from henderson.language.equations import parse_equations
+from henderson.language.indices import read_indices
 from henderson.language.pedigrees import pedigree_faults
 from henderson.language.sigma_files import block_fault, read_mask, read_square, scaled
 from henderson.language.source import Problems, Source
@@ -25,7 +26,9 @@ from henderson.language.variances import STRUCTURES
 
 T = TypeVar("T")
 
-TABLES = ("data", "pedigree", "matrix", "model", "variance", "solvers", "jobs", "functions", "validation", "checks")
+TABLES = (
+    "data", "pedigree", "matrix", "model", "variance", "solvers", "jobs", "functions", "validation", "checks", "index",
+)  # fmt: skip
 FORMULAS = ("fixed", "random", "residual")
 _PLACE = re.compile(r"^(?P<what>.*?) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)$", re.DOTALL)
 
@@ -62,6 +65,7 @@ def read_tables(values: Mapping[str, object], path: Path, problems: Problems, pl
     read_jobs(root, draft)
     read_checks(root, draft)
     _read_validation(root, draft)
+    read_indices(root, draft)
     if (functions := root.table("functions")) is not None:
         for name in functions.values:
             if (function := functions.text(name)) is not None:

@@ -13,6 +13,7 @@ from henderson.language.printing import print_equations
 from henderson.language.spec import (
     RESIDUAL,
     GammaSpec,
+    IndexSpec,
     JobSpec,
     Matrix,
     MatrixSpec,
@@ -44,7 +45,7 @@ def write_toml(spec: ModelSpec, comments: Sequence[str] = ()) -> str:
     blocks = [head, _data(spec), *map(_pedigree, spec.pedigrees), *map(_matrix, spec.matrices), _model(spec)]
     blocks += [_variance(v) for v in spec.variances]
     validation = [] if spec.validation is None else ["[validation]", *_given(spec.validation)]
-    blocks += [_jobs(spec), _functions(spec), _checks(spec), validation]
+    blocks += [_jobs(spec), _functions(spec), _checks(spec), validation, *map(_index, spec.indices)]
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
 
 
@@ -239,3 +240,8 @@ def _functions(spec: ModelSpec) -> list[str]:
     if not spec.functions:
         return []
     return ["[functions]", *(f"{key(name)} = {text(function)}" for name, function in spec.functions)]
+
+
+def _index(index: IndexSpec) -> list[str]:
+    weights = (f"{key(name)} = {number(weight)}" for name, weight in index.weights)
+    return [f"[index.{key(index.name)}.weights]", *weights]

@@ -237,5 +237,7 @@ def _notes(spec: ModelSpec) -> Iterator[str]:
     yield "lmt reads numbers only, with a first line of column names that begins with #"
     if spec.validation is not None:
         yield "[validation] is left out, lmt has none"
+    if spec.indices:
+        yield f"indices are left out, lmt has none: {', '.join(i.name for i in spec.indices)}"
     if spec.functions:
         yield f"functions are left out: {', '.join(name for name, _ in spec.functions)}"

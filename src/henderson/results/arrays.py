@@ -19,7 +19,7 @@ def cells_of(model: Mapping[str, Any], subfactors: Sequence[str]) -> dict[tuple[
     """Return the sub-factor in each (effect, trait), of those given as they are printed.
 
     The effect is what a solution is a coefficient of: a class column (``mean`` if there is none), a covariate, or
-    ``covariate.k`` for its polynomial k. `model`: as in `run.json`.
+    ``covariate.k`` for its polynomial k; an index is an effect of its own, of trait ``""``. `model`: as in `run.json`.
     """
     cells: dict[tuple[str, str], str] = {}
     wanted = set(subfactors)
@@ -27,7 +27,7 @@ def cells_of(model: Mapping[str, Any], subfactors: Sequence[str]) -> dict[tuple[
         trait, seen = equation["trait"], set()
         for term in equation["terms"]:
             numbers = term["polynomials"]
-            names = [f"{term['subfactor']}_{k}" for k in numbers] if len(numbers) > 1 else [term["subfactor"]]
+            names = [f"{term['subfactor']}_{k}" for k in numbers] or [term["subfactor"]]
             labels = [f"{term['variable']}.{k}" for k in numbers] or [_label(term)]
             for name, label in zip(names, labels, strict=True):
                 if name in wanted and name not in seen:

@@ -7,11 +7,12 @@ from html import escape
 
 import numpy as np
 
-from henderson.language.spec import RESIDUAL, GammaSpec, ModelSpec, Term, VarianceSpec
+from henderson.language.spec import RESIDUAL, GammaSpec, IndexSpec, ModelSpec, Term, VarianceSpec
 from henderson.results.component_table import position_names
 from henderson.results.page import html_details, html_table
 
 MOST_TERMS = 60
+MOST_WEIGHTS = 20
 MOST_POSITIONS = 8  # of a matrix that is shown at once
 
 STRUCTURES = {
@@ -39,7 +40,19 @@ def terms_table(spec: ModelSpec) -> str:
     if spec.polynomials:
         named = [(str(k), text) for k, text in enumerate(spec.polynomials[:MOST_TERMS], 1)]
         table += html_table(("polynomial", ""), named, texts=2)
+    if spec.indices:
+        rows_of = [(i.name, i.variance, index_text(i)) for i in spec.indices[:MOST_TERMS]]
+        table += html_table(("index", "of", "of each level"), rows_of, texts=3)
     return table
+
+
+def index_text(index: IndexSpec) -> str:
+    """Return an index as a sum, ``301 a1_1 - 0.5 a1_2``, of its first coefficients at least."""
+    shown = index.weights[:MOST_WEIGHTS]
+    text = "".join(f" {'-' if w < 0 else '+'} {abs(w):.6g} {name}" for name, w in shown)
+    text = text.removeprefix(" + ").strip()
+    left_out = len(index.weights) - len(shown)
+    return text + (f" and {left_out} more" if left_out else "")
 
 
 def variances_section(spec: ModelSpec) -> str:

@@ -106,11 +106,17 @@ def _sections(report: Report) -> Iterable[Section]:
 
 
 def chosen(spec: ModelSpec | None, random: Sequence[Digest]) -> list[Digest]:
-    """Return at most `MOST` sub-factors, in their order: those of pedigrees, then first coefficients, come first."""
+    """Return at most `MOST` sub-factors in their order; indices, first coefficients, those of pedigrees come first."""
+    own = set() if spec is None else {i.name for i in spec.indices}
     first = set() if spec is None else {s.name for s in spec.subfactors} | {f"{s.name}_1" for s in spec.subfactors}
     ranked = sorted(
         range(len(random)),
-        key=lambda k: (random[k].summary.subfactor not in first, random[k].trend is None, k),
+        key=lambda k: (
+            random[k].summary.subfactor not in own,
+            random[k].summary.subfactor not in first,
+            random[k].trend is None,
+            k,
+        ),
     )
     return [random[k] for k in sorted(ranked[:MOST])]
 

@@ -1,15 +1,19 @@
-"""Direct solution of assembled equations, and the diagonal of their inverse, by a sparse Cholesky factor."""
+"""Direct solution of assembled equations, and elements of their inverse, by a sparse Cholesky factor."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import combinations
+
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csc_array, tril
+from scipy.sparse import coo_array, csc_array, tril
 
 from henderson.equations.assembly import BYTES_PER_TRIPLET, Assembled, assemble, triplet_count
 from henderson.equations.operator import Operator
 from henderson.errors import ModelError, ResourceError
 from henderson.solvers.cholesky import NotPositiveDefiniteError, SparseCholesky
+from henderson.solvers.indices import Index
 from henderson.solvers.report import SolveReport, StopReason
 
 Floats = NDArray[np.float64]
@@ -25,6 +29,8 @@ class DirectSolver:
         C and its right-hand side.
     memory
         Bytes that factor and selected inverse may take, None for any.
+    blocks
+        Equations (n_blocks, n) among which `InverseElements.quadratic` will be asked for.
 
     Raises
     ------
@@ -35,7 +41,9 @@ class DirectSolver:
 
     """
 
-    def __init__(self, equations: Assembled, memory: int | None = None) -> None:
+    def __init__(
+        self, equations: Assembled, memory: int | None = None, blocks: Sequence[NDArray[np.int64]] = ()
+    ) -> None:
         self._equations = equations
         diagonal = equations.matrix.diagonal()
         if not np.all(np.isfinite(diagonal)) or np.any(diagonal <= 0.0):
@@ -44,11 +52,11 @@ class DirectSolver:
         self.n = len(diagonal)
         if self.n == 0:
             return
-        lower = csc_array(tril(equations.matrix, format="csc"))
+        lower = _with_places(csc_array(tril(equations.matrix, format="csc")), blocks)
         lower.sort_indices()
         columns = np.repeat(np.arange(self.n), np.diff(lower.indptr))
         values = lower.data * self._scale[lower.indices] * self._scale[columns]
-        self._first = lower.indptr[:-1].astype(np.int64)  # of a sorted column of the lower triangle: its diagonal
+        self._indptr, self._rows = lower.indptr, lower.indices
         self._factor = SparseCholesky(lower.indptr.astype(np.int64), lower.indices.astype(np.int32))
         symbolic = self._factor.symbolic
         if memory is not None and symbolic.bytes > memory:
@@ -74,18 +82,63 @@ class DirectSolver:
         reason = StopReason.DIRECT if np.all(np.isfinite(values)) else StopReason.NOT_FINITE
         return SolveReport(self._equations.to_levels(values), reason, 0, residual)
 
-    def inverse_diagonal(self) -> Floats:
-        """Return diag(C^-1), from the selected inverse. Cost: about two factorisations."""
+    def inverse(self) -> InverseElements:
+        """Return the selected inverse: the elements of C^-1 where C has any. Cost: about two factorisations."""
         if self.n == 0:
-            return np.zeros(0)
-        return np.asarray(self._factor.inverse()[self._first] * self._scale**2, np.float64)
+            return InverseElements(csc_array((0, 0)))
+        columns = np.repeat(np.arange(self.n), np.diff(self._indptr))
+        values = self._factor.inverse() * self._scale[self._rows] * self._scale[columns]
+        return InverseElements(csc_array((values, self._rows, self._indptr), shape=(self.n, self.n)))
 
     def _apply(self, rhs: Floats) -> Floats:
         return np.asarray(self._scale * self._factor.solve(self._scale * rhs))
 
 
-def direct_solver(operator: Operator, memory: int | None = None) -> tuple[DirectSolver, Assembled]:
+class InverseElements:
+    """Elements of C^-1: the lower triangle by columns, of the places that the factor was asked to keep."""
+
+    def __init__(self, lower: csc_array) -> None:
+        self._lower = lower
+
+    def diagonal(self) -> Floats:
+        """Return diag(C^-1); in sorted columns of the lower triangle it comes first."""
+        return np.asarray(self._lower.data[self._lower.indptr[:-1]], np.float64)
+
+    def quadratic(self, blocks: NDArray[np.int64], weights: Floats) -> Floats:
+        """Return w' (C^-1)_bb w for each row b of `blocks`, int64 (n, m), weights (m,)."""
+        n = self._lower.shape[0]
+        column = np.repeat(np.arange(n, dtype=np.int64), np.diff(self._lower.indptr))
+        places = column * n + self._lower.indices  # ascending
+        total = np.zeros(len(blocks))
+        for j, weight in enumerate(weights.tolist()):
+            for k in range(j + 1):
+                times = weight * float(weights[k]) * (1.0 if j == k else 2.0)
+                rows, columns = np.maximum(blocks[:, j], blocks[:, k]), np.minimum(blocks[:, j], blocks[:, k])
+                total += times * self._lower.data[np.searchsorted(places, columns * n + rows)]
+        return total
+
+
+def _with_places(lower: csc_array, blocks: Sequence[NDArray[np.int64]]) -> csc_array:
+    """Return the matrix with places, though they hold 0, for all elements of the lower triangle of the blocks."""
+    rows, columns = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for block in blocks:
+        for j, k in combinations(range(block.shape[1]), 2):
+            rows.append(np.maximum(block[:, j], block[:, k]))
+            columns.append(np.minimum(block[:, j], block[:, k]))
+    if len(rows) == 1:
+        return lower
+    here = coo_array(lower)
+    at = (np.concatenate([here.row, *rows]), np.concatenate([here.col, *columns]))
+    values = np.concatenate([here.data, np.zeros(len(at[0]) - here.nnz)])
+    return csc_array(coo_array((values, at), shape=lower.shape))
+
+
+def direct_solver(
+    operator: Operator, memory: int | None = None, indices: Sequence[Index] = ()
+) -> tuple[DirectSolver, Assembled]:
     """Return the factor of the equations of an operator, and the equations.
+
+    indices: of whose levels the inverse is going to be asked for.
 
     Raises `ResourceError` if to assemble or to factor them takes more than `memory` bytes, `ModelError` if they are not
     positive definite.
@@ -97,7 +150,7 @@ def direct_solver(operator: Operator, memory: int | None = None) -> tuple[Direct
             "iterate instead: method = 'pcg' of solve, and 'factor' or 'levels' of pev"
         )
     equations = assemble(operator)
-    return DirectSolver(equations, memory), equations
+    return DirectSolver(equations, memory, [equations.number[i.group][:, i.positions] for i in indices]), equations
 
 
 def _mib(n: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +61,10 @@ class StageTime:
 
 @dataclass(frozen=True)
 class Solutions:
-    """Everything a solve found. `report.solution` has one array (n_levels, width) per group of `design`."""
+    """Everything a solve found. `report.solution` has one array (n_levels, width) per group of `design`.
+
+    indices: linear functions of the solutions of a level (`solvers.indices`), as sub-factors of their variance.
+    """
 
     subfactors: tuple[SubfactorSolutions, ...]
     dropped: tuple[Dropped, ...]
@@ -69,6 +72,12 @@ class Solutions:
     n_equations: int
     stages: tuple[StageTime, ...]
     design: Design
+    indices: tuple[SubfactorSolutions, ...] = field(default=(), kw_only=True)
+
+    @property
+    def printed(self) -> tuple[SubfactorSolutions, ...]:
+        """Return all that is printed: the sub-factors, then the indices."""
+        return self.subfactors + self.indices
 
 
 def by_subfactor(

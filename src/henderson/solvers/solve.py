@@ -17,6 +17,7 @@ from henderson.partitions.clock import Clock
 from henderson.partitions.threads import Team
 from henderson.solvers.checkpoint import Checkpointing
 from henderson.solvers.direct import direct_solver
+from henderson.solvers.indices import combined, indices_of
 from henderson.solvers.pcg import Callback, pcg
 from henderson.solvers.preconditioner import BlockPreconditioner, Kind
 from henderson.solvers.report import SolveReport
@@ -90,6 +91,7 @@ class Equations:
         except BaseException:
             self.team.close()
             raise
+        self.indices = indices_of(spec, self.operator.design)
         self._preconditioners: dict[Kind, BlockPreconditioner] = {}
 
     def __enter__(self) -> Equations:
@@ -120,7 +122,8 @@ class Equations:
         design = self.operator.design
         times, self.stages.times = tuple(self.stages.times), []
         parts = by_subfactor(design, report.solution)
-        return Solutions(parts, dropped_columns(design), report, design.n_equations, times, design)
+        indices = combined(self.indices, design, parts)
+        return Solutions(parts, dropped_columns(design), report, design.n_equations, times, design, indices=indices)
 
     def solve(
         self,
