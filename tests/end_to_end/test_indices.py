@@ -1,4 +1,4 @@
-"""Indices of a test-day model: 305-day yields, from the parameter file to the tables, exact, near, and over processes."""
+"""Indices of a test-day model, 305-day yields: from the parameter file to tables, exact, near, over processes."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ import pytest
 
 import henderson
 from henderson.jobs.run import Settings, run
+from henderson.simulate.config import SimulationConfig
+from henderson.simulate.run import simulate
 from henderson.simulate.testday import simulate_testday
 from henderson.simulate.testday_config import TestDayConfig, genetic, spline
 
@@ -36,10 +38,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "model.toml"
 
 
-def with_job(model: Path, name: str, jobs: str) -> Path:
+def with_job(model: Path, name: str, jobs: str, indices: str = INDICES) -> Path:
     file = model.with_name(f"{name}.toml")
     text = model.read_text(encoding="utf-8").split("[jobs]")[0]
-    file.write_text(f"{text}{INDICES}[jobs]\n{jobs}\n", encoding="utf-8")
+    file.write_text(f"{text}{indices}[jobs]\n{jobs}\n", encoding="utf-8")
     return file
 
 
@@ -99,33 +101,53 @@ def test_read_checked_and_validated(data: Path, exact: Path, capfd: pytest.Captu
     assert "index persistency of g: " in capfd.readouterr().out
 
 
-def test_over_processes_as_in_one(data: Path, exact: Path, tmp_path: Path) -> None:
-    levels = table(exact).loc["g", "yield305"].index[[3, 50, 200]].tolist()
-    jobs = f'run = ["pev"]\npev = {{ factor = "yield305", levels = {json.dumps(levels)}, rtol = 1e-9 }}'
-    file = with_job(data, "some", jobs)
-    command = ["mpiexec", "-n", "2", BIN / "henderson", "run", file, "--engine", "petsc", "--out", tmp_path / "two"]
-    subprocess.run(["timeout", "120", *command, "--store", exact / "store.zarr", "--quiet"], check=True)
-    run(file, Settings(out=tmp_path / "one", store=exact / "store.zarr"))
-    one, two, all_ = table(tmp_path / "one"), table(tmp_path / "two"), table(exact)
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("small") / "data"
+    simulate(SimulationConfig(animals=300, traits=("y1", "y2"), repeats=2, seed=4), folder)
+    return folder / "model.toml"
+
+
+MERIT = """
+[index.merit]
+weights = { u1 = 2, u2 = -0.5 }
+[index.place]
+weights = { p1 = 1, p2 = 1 }
+"""
+
+
+def together(file: Path, out: Path) -> pd.DataFrame:
+    command = ["mpiexec", "-n", "2", BIN / "henderson", "run", file, "--engine", "petsc", "--out", out, "--quiet"]
+    subprocess.run(["timeout", "120", *command], check=True)
+    return table(out)
+
+
+def test_over_processes_as_in_one(small: Path, tmp_path: Path) -> None:
+    run(with_job(small, "all", 'run = ["pev"]', MERIT), Settings(out=tmp_path / "all"))
+    everything = table(tmp_path / "all")
+    levels = everything.loc["g", "merit"].index[[3, 50, 200]].tolist()
+    jobs = f'run = ["pev"]\npev = {{ factor = "merit", levels = {json.dumps(levels)}, rtol = 1e-10 }}'
+    file = with_job(small, "some", jobs, MERIT)
+    two = together(file, tmp_path / "two")
+    run(file, Settings(out=tmp_path / "one"))
+    one = table(tmp_path / "one")
     assert one.index.equals(two.index)
-    for name in ("yield305", "persistency", "own305"):
-        factor = "pe" if name == "own305" else "g"
-        np.testing.assert_allclose(two.loc[factor, name]["value"], one.loc[factor, name]["value"], atol=1e-3)
     for found in (one, two):
-        mine = found.loc["g", "yield305"]
+        mine = found.loc["g", "merit"]
+        np.testing.assert_allclose(mine["value"], everything.loc["g", "merit"]["value"], atol=1e-5)
+        np.testing.assert_allclose(found.loc["pe", "place"]["value"], everything.loc["pe", "place"]["value"], atol=1e-5)
         assert mine["se"].notna().sum() == 3
-        for column in ("se", "reliability"):
-            expected = all_.loc["g", "yield305"].loc[levels, column]
-            np.testing.assert_allclose(mine.loc[levels, column], expected, rtol=1e-5)
-        assert found.loc["g", "persistency"]["se"].notna().sum() == 3  # of positions that yield305 needs
-        assert found.loc["pe", "own305"]["se"].isna().all()
+        expected = everything.loc["g", "merit"].loc[levels, ["se", "reliability"]]
+        np.testing.assert_allclose(mine.loc[levels, ["se", "reliability"]], expected, rtol=1e-6)
+        assert found.loc["pe", "place"]["se"].isna().all()
 
 
-def test_samples_over_processes(data: Path, exact: Path, tmp_path: Path) -> None:
-    file = with_job(data, "sampled", 'run = ["pev"]\npev = { method = "sampling", samples = 24 }')
-    command = ["mpiexec", "-n", "2", BIN / "henderson", "run", file, "--engine", "petsc", "--out", tmp_path]
-    subprocess.run(["timeout", "200", *command, "--store", exact / "store.zarr", "--quiet"], check=True)
-    mine, theirs = table(tmp_path).loc["g", "yield305"], table(exact).loc["g", "yield305"]
-    z = (mine["reliability"] - theirs["reliability"]) / mine["reliability_mc_se"]
-    assert 0.4 < np.sqrt(np.mean(z**2)) < 1.6
-    assert (mine["se_mc_se"] > 0.0).all()
+def test_samples_over_processes(small: Path, tmp_path: Path) -> None:
+    run(with_job(small, "all", 'run = ["pev"]', MERIT), Settings(out=tmp_path / "all"))
+    jobs = 'run = ["pev"]\npev = { method = "sampling", samples = 60 }'
+    found, everything = together(with_job(small, "sampled", jobs, MERIT), tmp_path / "two"), table(tmp_path / "all")
+    for factor, name in (("g", "merit"), ("pe", "place")):
+        mine, theirs = found.loc[factor, name], everything.loc[factor, name]
+        z = (mine["reliability"] - theirs["reliability"]) / mine["reliability_mc_se"]
+        assert 0.4 < np.sqrt(np.mean(z**2)) < 1.6
+        assert (mine["se_mc_se"] > 0.0).all()
