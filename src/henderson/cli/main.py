@@ -257,6 +257,13 @@ def compare(old: Path, new: Path, **options: Any) -> None:
 @click.option("--method", type=REML_METHODS, help="If FILE lists the job reml: instead of its method.")
 @click.option("--replicates", type=click.IntRange(min=100), default=1000, show_default=True, help="Of the bootstrap.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of the bootstrap.")
+@click.option(
+    "--daughters",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    help="Earlier ones of bulls in method III.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the validation as JSON on stdout.")
 @click.option("--quiet", is_flag=True, help="No progress, no tables; warnings and errors only.")
 def validate(file: Path, **options: Any) -> None:

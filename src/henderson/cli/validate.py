@@ -15,7 +15,8 @@ from henderson.errors import UsageError
 from henderson.language.spec import ValidationSpec
 
 if TYPE_CHECKING:
-    from henderson.jobs.validate import Choices
+    from henderson.jobs.run import Settings
+    from henderson.jobs.validate import ByModel, Choices, Contrasts, Variances
 
 PARTS = ("partial", "whole")
 
@@ -30,6 +31,7 @@ def validate_model(
     born: str | None,
     replicates: int,
     seed: int,
+    daughters: int,
     as_json: bool,
     quiet: bool,
     **options: Any,
@@ -48,8 +50,21 @@ def validate_model(
         partial = replace(partial, variances=whole.out)
     for settings in (whole, partial):
         run_settings(file, settings, as_json=as_json, quiet=quiet)
-    choices = Choices(focal, born, replicates, seed)
-    do_once(whole.engine, out, lambda: _report(out, choices, as_json=as_json, quiet=quiet), as_json=as_json)
+    choices = Choices(focal, born, replicates, seed, daughters)
+    known = replace(whole, jobs=("solve",), variances=whole.out if estimated else None)
+    by_model = _by_model(file, partial, known) if whole.engine == "embedded" else None
+    do_once(whole.engine, out, lambda: _report(out, choices, by_model, as_json=as_json, quiet=quiet), as_json=as_json)
+
+
+def _by_model(file: Path, partial: Settings, whole: Settings) -> ByModel:
+    """Return what gives the variances of contrasts in both runs, by solving for them."""
+
+    def variances(contrasts: Contrasts) -> tuple[Variances, Variances]:
+        from henderson.jobs.contrasts import contrast_variances
+
+        return contrast_variances(file, partial, contrasts), contrast_variances(file, whole, contrasts)
+
+    return variances
 
 
 def _cut(file: Path, cut_off: str | None, date_column: str | None) -> tuple[tuple[str, str], bool]:
@@ -65,11 +80,11 @@ def _cut(file: Path, cut_off: str | None, date_column: str | None) -> tuple[tupl
     return (column, value), any(job.name == "reml" for job in spec.jobs)
 
 
-def _report(out: Path, choices: Choices, *, as_json: bool, quiet: bool) -> None:
+def _report(out: Path, choices: Choices, by_model: ByModel | None, *, as_json: bool, quiet: bool) -> None:
     from henderson.jobs.validate import validate
-    from henderson.jobs.validate_files import COLUMNS, cells, rows_of, validation_json, write_validation
+    from henderson.jobs.validate_files import COLUMNS, cells, counts_of, rows_of, validation_json, write_validation
 
-    found = validate(out / PARTS[0], out / PARTS[1], choices)
+    found = validate(out / PARTS[0], out / PARTS[1], choices, by_model)
     files = write_validation(found, out)
     for note in found.notes:
         print(f"note: {note}", file=sys.stderr)
@@ -83,8 +98,7 @@ def _report(out: Path, choices: Choices, *, as_json: bool, quiet: bool) -> None:
         f"{found.n_partial:,} of {found.n_whole:,} records have {found.column} before {found.cut_off}", markup=False
     )
     for e in found.effects:
-        title = f"{e.factor} {e.subfactor}: {e.lr.n:,} focal individuals of {e.lr.families:,} families"
-        console.print(title, soft_wrap=True, markup=False, style="bold")
+        console.print(f"{e.factor} {e.subfactor}: {counts_of(e)}", soft_wrap=True, markup=False, style="bold")
         table = plain_table(*COLUMNS)
         table.columns[-1].justify = "left"
         for row in rows_of(e):

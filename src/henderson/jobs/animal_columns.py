@@ -52,7 +52,7 @@ def column_of(
     The first row of an animal counts. year: of a date the four digits of its year, wherever they are.
     """
     try:
-        table = _read(path, [key, column])
+        table = read_columns(path, [key, column])
     except (OSError, pa.ArrowInvalid) as error:
         log.warning("%s: column %r cannot be read (%s); it is left out", path, column, error)
         return [], np.full(len(ids), -1)
@@ -82,7 +82,8 @@ def _as_integers(keys: pa.Array) -> pa.Array:
         return keys
 
 
-def _read(path: Path, columns: list[str]) -> pa.Table:
+def read_columns(path: Path, columns: list[str]) -> pa.Table:
+    """Return columns of a file, of CSV as text. Raises `OSError` or `pa.ArrowInvalid` if they cannot be read."""
     source = source_of(path, str(path))
     if source.format == "parquet":
         return pq.read_table(path, columns=columns)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from henderson.errors import InputFileError, Problem
+from henderson.ingest.files import expand
 from henderson.jobs.animal_columns import BORN, column_of, find_column
+from henderson.jobs.bulls import LEAST_DAUGHTERS, daughters_of_bulls, years_after
 from henderson.jobs.compare import PastRun
 from henderson.jobs.individuals import record_counts
 from henderson.jobs.sequence import read_ids
@@ -28,6 +31,7 @@ from henderson.results.lr import (
 )
 from henderson.results.solution_files import places
 from henderson.results.solution_tables import labels_to_arrow
+from henderson.results.trend_validation import LEAST_BULLS, MethodThree, method_three
 from henderson.store.model_data import Pedigree
 from henderson.store.schema import group_path
 from henderson.store.slices import StoreParts
@@ -35,26 +39,33 @@ from henderson.store.slices import StoreParts
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 Mask = NDArray[np.bool_]
+Variances = dict[tuple[str, str], Floats]
+Contrasts = Mapping[tuple[str, str], tuple[pa.Array, Floats]]
+ByModel = Callable[[Contrasts], tuple[Variances, Variances]]
+
+MANY_FAMILIES = 200  # from which on their resampling alone tells enough
 
 
 @dataclass(frozen=True)
 class Choices:
     """How to validate: file of focal individuals (None: those whose records are all later), column of birth times.
 
-    replicates, seed: of the bootstrap.
+    replicates, seed: of the bootstrap; daughters: with earlier records, that a bull has at least in method III.
     """
 
     focal: Path | None = None
     born: str | None = None
     replicates: int = 1000
     seed: int = 1
+    daughters: int = LEAST_DAUGHTERS
 
 
 @dataclass(frozen=True)
 class EffectValidation:
     """One sub-factor: method LR, the trend test (None: no different birth times), means by birth time, and solutions.
 
-    groups_by: what the groups are: birth year or generation; ids, partial, whole: of the focal individuals.
+    groups_by: what the groups are: birth year or generation; ids, partial, whole: of the focal individuals; bulls:
+    method III, None if there are too few; by_model: whether intervals of bias and trend are also those of the model.
     """
 
     factor: str
@@ -66,6 +77,8 @@ class EffectValidation:
     ids: pa.Array = field(repr=False)
     partial: Floats = field(repr=False)
     whole: Floats = field(repr=False)
+    bulls: MethodThree | None = None
+    by_model: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,10 +106,35 @@ class _Level:
     position: int = -1  # of a coefficient, in Sigma
 
 
-def validate(partial: Path, whole: Path, choices: Choices) -> Validation:
+@dataclass(frozen=True)
+class _Focal:
+    """The focal individuals of a sub-factor: rows of the pedigree, ids, both predictions, the families to resample."""
+
+    level: _Level
+    rows: Indices
+    ids: pa.Array
+    p: Floats
+    w: Floats
+    family: Indices
+    time: Floats
+
+    def contrasts(self) -> Floats:
+        """Return the weights of bias and trend, (n, 1 or 2): their means, and their slope on birth times."""
+        n = len(self.rows)
+        columns = [np.full(n, 1.0 / n)]
+        born = np.isfinite(self.time)
+        t = np.where(born, self.time - self.time[born].mean(), 0.0) if born.any() else np.zeros(n)
+        if (squares := float(t @ t)) > 0.0:
+            columns.append(t / squares)
+        return np.column_stack(columns)
+
+
+def validate(partial: Path, whole: Path, choices: Choices, by_model: ByModel | None = None) -> Validation:
     """Return how the results in folder `partial` foretold those in `whole`, for each genetic sub-factor.
 
-    Raises `InputFileError` if nothing can be validated: no sub-factor of a pedigree, no focal individuals.
+    by_model: gives the variances of contrasts, in the earlier run and in that of all (`jobs.contrasts`); asked where
+    there are few families. Raises `InputFileError` if nothing can be validated: no sub-factor of a pedigree, no focal
+    individuals.
     """
     runs = PastRun(partial), PastRun(whole)
     stores = [StoreParts(run.store()) for run in runs]
@@ -107,15 +145,29 @@ def validate(partial: Path, whole: Path, choices: Choices) -> Validation:
         raise InputFileError(Problem(message, file=str(whole)))
     notes: list[str] = []
     known = {name: _Known(runs, stores, name, choices, notes) for name in dict.fromkeys(lv.pedigree for lv in levels)}
-    effects = [e for lv in levels if (e := _effect(lv, known[lv.pedigree], runs, choices, notes)) is not None]
-    if not effects:
+    focal = [f for lv in levels if (f := _focal(lv, known[lv.pedigree], runs, notes)) is not None]
+    if not focal:
         remedy = "choose another cut-off, or name the individuals with --focal"
         raise InputFileError([Problem(note, file=str(whole), remedy=remedy) for note in notes])
-    for effect in effects:
+    few = [f for f in focal if len(np.unique(f.family)) < MANY_FAMILIES]
+    variances: Variances = {}
+    if by_model is not None and few:
+        before, after = by_model({(f.level.factor, f.level.subfactor): (f.ids, f.contrasts()) for f in few})
+        variances = {key: np.maximum(before[key] - after[key], 0.0) for key in before}
+    effects = []
+    for f in focal:
+        mine = known[f.level.pedigree]
+        effect = _effect(f, mine, choices, variances)
+        effects.append(replace(effect, bulls=_method_three(f.level, mine, runs, choices)))
         n = effect.lr.families
         if n < FEW_FAMILIES:
             said = "there are no intervals" if n < LEAST_FAMILIES else "the intervals are only rough"
             notes.append(f"{effect.subfactor}: the focal individuals are of {n} sire families: {said}")
+    if all(e.bulls is None for e in effects):
+        notes.append(
+            f"there is no method III: fewer than {LEAST_BULLS} bulls have {choices.daughters} daughters with records "
+            "before the cut-off, or none has new ones (--daughters)"
+        )
     return Validation(
         cutoff["column"], cutoff["value"], stores[0].n_records, stores[1].n_records, tuple(effects), tuple(notes)
     )
@@ -169,7 +221,8 @@ class _Known:
         self, runs: tuple[PastRun, PastRun], stores: list[StoreParts], name: str, choices: Choices, notes: list[str]
     ) -> None:
         self._stores, self._name = stores, name
-        self._counts: dict[tuple[tuple[str, ...], tuple[str, ...]], Mask] = {}
+        self._runs, self._least = runs, choices.daughters
+        self._counts: dict[tuple[tuple[str, ...], tuple[str, ...]], tuple[Mask, Mask]] = {}
         group = group_path("pedigree", name)
         n = stores[1].sizes()[name]
         self.ids, theirs = (labels_to_arrow(s.labels(group).take(np.arange(n))) for s in reversed(stores))
@@ -192,19 +245,38 @@ class _Known:
         """Return who is focal: neither a record before the cut-off, nor progeny with one, but either after it."""
         if self.named is not None:
             return self.named
+        with_data = []
+        for own in self.recorded(level):
+            there = own.copy()
+            for parent in (self.pedigree.sire, self.pedigree.dam):
+                there[parent[(parent >= 0) & own]] = True
+            with_data.append(there)
+        return with_data[1] & ~with_data[0]
+
+    def recorded(self, level: _Level) -> tuple[Mask, Mask]:
+        """Return who has a record of a coefficient before the cut-off, and who has one at all."""
         key = level.columns, level.traits
         if key not in self._counts:
-            with_data = []
+            found = []
+            n = len(self.ids)
             for store, place in zip(self._stores, (self._row, None), strict=True):
-                n = len(self.ids)
                 own = sum((record_counts(store, c, self._name, level.traits, n) for c in level.columns), np.zeros(n))
-                own = own if place is None else own[place]
-                there = own > 0
-                for parent in (self.pedigree.sire, self.pedigree.dam):
-                    there[parent[(parent >= 0) & (own > 0)]] = True
-                with_data.append(there)
-            self._counts[key] = with_data[1] & ~with_data[0]
+                found.append((own if place is None else own[place]) > 0)
+            self._counts[key] = (found[0], found[1])
         return self._counts[key]
+
+    def bulls(self, level: _Level) -> tuple[Indices, Floats]:
+        """Return the bulls of method III, and their t."""
+        run, cutoff = self._runs[1], self._runs[0].model["data"]["cutoff"]
+        files = [(path, c) for path in expand(run.model["data"]["records"], run.folder, "") for c in level.columns]
+        return daughters_of_bulls(
+            self.pedigree, *self.recorded(level), years_after(cutoff, files, self.ids), self._least
+        )
+
+    def families(self, rows: Indices) -> Indices:
+        """Return the sire family of each individual; without a known sire it is one by itself."""
+        sire = self.pedigree.sire[rows].astype(np.int64)
+        return np.where(sire >= 0, sire, -1 - np.arange(len(rows)))
 
     def variance_factor(self, rows: Indices) -> float:
         """Return the genetic variance among individuals, per unit of that of the base: 1 + mean F - mean A."""
@@ -245,30 +317,51 @@ def _are_numbers(labels: list[str]) -> bool:
         return False
 
 
-def _effect(
-    level: _Level, known: _Known, runs: tuple[PastRun, PastRun], choices: Choices, notes: list[str]
-) -> EffectValidation | None:
+def _focal(level: _Level, known: _Known, runs: tuple[PastRun, PastRun], notes: list[str]) -> _Focal | None:
     key = level.factor, level.subfactor
     if key not in runs[0].effects or key not in runs[1].effects:
         notes.append(f"{level.subfactor}: one of the runs has no solutions of it")
         return None
-    rows = np.flatnonzero(known.focal(level))
-    ids = known.ids.take(pa.array(rows))
-    at = [places(run.effects[key].levels, ids) for run in runs]
-    there = (at[0] >= 0) & (at[1] >= 0)
-    rows, ids = rows[there], ids.filter(pa.array(there))
+    rows, (p, w) = _solutions(level, known, runs, np.flatnonzero(known.focal(level)))
     if len(rows) < 2:
         notes.append(f"{level.subfactor}: {len(rows)} focal individuals, with records after the cut-off only")
         return None
-    p, w = (run.effects[key].value[a[there]] for run, a in zip(runs, at, strict=True))
-    sire = known.pedigree.sire[rows].astype(np.int64)
-    family = np.where(sire >= 0, sire, -1 - np.arange(len(rows)))  # without a known sire each is one by itself
-    bootstrap = Bootstrap(family, choices.replicates, choices.seed)
-    lr = lr_statistics(p, w, level.sigma2, level.sigma2 * known.variance_factor(rows), bootstrap)
-    time, codes = known.times()[rows], known.codes[rows]
-    born = np.isfinite(time)
+    return _Focal(level, rows, known.ids.take(pa.array(rows)), p, w, known.families(rows), known.times()[rows])
+
+
+def _solutions(
+    level: _Level, known: _Known, runs: tuple[PastRun, PastRun], rows: Indices
+) -> tuple[Indices, list[Floats]]:
+    """Return those of some individuals that have solutions in both runs, and these."""
+    ids = known.ids.take(pa.array(rows))
+    effects = [run.effects[level.factor, level.subfactor] for run in runs]
+    at = [places(effect.levels, ids) for effect in effects]
+    there = (at[0] >= 0) & (at[1] >= 0)
+    return rows[there], [effect.value[a[there]] for effect, a in zip(effects, at, strict=True)]
+
+
+def _effect(focal: _Focal, known: _Known, choices: Choices, variances: Variances) -> EffectValidation:
+    level, p, w = focal.level, focal.p, focal.w
+    key = level.factor, level.subfactor
+    by_model = [float(v) for v in np.sqrt(variances[key])] if key in variances else []
+    bootstrap = Bootstrap(focal.family, choices.replicates, choices.seed)
+    variance = level.sigma2 * known.variance_factor(focal.rows)
+    lr = lr_statistics(p, w, level.sigma2, variance, bootstrap, by_model[0] if by_model else None)
+    born = np.isfinite(focal.time)
     trend = trend_test(
-        time[born], p[born], w[born], level.sigma2, Bootstrap(family[born], choices.replicates, choices.seed)
+        focal.time[born],
+        p[born],
+        w[born],
+        level.sigma2,
+        Bootstrap(focal.family[born], choices.replicates, choices.seed),
+        by_model[1] if len(by_model) > 1 else None,
     )
-    groups = tuple(agree_by(known.labels, codes, p, w))
-    return EffectValidation(*key, lr, trend, known.born_by, groups, ids, p, w)
+    groups = tuple(agree_by(known.labels, known.codes[focal.rows], p, w))
+    return EffectValidation(*key, lr, trend, known.born_by, groups, focal.ids, p, w, by_model=bool(by_model))
+
+
+def _method_three(level: _Level, known: _Known, runs: tuple[PastRun, PastRun], choices: Choices) -> MethodThree | None:
+    bulls, t = known.bulls(level)
+    rows, (y1, y2) = _solutions(level, known, runs, bulls)
+    t = t[np.isin(bulls, rows)]
+    return method_three(y1, y2, t, level.sigma2, Bootstrap(known.families(rows), choices.replicates, choices.seed))

@@ -16,6 +16,7 @@ from henderson.results.files import finite, replacing, write_json
 from henderson.results.lr import LEVEL, Estimate
 from henderson.results.page import html_page, html_table
 from henderson.results.run_record import plain
+from henderson.results.trend_validation import BOUND, MethodThree
 
 NAMES = ("partial", "whole")
 MOST_PICTURES = 12
@@ -45,6 +46,20 @@ def rows_of(effect: EffectValidation) -> Iterator[Row]:
         yield name, getattr(effect.lr, name), expected, meaning
     for name, meaning, expected in TRENDS if effect.trend is not None else ():
         yield f"trend {name}", getattr(effect.trend, name), expected, f"{meaning} ({effect.groups_by})"
+    if (three := effect.bulls) is not None:
+        said = "below" if three.within_bound else "NOT below"
+        yield "III slope", three.slope, 1.0, f"bulls: of whole on partial, se {three.slope_se:.2g}"
+        yield "III delta", three.delta, 0.0, f"bulls: bias of the trend by year, se {three.delta_se:.2g}"
+        meaning = f"in genetic standard deviations, se {three.delta_sd_se:.2g}; {said} {BOUND:g}, Interbull's bound"
+        yield "III delta_sd", three.delta_sd, 0.0, meaning
+
+
+def counts_of(effect: EffectValidation) -> str:
+    """Return how many individuals and bulls the statistics are of."""
+    text = f"{effect.lr.n:,} focal individuals of {effect.lr.families:,} families"
+    if (three := effect.bulls) is not None:
+        text += f"; {three.n:,} bulls of {three.families:,}, {three.with_new:,} with new daughters"
+    return text + ("; intervals of bias and trend also by the model" if effect.by_model else "")
 
 
 def cells(row: Row) -> tuple[str, ...]:
@@ -71,6 +86,8 @@ def validation_json(validation: Validation) -> dict[str, Any]:
                 "focal": e.lr.n,
                 "families": e.lr.families,
                 "genetic_variance_of_focal": finite(e.lr.variance),
+                "intervals_by_model": e.by_model,
+                "method_iii": None if e.bulls is None else plain(e.bulls) | _verdict(e.bulls),
                 "statistics": {name.replace(" ", "_"): value for name, value in statistics.items()},
                 "groups_by": e.groups_by,
                 "groups": [
@@ -84,10 +101,14 @@ def validation_json(validation: Validation) -> dict[str, Any]:
         "cut_off": validation.cut_off,
         "records": {"partial": validation.n_partial, "whole": validation.n_whole},
         "confidence": LEVEL,
-        "intervals": "bootstrap of sire families, percentiles",
+        "intervals": "bootstrap of sire families, percentiles, wider by the t distribution of as many families",
         "effects": effects,
         "notes": list(validation.notes),
     }
+
+
+def _verdict(three: MethodThree) -> dict[str, Any]:
+    return {"bound": BOUND, "within_bound": three.within_bound}
 
 
 def write_validation(validation: Validation, out: Path) -> tuple[Path, ...]:
@@ -140,13 +161,14 @@ def _page(validation: Validation) -> str:
         f"<h1>{escape(title)}</h1>",
         html_table(("", ""), counts, texts=2),
         *(f"<p>{escape(note)}</p>" for note in validation.notes),
-        f"<p>Method LR (Legarra &amp; Reverter 2018) with {LEVEL:.0%} intervals by bootstrap of sire families; focal: "
-        "individuals without a record of their own or of progeny before the cut-off, with one after it, or those "
-        "named.</p>",
+        f"<p>Method LR (Legarra &amp; Reverter 2018) with {LEVEL:.0%} intervals by bootstrap of sire families, wider "
+        "by the t distribution of as many; focal: individuals without a record of their own or of progeny before the "
+        "cut-off, with one after it, or those named. III: method III of Interbull (Boichard et al. 1995), solutions of "
+        "bulls from all data on those from the earlier data and on the years by which their daughters came later.</p>",
     ]
     for k, e in enumerate(validation.effects):
         sections.append(f"<h2>{escape(e.factor)}: {escape(e.subfactor)}</h2>")
-        sections.append(f"<p>{e.lr.n:,} focal individuals of {e.lr.families:,} families</p>")
+        sections.append(f"<p>{escape(counts_of(e))}</p>")
         sections.append(html_table(COLUMNS, map(cells, rows_of(e)), texts=1, last_text=True))
         if k < MOST_PICTURES:
             sections.append(figures.old_against_new(e.partial, e.whole, agree(e.partial, e.whole), NAMES))
