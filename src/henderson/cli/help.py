@@ -207,7 +207,8 @@ HELP: dict[str, Help] = {
         text=(
             "Solves FILE twice, without the records from the cut-off on and with all. Then for each random effect "
             "related by a pedigree: bias, dispersion, ratio of accuracies and reliability (Legarra & Reverter 2018), "
-            "and the genetic trend, foretold and found; intervals by bootstrap of sire families. Variances "
+            "and the genetic trend, foretold and found; method III of Interbull, the bias of the trend by bulls with "
+            "new daughters. Intervals are by bootstrap of families, where there are few also by the model. Variances "
             "are those of FILE or, if it lists the job reml, estimated from all data. In FILE: "
             '[validation] date = "column", cut_off = 2015.',
         ),

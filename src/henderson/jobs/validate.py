@@ -31,7 +31,7 @@ from henderson.results.lr import (
 )
 from henderson.results.solution_files import places
 from henderson.results.solution_tables import labels_to_arrow
-from henderson.results.trend_validation import LEAST_BULLS, MethodThree, method_three
+from henderson.results.trend_validation import LEAST_BULLS, LEAST_NEW, MethodThree, method_three
 from henderson.store.model_data import Pedigree
 from henderson.store.schema import group_path
 from henderson.store.slices import StoreParts
@@ -43,7 +43,7 @@ Variances = dict[tuple[str, str], Floats]
 Contrasts = Mapping[tuple[str, str], tuple[pa.Array, Floats]]
 ByModel = Callable[[Contrasts], tuple[Variances, Variances]]
 
-MANY_FAMILIES = 200  # from which on their resampling alone tells enough
+MANY_FAMILIES = 200  # of sires, from which on their resampling tells enough
 
 
 @dataclass(frozen=True)
@@ -162,11 +162,11 @@ def validate(partial: Path, whole: Path, choices: Choices, by_model: ByModel | N
         n = effect.lr.families
         if n < FEW_FAMILIES:
             said = "there are no intervals" if n < LEAST_FAMILIES else "the intervals are only rough"
-            notes.append(f"{effect.subfactor}: the focal individuals are of {n} sire families: {said}")
+            notes.append(f"{effect.subfactor}: the focal individuals are of {n} families: {said}")
     if all(e.bulls is None for e in effects):
         notes.append(
             f"there is no method III: fewer than {LEAST_BULLS} bulls have {choices.daughters} daughters with records "
-            "before the cut-off, or none has new ones (--daughters)"
+            f"before the cut-off (--daughters), or fewer than {LEAST_NEW} of them have new ones"
         )
     return Validation(
         cutoff["column"], cutoff["value"], stores[0].n_records, stores[1].n_records, tuple(effects), tuple(notes)
@@ -274,9 +274,16 @@ class _Known:
         )
 
     def families(self, rows: Indices) -> Indices:
-        """Return the sire family of each individual; without a known sire it is one by itself."""
+        """Return the family of each individual: its sire's; of few, those of sires with one sire are one together.
+
+        The progeny of that sire's sire belong to it, too; without a known sire an individual is a family by itself.
+        """
         sire = self.pedigree.sire[rows].astype(np.int64)
-        return np.where(sire >= 0, sire, -1 - np.arange(len(rows)))
+        family = np.where(sire >= 0, sire, -1 - np.arange(len(rows)))
+        if len(np.unique(family)) >= MANY_FAMILIES:
+            return family
+        above = np.where(sire >= 0, self.pedigree.sire[np.maximum(sire, 0)], -1).astype(np.int64)
+        return np.where(above >= 0, above, family)
 
     def variance_factor(self, rows: Indices) -> float:
         """Return the genetic variance among individuals, per unit of that of the base: 1 + mean F - mean A."""

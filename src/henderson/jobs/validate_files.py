@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from henderson.jobs.validate import EffectValidation, Validation
+from henderson.jobs.validate import MANY_FAMILIES, EffectValidation, Validation
 from henderson.results.comparison import agree
 from henderson.results.files import finite, replacing, write_json
 from henderson.results.lr import LEVEL, Estimate
@@ -21,6 +21,10 @@ from henderson.results.trend_validation import BOUND, MethodThree
 NAMES = ("partial", "whole")
 MOST_PICTURES = 12
 
+INTERVALS = (
+    f"bootstrap of sire families (of fewer than {MANY_FAMILIES}, those of sires with the same sire together), wider as "
+    "few families need by the t distribution"
+)
 STATISTICS = (
     ("bias", "mean partial - mean whole", 0.0),
     ("bias_sd", "in genetic standard deviations", 0.0),
@@ -101,7 +105,7 @@ def validation_json(validation: Validation) -> dict[str, Any]:
         "cut_off": validation.cut_off,
         "records": {"partial": validation.n_partial, "whole": validation.n_whole},
         "confidence": LEVEL,
-        "intervals": "bootstrap of sire families, percentiles, wider by the t distribution of as many families",
+        "intervals": INTERVALS,
         "effects": effects,
         "notes": list(validation.notes),
     }
@@ -161,8 +165,8 @@ def _page(validation: Validation) -> str:
         f"<h1>{escape(title)}</h1>",
         html_table(("", ""), counts, texts=2),
         *(f"<p>{escape(note)}</p>" for note in validation.notes),
-        f"<p>Method LR (Legarra &amp; Reverter 2018) with {LEVEL:.0%} intervals by bootstrap of sire families, wider "
-        "by the t distribution of as many; focal: individuals without a record of their own or of progeny before the "
+        f"<p>Method LR (Legarra &amp; Reverter 2018) with {LEVEL:.0%} intervals by {INTERVALS}; "
+        "focal: individuals without a record of their own or of progeny before the "
         "cut-off, with one after it, or those named. III: method III of Interbull (Boichard et al. 1995), solutions of "
         "bulls from all data on those from the earlier data and on the years by which their daughters came later.</p>",
     ]

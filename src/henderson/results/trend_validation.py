@@ -20,7 +20,7 @@ from henderson.results.lr import Bootstrap, Estimate, estimate_of
 Floats = NDArray[np.float64]
 
 BOUND = 0.02  # of delta, genetic standard deviations a year
-LEAST_BULLS = 10
+LEAST_BULLS, LEAST_NEW = 10, 5  # bulls, and those of them with new daughters
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,11 @@ def years_added(new: NDArray[np.int64], year: Floats, n: Floats, n_bulls: int) -
 
 
 def method_three(y1: Floats, y2: Floats, t: Floats, sigma2: float, bootstrap: Bootstrap) -> MethodThree | None:
-    """Return the regression of `y2` on `y1` and `t`, None for fewer than `LEAST_BULLS` or if t does not vary.
+    """Return the regression of `y2` on `y1` and `t`, None for fewer bulls than `LEAST_BULLS` and `LEAST_NEW`.
 
     sigma2: genetic variance, the unit of `delta_sd`; bootstrap: of the families of the bulls.
     """
-    if len(y1) < LEAST_BULLS or np.ptp(t) == 0.0 or np.ptp(y1) == 0.0:
+    if len(y1) < LEAST_BULLS or np.count_nonzero(t) < LEAST_NEW or np.ptp(t) == 0.0 or np.ptp(y1) == 0.0:
         return None
     x, y, s = y1 - y1.mean(), y2 - y1.mean(), t - t.mean()
     columns = [np.ones(len(x)), x, s]
