@@ -64,11 +64,8 @@ def dense(equations: Equations) -> tuple[dict[str, Floats], dict[str, Floats], d
         else:
             sigma = np.array([s for k in range(len(number)) for s in covariance.own.distinct(np.array([k]))[1]])
         prior = gamma(covariance, np.arange(len(number))) * np.einsum("t,ntu,u->n", index.weights, sigma, index.weights)
-        np.testing.assert_allclose(
-            np.broadcast_to(prior_variance(index, equations.operator.design, np.arange(len(number)), gamma), prior.shape),
-            prior,
-            rtol=1e-12,
-        )  # fmt: skip
+        told = prior_variance(index, equations.operator.design, np.arange(len(number)), gamma)
+        np.testing.assert_allclose(np.broadcast_to(told, prior.shape), prior, rtol=1e-12)
         reliability[index.name] = 1.0 - pev[index.name] / prior
     return values, pev, reliability
 
@@ -117,7 +114,7 @@ def test_samples(name: str) -> None:
     """The errors are as large as told: standardised by them, few differ by more than 3."""
     with equations_of(RECIPES[name]) as equations:
         found = sampled_levels(equations, equations.solve(rtol=1e-10), memory=1 << 28, n_samples=400, seed=7)
-        values, pev, reliability = dense(equations)
+        _, pev, reliability = dense(equations)
         for part in found.indices:
             for mine, error, exact in (
                 (part.se, part.se_mc_se, np.sqrt(pev[part.subfactor])),
