@@ -1,4 +1,4 @@
-"""The script that shows every tool around the solver does all its steps, on a small evaluation and a small real case."""
+"""The script that shows the tools around the solver does all its steps, on a small evaluation and a real case."""
 
 from __future__ import annotations
 
