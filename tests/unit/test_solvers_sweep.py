@@ -9,7 +9,7 @@ from henderson.equations.design import build_design
 from henderson.equations.operator import Operator, build_operator
 from henderson.equations.rank import full_rank
 from henderson.partitions.threads import Team
-from henderson.solvers import class_border
+from henderson.solvers import class_border, class_factor
 from henderson.solvers.class_border import border_places
 from henderson.solvers.pcg import pcg
 from henderson.solvers.sweep import SweepPreconditioner, classes_of
@@ -90,4 +90,24 @@ def test_levels_that_do_not_fit_are_shared_on_the_diagonal(room: int, monkeypatc
         assert report.converged
         assert exact.iterations <= report.iterations
         for a, b in zip(operator.to_levels(report.solution), operator.to_levels(exact.solution), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7 * (1.0 + np.abs(b).max()))
+
+
+@pytest.mark.parametrize(("anyway", "products"), [(0, 10), (1, 1 << 30)])
+def test_classes_with_a_large_factor_are_taken_level_by_level(
+    anyway: int, products: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen before it is formed, or by the symbolic factor; the solutions are the same."""
+    with Team(1) as team:
+        spec, data = small_model(Recipe(n_traits=2, n_records=400, n_animals=120, overlay=True, shared=True))
+        operator = build_operator(full_rank(build_design(spec, data)), data, team, 1)
+        rhs = operator.right_hand_side()
+        exact = pcg(operator, SweepPreconditioner(operator, 0), rhs, rtol=1e-10)
+        monkeypatch.setattr(class_factor, "FILL_ANYWAY", anyway)
+        monkeypatch.setattr(class_factor, "PRODUCTS", products)
+        monkeypatch.setattr(class_factor, "FILL", 0)
+        found = pcg(operator, SweepPreconditioner(operator, 0), rhs, rtol=1e-10)
+        assert found.converged
+        assert found.iterations > exact.iterations
+        for a, b in zip(operator.to_levels(found.solution), operator.to_levels(exact.solution), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7 * (1.0 + np.abs(b).max()))

@@ -2,7 +2,8 @@
 
 Groups are eliminated one after the other, that of most levels first, as long as the levels of each meet nothing of
 their own group: herd-test-days, then herd-years that hold them, then what all records share. So every pivot is a level
-block. Groups whose levels meet each other, directly or through those before them, are left to a sparse factor.
+block. Groups whose levels meet each other, directly or through those before them, are left to a sparse factor, or, if
+that would be large beside the vectors, are taken level by level.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ from henderson.solvers.cholesky import NotPositiveDefiniteError, SparseCholesky
 Floats = NDArray[np.float64]
 Groups = frozenset[int]
 
+FILL = 5  # elements of the sparse factor for each equation of the partition
+FILL_ANYWAY = 20_000_000
+PRODUCTS = 10  # to form it, for each of its elements
 NEAR = {np.dtype(np.float64): 1e-9, np.dtype(np.float32): 1e-6}  # of the diagonal: columns of X that nearly depend
 
 
@@ -71,8 +75,11 @@ class ClassFactor:
         self._rest = tuple(rest)
         self.left = self._connected()
         self._cholesky: SparseCholesky | None = None
-        if len(self.left):
+        self._most = FILL_ANYWAY + FILL * self._layout.n_owned
+        if len(self.left) and self._n_met() < PRODUCTS * self._most:
             self._factor(self._lower())
+        if self._cholesky is None:
+            self.left = self.left[:0]
         for g in self._rest:
             self._invert(g)
 
@@ -200,6 +207,14 @@ class ClassFactor:
         kept[self._outside] = False
         return np.flatnonzero(kept & meets)
 
+    def _n_met(self) -> float:
+        """Return how many elements meet through eliminated levels, counted as often as they do."""
+        total = 0.0
+        for beside in self._pairs.values():
+            each = sum(np.diff(beside[h].indptr) * float(beside[h].other_width) for h in self._rest)
+            total += float(np.square(each).sum())
+        return 0.5 * total
+
     def _lower(self) -> csc_array:
         """Return the lower triangle of what is left over the connected elements; diagonal blocks are in `blocks`."""
         operator, n = self._operator, len(self.left)
@@ -248,16 +263,20 @@ class ClassFactor:
         return total
 
     def _factor(self, matrix: csc_array) -> None:
+        """Factor the matrix of what is connected, unless that takes too much."""
         n = len(self.left)
         self._scale = 1.0 / np.sqrt(np.maximum(matrix.diagonal(), np.finfo(np.float64).tiny))
         of = np.repeat(np.arange(n), np.diff(matrix.indptr))
         values = matrix.data * self._scale[matrix.indices] * self._scale[of]
-        self._cholesky = SparseCholesky(matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32))
+        cholesky = SparseCholesky(matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32))
+        if cholesky.symbolic.bytes > 8 * self._most:
+            return
         try:
-            self._cholesky.factor(values)
+            cholesky.factor(values)
         except NotPositiveDefiniteError:
             values[matrix.indptr[:-1]] *= 1.01
-            self._cholesky.factor(values)
+            cholesky.factor(values)
+        self._cholesky = cholesky
 
 
 def _pattern_of(pairs: Pairs, n: int) -> csr_array:
