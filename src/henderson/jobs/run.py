@@ -24,7 +24,7 @@ from henderson.jobs.out_of_core import OutOfCore, out_of_core
 from henderson.jobs.progress import Progress, stages_told
 from henderson.jobs.reml import FittedSolutions, reml_failure
 from henderson.jobs.seeds import seeds
-from henderson.jobs.sequence import JobDone, levels_of, with_solves
+from henderson.jobs.sequence import JobDone, levels_of, with_preconditioners, with_solves
 from henderson.jobs.stopping import Stopping
 from henderson.jobs.write import name_dropped, write_results
 from henderson.language.load import load_model
@@ -88,6 +88,8 @@ class Settings:
     def applied_to(self, spec: ModelSpec) -> ModelSpec:
         """Return the model with `rtol` and `preconditioner` in its solve jobs, `method` in its reml jobs; cut `before`.
 
+        A preconditioner that neither the file nor the settings name is chosen: see `sequence.with_preconditioners`.
+
         Raises `ModelError`: see `jobs.cutoff`; `InputFileError`: see `jobs.known_variances`.
         """
         names = {"solve": ("rtol", "preconditioner"), "reml": ("method",)}
@@ -98,7 +100,7 @@ class Settings:
 
         spec = spec if self.before is None else with_cutoff(spec, *self.before)
         spec = spec if self.variances is None else with_variances(spec, self.variances)
-        return replace(spec, jobs=tuple(changed(job) for job in spec.jobs))
+        return with_preconditioners(replace(spec, jobs=tuple(changed(job) for job in spec.jobs)))
 
 
 @dataclass(frozen=True)

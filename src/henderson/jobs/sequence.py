@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,6 +47,22 @@ def with_solves(jobs: Sequence[JobSpec], *, factors: bool = True) -> tuple[JobSp
         if job.name == "reml" and job.get("residuals") is True and all(j.name != "residuals" for j in jobs):
             done.append(JobSpec("residuals"))
     return tuple(done)
+
+
+def with_preconditioners(spec: ModelSpec) -> ModelSpec:
+    """Return the model with a preconditioner in each solve that names none.
+
+    It is ``sweep`` where levels are individuals of a pedigree, whose relatives it takes in turn, else ``border``.
+    """
+    related = {v.name for v in spec.variances if v.gamma.kind == "pedigree" and not v.own_sigmas}
+    kind = "sweep" if any(s.variance in related for s in spec.subfactors) else "border"
+
+    def chosen(job: JobSpec) -> JobSpec:
+        if job.name != "solve" or job.get("method") == "direct" or job.get("preconditioner") is not None:
+            return job
+        return replace(job, options=(*job.options, ("preconditioner", kind)))
+
+    return replace(spec, jobs=tuple(chosen(job) for job in spec.jobs))
 
 
 def needs_solutions(job: JobSpec, factors: bool) -> bool:
