@@ -14,7 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from henderson.equations.memory import Counts, counts_of, counts_of_store, estimate_embedded, most_equations
+from henderson.equations.memory import (
+    Counts,
+    counted,
+    counts_of,
+    counts_of_store,
+    estimate_embedded,
+    most_equations,
+)
 from henderson.jobs.progress import Progress
 from henderson.jobs.sequence import options_of, tolerances
 from henderson.jobs.write import file_orders, write_page
@@ -26,14 +33,12 @@ from henderson.results.summary import digest_effects
 from henderson.solvers.conjugation import SMALL
 from henderson.solvers.solve import Equations
 from henderson.store.pieces import pieces
-from henderson.store.schema import group_path
 from henderson.store.slices import StoreParts
 
 PILOT = 2_000_000  # equations of the largest pilot
 MOST = 0.4  # of the whole that the largest pilot takes at most
 STEPS = (12.0, 3.5, 1.0)  # times that the pilots are smaller than the largest one
 STRETCHES = 8
-ROWS = 1 << 22  # of a column at a time
 STEADY = (0.8, 1.25)  # seconds a unit grow between two pilots by no more than this, or the machine was busy
 CONSTANT = (0.0, 1.25)  # of what takes its time whatever the size
 LEVELLING = 0.6  # of the slope between the pilots that goes on beyond them, as rounds level off
@@ -248,33 +253,13 @@ def grown(points: Sequence[tuple[int, float]], size: int, steady: tuple[float, f
 def scan(store: Path) -> tuple[Counts, float]:
     """Return the counts of a store, with how many individuals have records or progeny, and bytes decoded a second.
 
-    Cost: streams the columns that name individuals, and the parents; a byte an individual. The rate is infinite if
-    there are none.
+    Cost: see `equations.memory.counted`. The rate is infinite if the records name no individuals.
     """
-    parts = StoreParts(store)
-    counts = counts_of_store(store)
-    recorded: dict[str, int] = {}
-    parents: dict[str, int] = {}
-    clock, decoded = Clock(), 0
-    for name, n in parts.sizes().items():
-        for column, to in parts.columns.related:
-            if to != name:
-                continue
-            seen = np.zeros(n + 2, np.bool_)  # codes -2 and -1 are the last two
-            for lo, hi in _blocks(parts.n_records):
-                seen[parts.records.read(("related", column, to), lo, hi)] = True
-            decoded += 4 * parts.n_records
-            recorded[column] = int(np.count_nonzero(seen[:-2]))
-            if name not in parts.pedigrees:
-                continue
-            for parent in ("sire", "dam"):
-                array = parts.array(f"{group_path('pedigree', name)}/{parent}")
-                for lo, hi in _blocks(n):
-                    seen[array[lo:hi]] = True
-                decoded += 4 * n
-            parents[name] = max(parents.get(name, 0), int(np.count_nonzero(seen[:-2])))
-    return replace(counts, n_recorded=recorded, n_parents=parents), decoded / clock.alone if decoded else math.inf
-
-
-def _blocks(n: int) -> Iterator[tuple[int, int]]:
-    return ((lo, min(lo + ROWS, n)) for lo in range(0, n, ROWS))
+    parts, clock = StoreParts(store), Clock()
+    counts = counted(store, counts_of_store(store))
+    decoded = 0
+    for _, name in parts.columns.related:
+        decoded += 4 * counts.n_records
+        if name in parts.pedigrees:
+            decoded += 2 * 4 * counts.n_individuals[name]  # sires and dams
+    return counts, decoded / clock.alone if decoded else math.inf
