@@ -190,6 +190,11 @@ def test_the_run_record_lists_the_jobs(results: Path) -> None:
     assert [j["job"] for j in jobs("flags.toml")] == ["solve", "residuals"]
 
 
+def test_ranks_take_as_many_products_as_one_process(embedded: Path, on_two_ranks: Path) -> None:
+    pev = [json.loads((out / "chosen.toml" / "run.json").read_text())["jobs"][1] for out in (embedded, on_two_ranks)]
+    assert pev[0]["products"] == pytest.approx(pev[1]["products"], abs=2)
+
+
 def test_files_of_lmt(results: Path, folder: Path) -> None:
     for name in ("chosen.xml", "flags.toml"):
         out = results / name

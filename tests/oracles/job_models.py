@@ -80,6 +80,7 @@ sigma = {SIGMA_RES.tolist()}
 CHOSEN = """
 [solvers.tight]
 rtol = 1e-13
+preconditioner = "sweep"
 [jobs]
 run = ["solve", "pev", "yhat", "residuals"]
 solve = { solver = "tight" }

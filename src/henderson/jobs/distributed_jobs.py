@@ -43,6 +43,7 @@ from henderson.solvers.indices import indices_of
 from henderson.solvers.preconditioner import BlockPreconditioner, Kind
 from henderson.solvers.report import SolveReport
 from henderson.solvers.solutions import Solutions, dropped_columns
+from henderson.solvers.sweep import preconditioner_of
 from henderson.store.slices import StoreParts
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ class DistributedJobs:
         kind: Kind = job.get("preconditioner", "border")  # type: ignore[assignment]
         report = solve_pev(
             operator,
-            BlockPreconditioner(operator, kind),
+            preconditioner_of(operator, kind),
             chosen,
             n_columns=self._n_columns(job, operator),
             progress=None if self._progress is None else of_stage(self._progress, "pev"),
