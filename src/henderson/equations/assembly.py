@@ -6,8 +6,9 @@ matrix here, and the rows of a distributed one in `solvers.petsc`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from henderson.kernels import relationship as kernels
 from henderson.kernels.pedigree_loadings import Rows, loadings_triplets
 
 Floats = NDArray[np.float64]
+Indices = NDArray[np.int32] | NDArray[np.int64]
 Triplets = tuple[NDArray[np.int64], NDArray[np.int64], Floats]
 
 BYTES_PER_TRIPLET = 40  # 24 as triplets, 16 as the matrix they are summed into
@@ -87,14 +89,23 @@ def local_matrix(operator: Operator, partition: Partition) -> csr_array:
     that while sums are joined.
     """
     n = partition.layout.n_local
-    sums: list[tuple[int, csr_array]] = []  # chunks joined, their sum: like the digits of a binary counter
-    for rows, columns, values in (*record_triplets_of(operator, partition), *_gammas(operator, partition)):
-        count, matrix = 1, csr_array(coo_array((values, (rows, columns)), shape=(n, n)))
+    return matrix_of(chain(record_triplets_of(operator, partition), _gammas(operator, partition)), (n, n))
+
+
+def matrix_of(chunks: Iterable[tuple[Indices, Indices, Floats]], shape: tuple[int, int]) -> csr_array:
+    """Return the sum of triplets that come in chunks.
+
+    Sums of about as many chunks are joined, like the digits of a binary counter: an entry is copied as often as the
+    logarithm of their number says.
+    """
+    sums: list[tuple[int, csr_array]] = []  # chunks joined, their sum
+    for rows, columns, values in chunks:
+        count, matrix = 1, csr_array(coo_array((values, (rows, columns)), shape=shape))
         while sums and sums[-1][0] <= count:
             joined, other = sums.pop()
             count, matrix = count + joined, csr_array(other + matrix)
         sums.append((count, matrix))
-    total = csr_array((n, n))
+    total = csr_array(shape)
     while sums:
         total = csr_array(sums.pop()[1] + total)
     return total

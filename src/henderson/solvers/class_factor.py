@@ -8,11 +8,13 @@ that would be large beside the vectors, are taken level by level.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import bsr_array, coo_array, csc_array, csr_array, tril
 
-from henderson.equations.assembly import record_triplets_of
+from henderson.equations.assembly import Triplets, matrix_of, record_triplets_of
 from henderson.equations.memory import COMPACT_ABOVE
 from henderson.equations.operator import Operator
 from henderson.kernels import blocks as block_kernels
@@ -217,11 +219,17 @@ class ClassFactor:
 
     def _lower(self) -> csc_array:
         """Return the lower triangle of what is left over the connected elements; diagonal blocks are in `blocks`."""
-        operator, n = self._operator, len(self.left)
+        n = len(self.left)
+        matrix = csc_array(tril(matrix_of(self._triplets(), (n, n)), format="csc"))
+        matrix.sort_indices()
+        return matrix
+
+    def _triplets(self) -> Iterator[Triplets]:
+        """Yield what is left over the connected elements, on and below the diagonal."""
+        operator = self._operator
         place = np.full(self._layout.n_local, -1, np.int64)
-        place[self.left] = np.arange(n)
+        place[self.left] = np.arange(len(self.left))
         level = np.full(self._layout.n_local, -1, np.int64)  # first element of the level of each element
-        total = csr_array((n, n))
         for g in self._rest:
             local = self._layout.groups[g]
             begin = local.first_owned + np.arange(local.n_owned, dtype=np.int64) * local.width
@@ -229,36 +237,32 @@ class ClassFactor:
             t, u = np.tril_indices(local.width)
             rows, columns = place[begin[:, None] + t].ravel(), place[begin[:, None] + u].ravel()
             here = (rows >= 0) & (columns >= 0)
-            entries = self._blocks[g].packed.ravel()[here], (rows[here], columns[here])
-            total = csr_array(total + csr_array(coo_array(entries, shape=(n, n))))
+            yield rows[here], columns[here], self._blocks[g].packed.ravel()[here].astype(np.float64)
 
-        def add(rows: NDArray[np.int64], columns: NDArray[np.int64], values: Floats) -> csr_array:
+        def between_levels(rows: NDArray[np.int64], columns: NDArray[np.int64], values: Floats) -> Triplets:
             at, beside = place[rows], place[columns]
             here = (at > beside) & (beside >= 0) & (level[rows] != level[columns])
-            return csr_array(total + csr_array(coo_array((values[here], (at[here], beside[here])), shape=(n, n))))
+            return at[here], beside[here], values[here]
 
         if sum(s.group in self._rest for s in operator.design.slots) > 1:
             for triplets in record_triplets_of(operator, operator.partitions[self._p], frozenset(self._rest)):
-                total = add(*triplets)
+                yield between_levels(*triplets)
         for g, beside in self._pairs.items():
             coupling = self._coupling(g, beside)
             product = coo_array(coupling.T @ (_inverse_of(self._blocks[g]) @ coupling))
-            total = add(product.row.astype(np.int64), product.col.astype(np.int64), -product.data)
-        matrix = csc_array(tril(total, format="csc"))
-        matrix.sort_indices()
-        return matrix
+            yield between_levels(product.row.astype(np.int64), product.col.astype(np.int64), -product.data)
 
     def _coupling(self, g: int, beside: dict[int, Pairs]) -> csr_array:
         """Return the blocks between `g` and the rest as a matrix with local elements as columns."""
-        shape = (self._layout.groups[g].n_owned * self._blocks[g].width, self._layout.n_local)
-        total = csr_array(shape)
-        for h in self._rest:
-            pairs = beside[h]
+
+        def triplets(pairs: Pairs) -> Triplets:
             level = np.repeat(np.arange(len(pairs.indptr) - 1, dtype=np.int64), np.diff(pairs.indptr))
             rows = level[:, None] * pairs.width + pairs.t
             columns = pairs.first + pairs.levels.astype(np.int64)[:, None] * pairs.other_width + pairs.u
-            entries = pairs.values.astype(np.float64).ravel(), (rows.ravel(), columns.ravel())
-            total = csr_array(total + csr_array(coo_array(entries, shape=shape)))
+            return rows.ravel(), columns.ravel(), pairs.values.astype(np.float64).ravel()
+
+        shape = (self._layout.groups[g].n_owned * self._blocks[g].width, self._layout.n_local)
+        total = matrix_of((triplets(beside[h]) for h in self._rest), shape)
         total.eliminate_zeros()
         return total
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array, csc_array, csr_array
+from scipy.sparse import csc_array, csr_array
 
+from henderson.equations.assembly import Indices, matrix_of
 from henderson.equations.border import inverse_of_border
 from henderson.equations.operator import CHUNK, Operator
 from henderson.kernels import class_border as kernels
 from henderson.kernels.blocks import LevelBlocks
+from henderson.kernels.record_loops import LocalRecords, TermLists
 from henderson.kernels.records import border_products
 from henderson.partitions.exchange import Vectors
 from henderson.solvers.class_border import Rows, border_places
@@ -110,21 +114,24 @@ class _Part:
             for g in classes:
                 self._add_blocks(place, blocks[g])
         self._dense = np.zeros((len(self._elements), n_dense), precision_of(len(self._elements) * n_dense))
-        self._sparse = csr_array((len(self._elements), n_border))
-        step = CHUNK if n_border else len(partition.records.pattern) + 1
-        for start in range(0, len(partition.records.pattern) if n_border else 0, step):
-            records = partition.records.part(start, start + step)
-            where = (place, number, records, lists, operator.residual, design.n_traits, self._dense)
-            none = np.empty(0, np.int32)
+        chunks = self._beside(operator, partition.records, lists, place, number) if n_border else ()
+        self._sparse = matrix_of(chunks, (len(self._elements), n_border))
+        self._back = csr_array(self._sparse.T)
+        self.factor = ClassFactor(operator, p, classes, blocks, place >= 0)
+
+    def _beside(
+        self, operator: Operator, records: LocalRecords, lists: TermLists, place: Rows, number: NDArray[np.int32]
+    ) -> Iterator[tuple[Indices, Indices, Floats]]:
+        """Add to the dense columns of E; yield the others, some records at a time."""
+        none = np.empty(0, np.int32)
+        for start in range(0, len(records.pattern), CHUNK):
+            part = records.part(start, start + CHUNK)
+            where = (place, number, part, lists, operator.residual, operator.design.n_traits, self._dense)
             n = kernels.beside_border(*where, none, none, np.empty(0))
             if n:
                 rows, columns, values = np.empty(n, np.int32), np.empty(n, np.int32), np.empty(n)
                 kernels.beside_border(*where, rows, columns, values)
-                self._sparse = csr_array(
-                    self._sparse + csr_array(coo_array((values, (rows, columns)), shape=self._sparse.shape))
-                )
-        self._back = csr_array(self._sparse.T)
-        self.factor = ClassFactor(operator, p, classes, blocks, place >= 0)
+                yield rows, columns, values
 
     def _add_blocks(self, place: Rows, blocks: LevelBlocks) -> None:
         """Add the blocks of owned levels to the border."""
