@@ -56,8 +56,7 @@ def check(folder: Path, communicator: Communicator) -> None:
         operator = operator_of(share, communicator, team)
         x, y, rhs = operator.zeros(), operator.zeros(), operator.right_hand_side()
         for k, group in enumerate(layout.groups):
-            block = slice(group.first_owned, group.first_owned + group.n_owned * group.width)
-            x[0][block] = expected[f"x{k}"][group.owned_levels()].ravel()
+            x[0][group.elements] = expected[f"x{k}"][group.owned_levels()].ravel()
         operator.blank(x)
         operator.apply(x, y)
     for k, group in enumerate(layout.groups):
@@ -68,11 +67,10 @@ def check(folder: Path, communicator: Communicator) -> None:
         if kept is not None:
             np.testing.assert_array_equal(kept, expected[f"kept{k}"])
             assert design.groups[k].labels.text() == expected[f"labels{k}"].tolist()
-        block = slice(group.first_owned, group.first_owned + group.n_owned * group.width)
         for name, values in (("y", y), ("rhs", rhs)):
             wanted = expected[f"{name}{k}"]
             scale = RTOL * float(expected[f"{name}_scale"])
-            np.testing.assert_allclose(values[0][block], wanted[levels].ravel(), rtol=RTOL, atol=scale)
+            np.testing.assert_allclose(values[0][group.elements], wanted[levels].ravel(), rtol=RTOL, atol=scale)
 
 
 def main() -> None:

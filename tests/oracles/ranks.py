@@ -54,8 +54,7 @@ def by_level(share: Share, solution: np.ndarray, comm: MpiCommunicator) -> list[
     """The solutions of all ranks, (level, position) per group."""
     mine = []
     for group in share.partition.layout.groups:
-        stop = group.first_owned + group.n_owned * group.width
-        mine.append((group.owned_levels(), solution[group.first_owned : stop].reshape(-1, group.width)))
+        mine.append((group.owned_levels(), solution[group.elements].reshape(-1, group.width)))
     everyone = comm.gather_all(mine)
     out = []
     for g, group in enumerate(share.partition.layout.groups):

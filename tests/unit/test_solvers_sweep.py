@@ -72,7 +72,7 @@ def test_the_border_has_the_levels_that_partitions_share() -> None:
         assert n_dense == 0
         for partition, place in zip(operator.partitions, places, strict=True):
             for g, local in enumerate(partition.layout.groups):
-                owned = place[local.first_owned : local.first_owned + local.n_owned * local.width]
+                owned = place[local.elements]
                 for level, rows in zip(local.owned_levels(), owned.reshape(-1, local.width), strict=True):
                     kept = operator.design.kept[g]
                     inside = (g, int(level)) in shared

@@ -273,7 +273,7 @@ def _prior_variances(operator: Operator, p: int, gamma: GammaDiagonal) -> Floats
             continue
         levels = local.owned_levels().astype(np.int64)
         values = gamma(group.covariance, levels)[:, None] * group.covariance.variances(levels)
-        out[local.first_owned : local.first_owned + values.size] = values.ravel()
+        out[local.elements] = values.ravel()
     return out
 
 
@@ -281,5 +281,5 @@ def _elements(partition: Partition, groups: list[bool]) -> NDArray[np.bool_]:
     """Return which elements of a partition are owned and belong to the groups."""
     out = np.zeros(partition.layout.n_local, np.bool_)
     for local, mine in zip(partition.layout.groups, groups, strict=True):
-        out[local.first_owned : local.first_owned + local.n_owned * local.width] = mine
+        out[local.elements] = mine
     return out

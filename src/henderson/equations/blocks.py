@@ -83,7 +83,7 @@ def add_ghosts(
 
     def send(p: int, column: int) -> None:
         local = operator.partitions[p].layout.groups[g]
-        work[p][local.first_owned : local.first_owned + local.n_owned * width] = 0.0
+        work[p][local.elements] = 0.0
         for t in range(column, width):
             stop = local.first_ghost + len(local.ghosts) * width
             work[p][local.first_ghost + t : stop : width] = ghosts[p][:, t * (t + 1) // 2 + column]

@@ -63,7 +63,7 @@ def border_of(operator: Operator, limit: int) -> Border | None:
             for begin, levels in ((local.first_owned, owned), (local.first_ghost, local.ghosts)):
                 row = (first[k] + levels.astype(np.int64)[:, None] * local.width + steps).ravel()
                 place[begin : begin + len(row)] = row
-            elements.append(np.arange(local.first_owned, local.first_owned + local.n_owned * local.width))
+            elements.append(np.arange(local.elements.start, local.elements.stop))
             rows.append((first[k] + owned.astype(np.int64)[:, None] * local.width + steps).ravel())
         matrix = np.zeros((total, total))
         kernels.border_products(place, partition.records, lists, operator.residual, design.n_traits, matrix)

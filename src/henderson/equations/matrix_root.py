@@ -72,7 +72,7 @@ def _rows(partition: Partition, g: int) -> tuple[NDArray[np.int64], NDArray[np.i
     matrix, local = partition.relationship[g], partition.layout.groups[g]
     assert isinstance(matrix, LocalMatrix)
     element = matrix.columns.astype(np.int64)
-    owned = (element >= local.first_owned) & (element < local.first_owned + local.n_owned * local.width)
+    owned = (element >= local.elements.start) & (element < local.elements.stop)
     ghosts = local.ghosts.astype(np.int64)
     columns = local.start + (element - local.first_owned) // local.width
     columns[~owned] = ghosts[(element[~owned] - local.first_ghost) // local.width]

@@ -180,8 +180,7 @@ class Operator:
         arrays = [np.zeros((g.n_levels, g.width)) for g in self.design.groups]
         for partition, local in zip(self.partitions, x, strict=True):
             for group, array in zip(partition.layout.groups, arrays, strict=True):
-                stop = group.first_owned + group.n_owned * group.width
-                array[group.owned_levels()] = local[group.first_owned : stop].reshape(-1, group.width)
+                array[group.owned_levels()] = local[group.elements].reshape(-1, group.width)
         return arrays
 
     def from_levels(self, arrays: Sequence[Floats]) -> Vectors:
@@ -189,8 +188,7 @@ class Operator:
         x = self.zeros()
         for partition, local in zip(self.partitions, x, strict=True):
             for group, array in zip(partition.layout.groups, arrays, strict=True):
-                stop = group.first_owned + group.n_owned * group.width
-                local[group.first_owned : stop] = array[group.owned_levels()].ravel()
+                local[group.elements] = array[group.owned_levels()].ravel()
         self.blank(x)
         return x
 

@@ -91,10 +91,9 @@ class Accuracies:
             for g, (group, local) in enumerate(zip(design.groups, layout.groups, strict=True)):
                 if name == "reliability" and group.covariance is None:
                     continue
-                rows = slice(local.first_owned, local.first_owned + local.n_owned * local.width)
                 for k in range(local.width):
-                    self._known[name, (g, k)] = values[rows][k :: local.width].copy()
-                    self._known[f"{name}_mc_se", (g, k)] = errors[rows][k :: local.width].copy()
+                    self._known[name, (g, k)] = values[local.elements][k :: local.width].copy()
+                    self._known[f"{name}_mc_se", (g, k)] = errors[local.elements][k :: local.width].copy()
         pairs = zip(self._indices, found.of_indices[0], found.mc_se_of_indices[0], strict=True)
         for index, variance, error in pairs:
             levels = layout.groups[index.group].owned_levels().astype(np.int64)
@@ -121,8 +120,7 @@ def owned_rows(
     found, of_indices = [], {}
     for g, (group, local) in enumerate(zip(share.design.groups, share.partition.layout.groups, strict=True)):
         levels = local.owned_levels()
-        stop = local.first_owned + local.n_owned * local.width
-        values = x[local.first_owned : stop].reshape(-1, local.width)
+        values = x[local.elements].reshape(-1, local.width)
         kept = share.design.kept[g]
         labels = group.labels.take(levels)
         keys = _keys(group, levels, parts)

@@ -45,6 +45,11 @@ class GroupLayout:
         """Return the number of owned levels."""
         return self.stop - self.start if self.owned is None else len(self.owned)
 
+    @property
+    def elements(self) -> slice:
+        """Return where the owned levels lie in a local vector."""
+        return slice(self.first_owned, self.first_owned + self.n_owned * self.width)
+
     def owned_levels(self) -> Codes:
         """Return the global levels in local order."""
         return np.arange(self.start, self.stop, dtype=np.int32) if self.owned is None else self.owned

@@ -208,7 +208,7 @@ def without_fixed(operator: Operator) -> Operator:
 
     def without(partition: Partition) -> Partition:
         fixed = [
-            np.arange(local.first_owned, local.first_owned + local.n_owned * local.width, dtype=np.uint32)
+            np.arange(local.elements.start, local.elements.stop, dtype=np.uint32)
             for local, group in zip(partition.layout.groups, design.groups, strict=True)
             if group.covariance is None
         ]

@@ -123,7 +123,7 @@ def _centred(operator: Operator, e: list[Floats]) -> Operator:
 def _without_random(partition: Partition, operator: Operator) -> Partition:
     """Return the partition with the equations of random effects left out."""
     more = [
-        np.arange(local.first_owned, local.first_owned + local.n_owned * local.width, dtype=np.uint32)
+        np.arange(local.elements.start, local.elements.stop, dtype=np.uint32)
         for local, group in zip(partition.layout.groups, operator.design.groups, strict=True)
         if group.covariance is not None
     ]

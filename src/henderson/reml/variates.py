@@ -123,9 +123,8 @@ class Variates:
                 parts = []
                 for partition, x, w in zip(operator.partitions, self.x, out, strict=True):
                     local = partition.layout.groups[g]
-                    owned = slice(local.first_owned, local.first_owned + local.n_owned * local.width)
-                    mine = x[owned].reshape(local.n_owned, local.width)
-                    theirs = w[owned].reshape(local.n_owned, local.width * w.shape[1])
+                    mine = x[local.elements].reshape(local.n_owned, local.width)
+                    theirs = w[local.elements].reshape(local.n_owned, local.width * w.shape[1])
                     parts.append((mine.T @ theirs).reshape(local.width, local.width, w.shape[1]))
                 inner = operator.exchange.sum_arrays(parts)
                 times = np.array([self._times(block, d) for d in ds]).reshape(-1, *inner.shape[:2])

@@ -21,7 +21,6 @@ from henderson.kernels import blocks as block_kernels
 from henderson.kernels import class_pairs as kernels
 from henderson.kernels.blocks import LevelBlocks
 from henderson.kernels.class_pairs import Pairs
-from henderson.partitions.layout import GroupLayout
 from henderson.solvers.cholesky import NotPositiveDefiniteError, SparseCholesky
 
 Floats = NDArray[np.float64]
@@ -62,7 +61,7 @@ class ClassFactor:
     ) -> None:
         self._operator, self._p = operator, p
         self._layout = operator.partitions[p].layout
-        self.groups = groups = frozenset(g for g in groups if not outside[_range_of(self._layout.groups[g])].all())
+        self.groups = groups = frozenset(g for g in groups if not outside[self._layout.groups[g].elements].all())
         self._blocks = blocks
         self._outside = outside
         self._pairs: dict[int, dict[int, Pairs]] = {}  # by eliminated group, then by the others that remained
@@ -94,7 +93,7 @@ class ClassFactor:
     def solve(self, r: Floats, z: Floats) -> None:
         """Set z = (block of C)^-1 r in its equations, zero in those of its groups that are left out."""
         for g in self.groups:
-            at = _range_of(self._layout.groups[g])
+            at = self._layout.groups[g].elements
             z[at] = r[at]
         for g, beside in self._pairs.items():
             kernels.solve_in_place(self._blocks[g], z)
@@ -117,7 +116,7 @@ class ClassFactor:
 
     def _invert(self, g: int) -> None:
         kept, local = self._operator.design.kept[g], self._layout.groups[g]
-        mask = ~self._outside[_range_of(local)].reshape(-1, local.width)
+        mask = ~self._outside[local.elements].reshape(-1, local.width)
         if kept is not None:
             mask &= kept[local.owned_levels()]
         failed = block_kernels.invert_blocks(self._blocks[g].width, mask, self._blocks[g].packed)
@@ -197,7 +196,7 @@ class ClassFactor:
         meets = np.full(self._layout.n_local, n_slots > 1, np.bool_)
         kept = np.zeros(self._layout.n_local, np.bool_)
         for g in self._rest:
-            at = _range_of(self._layout.groups[g])
+            at = self._layout.groups[g].elements
             kept[at] = True
             if n_slots == 1:
                 of_levels = np.zeros(self._layout.groups[g].n_owned, np.bool_)
@@ -233,7 +232,7 @@ class ClassFactor:
         for g in self._rest:
             local = self._layout.groups[g]
             begin = local.first_owned + np.arange(local.n_owned, dtype=np.int64) * local.width
-            level[_range_of(local)] = np.repeat(begin, local.width)
+            level[local.elements] = np.repeat(begin, local.width)
             t, u = np.tril_indices(local.width)
             rows, columns = place[begin[:, None] + t].ravel(), place[begin[:, None] + u].ravel()
             here = (rows >= 0) & (columns >= 0)
@@ -286,10 +285,6 @@ class ClassFactor:
 def _pattern_of(pairs: Pairs, n: int) -> csr_array:
     """Return which levels meet, of `n` levels in the second group."""
     return csr_array((np.ones(len(pairs.levels), np.bool_), pairs.levels, pairs.indptr), (len(pairs.indptr) - 1, n))
-
-
-def _range_of(local: GroupLayout) -> slice:
-    return slice(local.first_owned, local.first_owned + local.n_owned * local.width)
 
 
 def _inverse_of(blocks: LevelBlocks) -> bsr_array:

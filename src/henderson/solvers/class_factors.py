@@ -99,8 +99,7 @@ class _Part:
         layout, n_border = partition.layout, len(level)
         own = np.zeros(layout.n_local, np.bool_)
         for g in classes:
-            local = layout.groups[g]
-            own[local.first_owned : local.first_owned + local.n_owned * local.width] = True
+            own[layout.groups[g].elements] = True
         own[partition.blank] = False
         own[place >= 0] = False
         self._elements = np.flatnonzero(own).astype(np.int32)

@@ -262,8 +262,7 @@ class SweepPreconditioner(BlockPreconditioner):
         """Set y = r - y in the owned equations of `groups`."""
         for g, local in enumerate(self._operator.partitions[p].layout.groups):
             if g in groups:
-                at = slice(local.first_owned, local.first_owned + local.n_owned * local.width)
-                np.subtract(r[at], y[at], out=y[at])
+                np.subtract(r[local.elements], y[local.elements], out=y[local.elements])
 
 
 def classes_of(operator: Operator) -> Groups:

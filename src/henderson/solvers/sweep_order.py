@@ -110,7 +110,7 @@ def _deal(local: GroupLayout, related: LocalPedigree, marks: NDArray[np.float64]
 
 
 def _first_elements(local: GroupLayout) -> slice:
-    return slice(local.first_owned, local.first_owned + local.n_owned * local.width, local.width)
+    return slice(local.elements.start, local.elements.stop, local.width)
 
 
 def _rows(local: GroupLayout, elements: NDArray[np.uint32]) -> Animals:
