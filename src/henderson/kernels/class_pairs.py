@@ -63,31 +63,6 @@ def sort_by_level(
 
 
 @jit
-def count_pairs(
-    start: NDArray[np.int64],
-    order: NDArray[np.uint32],
-    slots: NDArray[np.uint32],
-    chosen: NDArray[np.int64],
-    first: int,
-    width: int,
-    n: int,
-) -> NDArray[np.int64]:
-    """Return `indptr` of the pairs with the `n` levels from element `first` on that the slots `chosen` have."""
-    indptr = np.zeros(len(start), np.int64)
-    seen = np.full(n, -1, np.int64)
-    for i in range(len(start) - 1):
-        count = 0
-        for k in range(start[i], start[i + 1]):
-            for s in chosen:
-                at = np.int64(slots[order[k], s]) - first
-                if 0 <= at < n * width and seen[at // width] != i:
-                    seen[at // width] = i
-                    count += 1
-        indptr[i + 1] = indptr[i] + count
-    return indptr
-
-
-@jit
 def list_pairs(
     start: NDArray[np.int64],
     order: NDArray[np.uint32],
@@ -96,19 +71,26 @@ def list_pairs(
     first: int,
     width: int,
     n: int,
-    levels: NDArray[np.int32],
-) -> None:
-    """Set the levels of the pairs that were counted."""
-    seen = np.full(n, -1, np.int64)
-    at = 0
-    for i in range(len(start) - 1):
-        for k in range(start[i], start[i + 1]):
-            for s in chosen:
-                j = np.int64(slots[order[k], s]) - first
-                if 0 <= j < n * width and seen[j // width] != i:
-                    seen[j // width] = i
-                    levels[at] = j // width
-                    at += 1
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Return `indptr` and `levels` of the pairs with the `n` levels from element `first` on of the slots `chosen`."""
+    indptr = np.zeros(len(start), np.int64)
+    levels = np.empty(0, np.int32)
+    for counting in (True, False):
+        if not counting:
+            levels = np.empty(indptr[-1], np.int32)
+        seen = np.full(n, -1, np.int64)
+        found = np.int64(0)
+        for i in range(len(start) - 1):
+            for k in range(start[i], start[i + 1]):
+                for s in chosen:
+                    at = np.int64(slots[order[k], s]) - first
+                    if 0 <= at < n * width and seen[at // width] != i:
+                        seen[at // width] = i
+                        if not counting:
+                            levels[found] = at // width
+                        found += 1
+            indptr[i + 1] = found
+    return indptr, levels
 
 
 @jit

@@ -149,9 +149,7 @@ class ClassFactor:
             other = self._layout.groups[h]
             chosen = np.array([s for s, group in enumerate(slots) if group == h], np.int64)
             where = (other.first_owned, other.width, other.n_owned)
-            indptr = kernels.count_pairs(start, order, records.slots, chosen, *where)
-            levels = np.empty(int(indptr[-1]), np.int32)
-            kernels.list_pairs(start, order, records.slots, chosen, *where, levels)
+            indptr, levels = kernels.list_pairs(start, order, records.slots, chosen, *where)
             t, u = self._positions(g, h)
             if self._pairs:
                 shape = (local.n_owned, other.n_owned)
