@@ -107,14 +107,15 @@ class _Part:
         number[self._elements] = np.arange(len(self._elements), dtype=np.int32)
         lists = design.term_lists(classes)
         self.border = np.zeros((n_border, n_border))
+        self._dense = np.zeros((len(self._elements), n_dense), precision_of(len(self._elements) * n_dense))
+        self._sparse = csr_array((len(self._elements), n_border))
         if n_border:
             border_products(place, partition.records, lists, operator.residual, design.n_traits, self.border)
             self.border[level[:, None] == level] = 0.0
             for g in classes:
                 self._add_blocks(place, blocks[g])
-        self._dense = np.zeros((len(self._elements), n_dense), precision_of(len(self._elements) * n_dense))
-        chunks = self._beside(operator, partition.records, lists, place, number) if n_border else ()
-        self._sparse = matrix_of(chunks, (len(self._elements), n_border))
+            chunks = self._beside(operator, partition.records, lists, place, number)
+            self._sparse = matrix_of(chunks, self._sparse.shape)
         self._back = csr_array(self._sparse.T)
         self.factor = ClassFactor(operator, p, classes, blocks, place >= 0)
 
