@@ -49,6 +49,15 @@ def chromium() -> str:
     return found[0]
 
 
+@pytest.fixture(scope="session")
+def bash() -> str:
+    """The shell; without it these tests fail in CI and are skipped elsewhere."""
+    command = shutil.which("bash")
+    if command is None:
+        lacking("these tests need bash")
+    return str(command)
+
+
 def lacking(reason: str) -> None:
     """Fail in CI, skip elsewhere."""
     if os.environ.get("CI"):

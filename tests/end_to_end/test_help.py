@@ -88,10 +88,7 @@ def test_help_tells_options_examples_and_exit_codes(
     assert max(len(line) for line in text.splitlines()) <= 110
 
 
-def test_bash_completes_commands_and_options(tmp_path: Path) -> None:
-    bash = shutil.which("bash")
-    if bash is None:
-        pytest.skip("there is no bash")
+def test_bash_completes_commands_and_options(bash: str, tmp_path: Path) -> None:
     environment = os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}"}
 
     def completed(*words: str) -> set[str]:
