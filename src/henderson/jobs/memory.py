@@ -40,7 +40,7 @@ def check_memory(spec: ModelSpec, data: ModelData, limit: int | None = None) -> 
         log.info("the equations take about %.2f GiB of the %.2f GiB there are", total / 2**30, available / 2**30)
     if total > available:
         raise ResourceError(
-            f"the equations take about {_size(total)}, {_size(available)} are there; use a machine "
+            f"the equations take about {size_text(total)}, {size_text(available)} are there; use a machine "
             f"with more memory, or fewer traits at a time:\n{_table(items)}"
         )
 
@@ -72,8 +72,8 @@ def check_memory_together(
     if n_here > 1:
         remedy += ", or fewer ranks on a node"
     raise ResourceError(
-        f"each of {communicator.size} ranks takes about {_size(total)}, {n_here} on one node "
-        f"{_size(total * n_here)}; {_size(available)} are there; {remedy}. A rank takes:\n{_table(items)}"
+        f"each of {communicator.size} ranks takes about {size_text(total)}, {n_here} on one node "
+        f"{size_text(total * n_here)}; {size_text(available)} are there; {remedy}. A rank takes:\n{_table(items)}"
     )
 
 
@@ -82,13 +82,14 @@ def bytes_within(limit: int | None) -> int:
     return available_bytes() if limit is None else min(available_bytes(), limit)
 
 
+def size_text(n: int) -> str:
+    """Return a number of bytes as messages have it."""
+    return f"{n / 2**30:.2f} GiB" if n >= 2**29 else f"{n / 2**20:.1f} MiB"
+
+
 def _total(items: Sequence[MemoryItem]) -> int:
     return sum(item.bytes for item in items)
 
 
-def _size(n: int) -> str:
-    return f"{n / 2**30:.1f} GiB" if n >= 2**30 else f"{n / 2**20:.1f} MiB"
-
-
 def _table(items: Sequence[MemoryItem]) -> str:
-    return "\n".join(f"  {item.what}: {_size(item.bytes)}" for item in items)
+    return "\n".join(f"  {item.what}: {size_text(item.bytes)}" for item in items)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from henderson.equations.memory import counted, counts_of_store, estimate_embedded
 from henderson.errors import ResourceError
-from henderson.jobs.memory import bytes_within
+from henderson.jobs.memory import bytes_within, size_text
 from henderson.language.spec import JobSpec, ModelSpec
 from henderson.partitions.scratch import ScratchMemory
 
@@ -56,24 +56,22 @@ def out_of_core(
         return OutOfCore(nullcontext())
     if available < LEAST:
         raise ResourceError(
-            f"{_size(available)} are too little for any solve that takes {_size(total)}; allow {_size(LEAST)}"
+            f"{size_text(available)} are too little for any solve that takes {size_text(total)}; "
+            f"allow {size_text(LEAST)}"
         )
     free = shutil.disk_usage(folder).free
     if DISK * total > free:
         raise ResourceError(
-            f"the equations take about {_size(total)} and may take {_size(available)} of memory; {folder} has "
-            f"{_size(free)} free for the rest, not {_size(int(DISK * total))}; choose another folder with --scratch"
+            f"the equations take about {size_text(total)} and may take {size_text(available)} of memory; {folder} has "
+            f"{size_text(free)} free for the rest, not {size_text(int(DISK * total))}; choose another folder with "
+            "--scratch"
         )
     n_partitions = max(threads, min(MOST_PARTITIONS, -(-SHARE * total // available)))
     log.info(
         "the equations take about %s of the %s they may: they lie in a scratch file in %s, in %d partitions",
-        _size(total),
-        _size(available),
+        size_text(total),
+        size_text(available),
         folder,
         n_partitions,
     )
     return OutOfCore(ScratchMemory(folder, available), n_partitions)
-
-
-def _size(n: int) -> str:
-    return f"{n / 2**30:.2f} GiB"

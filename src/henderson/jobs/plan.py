@@ -18,6 +18,7 @@ from henderson.equations.memory import (
     most_equations,
 )
 from henderson.errors import UsageError
+from henderson.ingest.memory import INTERPRETER
 from henderson.ingest.plan import make_plan
 from henderson.ingest.run import BLOCK_BYTES, is_current
 from henderson.jobs.communication import Traffic, seconds_of_a_round, stream_rate, traffic
@@ -26,7 +27,7 @@ from henderson.jobs.pilot import PILOT, Extrapolated, Pilot, extrapolated, run_p
 from henderson.jobs.progress import Progress
 from henderson.jobs.run import Settings, understand
 from henderson.jobs.sites import Site, load_site
-from henderson.jobs.sizing import INTERPRETER, MOST_NODES, SPARE, counts_of_files
+from henderson.jobs.sizing import MOST_NODES, SPARE, counts_of_files
 from henderson.jobs.slurm import Request, one_process, submit_scripts
 from henderson.language.spec import JobSpec, ModelSpec
 

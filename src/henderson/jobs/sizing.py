@@ -10,13 +10,13 @@ from henderson.equations.memory import Counts, counts_of_store, estimate_per_ran
 from henderson.errors import InputFileError, ResourceError, StoreError
 from henderson.ingest.files import Source
 from henderson.ingest.header import record_sources, source_of
+from henderson.ingest.memory import INTERPRETER
 from henderson.ingest.sample import sample_of
 from henderson.jobs.sites import Site
 from henderson.language.spec import ModelSpec
 
 log = logging.getLogger(__name__)
 
-INTERPRETER = 300 << 20  # bytes of a rank before it reads anything: Python, its libraries, MPI's buffers
 SPARE = 1.2  # the estimate leaves out what MPI and the file system take
 MOST_NODES = 4096
 
