@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
 
-from henderson.cli.commands import plain_table
+from henderson.cli.commands import plain_console, plain_table
 from henderson.cli.progress import progress_bars
 from henderson.errors import UsageError
 
@@ -44,7 +43,7 @@ def check_model(
         held = {} if report is None else {"data": plain(report)}
         print(json.dumps({**model.config, **rows, "notes": list(model.notes), **held}))
     else:
-        console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+        console = plain_console()
         _print_model(console, model)
         if report is not None:
             _print_data(console, report)

@@ -232,6 +232,11 @@ def _number(value: float | None, digits: int) -> str:
     return "" if value is None else f"{value:.{digits}f}"
 
 
+def plain_console(width: int = 160) -> Console:
+    """Return the console of standard output; where that is no terminal, its lines have `width` characters."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else width)
+
+
 def plain_table(*names: str, texts: int = 1) -> Table:
     """Return a table without lines, its first `texts` columns flush left."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))

@@ -6,9 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from rich.console import Console
-
-from henderson.cli.commands import plain_table
+from henderson.cli.commands import plain_console, plain_table
 from henderson.jobs.compare import compare
 from henderson.jobs.compare_files import COLUMNS, agreement_cells, comparison_json, write_comparison
 
@@ -28,7 +26,7 @@ def compare_runs(
         return
     if quiet:
         return
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    console = plain_console()
     table = plain_table("factor", "sub-factor", *COLUMNS, texts=2)
     for e in found.effects:
         table.add_row(e.factor, e.subfactor, *agreement_cells(e.all, (e.only_old, e.only_new)))

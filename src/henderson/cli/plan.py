@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.text import Text
 
-from henderson.cli.commands import plain_table
+from henderson.cli.commands import plain_console, plain_table
 from henderson.cli.progress import progress_bars
 from henderson.errors import ResourceError
 
@@ -38,7 +37,7 @@ def print_plan(file: Path, *, as_json: bool, quiet: bool, **options: Any) -> Non
         }
         print(json.dumps({**plain(found), **more}))
     else:
-        _print(Console(highlight=False, width=None if sys.stdout.isatty() else 160), plan)
+        _print(plain_console(), plan)
     over = [x for x in plan.limits if x.share > 1.0]
     if over:
         said = "; ".join(f"{x.what}: {_amount(x, x.need)} of {_amount(x, x.limit)}" for x in over)

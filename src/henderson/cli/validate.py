@@ -8,9 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
-from henderson.cli.commands import do_once, plain_table, run_settings
+from henderson.cli.commands import do_once, plain_console, plain_table, run_settings
 from henderson.errors import UsageError
 from henderson.language.spec import ValidationSpec
 
@@ -93,7 +91,7 @@ def _report(out: Path, choices: Choices, by_model: ByModel | None, *, as_json: b
         return
     if quiet:
         return
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    console = plain_console()
     console.print(
         f"{found.n_partial:,} of {found.n_whole:,} records have {found.column} before {found.cut_off}", markup=False
     )

@@ -6,11 +6,12 @@ import sys
 import time
 from pathlib import Path
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from henderson.cli.commands import plain_console
 from henderson.cli.progress import LOG, PlainLines, duration, sentence
 from henderson.errors import InputFileError, Problem, ResourceError
 from henderson.jobs.together import FAILURE
@@ -26,7 +27,7 @@ def watch_run(path: Path, *, once: bool, every: float) -> int:
     """
     log = path / LOG if path.is_dir() or path.suffix != ".jsonl" else path
     reader, state = LogReader(log), RunState()
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    console = plain_console(120)
     if once or not sys.stdout.isatty():
         _follow_plainly(reader, state, once=once, every=every)
         console.print(_picture(state))
