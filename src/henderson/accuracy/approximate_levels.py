@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from henderson.accuracy.approximate import ROUNDS, Information
+from henderson.accuracy.approximate_solutions import ApproximatePev, ApproximateSolutions
 from henderson.accuracy.contributions import Contributions, contributions
 from henderson.accuracy.gamma import of_data
 from henderson.accuracy.index_accuracies import with_index_accuracies
@@ -19,26 +20,6 @@ from henderson.solvers.solve import Equations
 from henderson.store.model_data import ModelData
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class ApproximatePev:
-    """What was found: variances of prediction errors and reliabilities, (n_levels, width) per group; None if fixed.
-
-    of_indices: variances of the errors of indices, (n_levels,).
-    """
-
-    variances: tuple[Floats | None, ...]
-    reliabilities: tuple[Floats | None, ...]
-    rounds: int
-    of_indices: tuple[Floats | None, ...] = ()
-
-
-@dataclass(frozen=True)
-class ApproximateSolutions(Solutions):
-    """Solutions with approximate standard errors of the random effects."""
-
-    pev: ApproximatePev
 
 
 def approximate_pev(design: Design, data: ModelData, rounds: int = ROUNDS) -> ApproximatePev:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
@@ -51,6 +50,8 @@ def column_of(
 
     The first row of an animal counts. year: of a date the four digits of its year, wherever they are.
     """
+    import pyarrow.compute as pc  # slow to import
+
     try:
         table = read_columns(path, [key, column])
     except (OSError, pa.ArrowInvalid) as error:

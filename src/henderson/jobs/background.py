@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 from numpy.typing import NDArray
 
@@ -53,10 +52,12 @@ def background_of(spec: ModelSpec, store: Path) -> Background:
 
 def edit_facts(path: Path) -> tuple[EditFacts, ...]:
     """Return what each rule has found, by trait, in the order of the log. Memory: a block of the log."""
-    counts: Counter[tuple[str, ...]] = Counter()
-    first: dict[tuple[str, ...], list[str]] = {}
     if not path.exists():
         return ()
+    import pyarrow.compute as pc  # slow to import
+
+    counts: Counter[tuple[str, ...]] = Counter()
+    first: dict[tuple[str, ...], list[str]] = {}
     options = pa_csv.ConvertOptions(column_types=dict.fromkeys(HEADER, pa.string()), strings_can_be_null=False)
     with pa_csv.open_csv(path, convert_options=options) as blocks:
         for block in blocks:

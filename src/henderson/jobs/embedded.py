@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
-from henderson.accuracy.approximate_levels import approximate_levels
 from henderson.accuracy.chosen import labels_of
 from henderson.accuracy.pev import all_levels, chosen_levels, sampled_levels
 from henderson.errors import NotConvergedError, ResourceError
@@ -29,7 +28,6 @@ from henderson.jobs.sequence import (
 from henderson.jobs.write import job_record
 from henderson.language.spec import JobSpec, ModelSpec
 from henderson.partitions.communicator import ALONE
-from henderson.results.contribution_table import write_contributions
 from henderson.results.lmt_files import from_lmt, write_history
 from henderson.results.pev_table import write_pev
 from henderson.results.record_tables import RecordValues, fitted_records, write_records
@@ -150,13 +148,7 @@ class EmbeddedJobs:
                     raise
                 log.info("job 'pev' takes samples: %s", error)
         if method == "approximate":
-            assert self.fitted is not None  # `sequence.with_solves`
-            near, contributed = approximate_levels(
-                self._at_hand(), self.fitted, with_contributions=job.get("contributions") is True
-            )
-            self.fitted = near
-            files = () if contributed is None else (write_contributions(near.design, contributed, self._out),)
-            return JobDone(job, job_record(job, near), near, files)
+            return self._approximate_pev(job)
         if method != "pcg":
             return self._sampled_pev(job)
         assert self.fitted is not None  # `sequence.with_solves`
@@ -177,6 +169,18 @@ class EmbeddedJobs:
         labels = labels_of(self._at_hand().operator, [b.chosen for b in blocks], ALONE)
         path = write_pev(pev.design, blocks, labels, self._out)
         return JobDone(job, job_record(job, pev), pev, (path,))
+
+    def _approximate_pev(self, job: JobSpec) -> JobDone:
+        from henderson.accuracy.approximate_levels import approximate_levels  # slow to import
+        from henderson.results.contribution_table import write_contributions
+
+        assert self.fitted is not None  # `sequence.with_solves`
+        near, contributed = approximate_levels(
+            self._at_hand(), self.fitted, with_contributions=job.get("contributions") is True
+        )
+        self.fitted = near
+        files = () if contributed is None else (write_contributions(near.design, contributed, self._out),)
+        return JobDone(job, job_record(job, near), near, files)
 
     def _sampled_pev(self, job: JobSpec) -> JobDone:
         if self.fitted is None and not self._solve(JobSpec("solve"), None).report.converged:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from henderson.accuracy.approximate_levels import ApproximateSolutions
+from henderson.accuracy.approximate_solutions import ApproximateSolutions
 from henderson.accuracy.pev import PevSolutions, SampledSolutions
 from henderson.accuracy.pev_columns import PevReport
 from henderson.accuracy.pev_samples import SampledPev

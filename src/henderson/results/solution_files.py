@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
@@ -85,7 +84,7 @@ def _effects_of(table: pa.Table) -> dict[tuple[str, str], Effect]:
         part = table.slice(lo, hi - lo)
         factor, subfactor = (part[k][0].as_py() for k in KEYS[:2])
         columns = {n: np.asarray(part[n].cast(pa.float64()).to_numpy(), np.float64) for n in names}
-        levels = pc.fill_null(_one_array(part["level"]), "")
+        levels = _one_array(part["level"]).fill_null("")
         before = effects.get((factor, subfactor))
         if before is not None:  # of several processes, each with its part
             levels = pa.concat_arrays([before.levels, levels])
@@ -107,8 +106,10 @@ def read_components(out: Path) -> dict[str, float]:
 
 def places(old: pa.Array, new: pa.Array) -> NDArray[np.int64]:
     """Return the row of `old` that has the label of each row of `new`, -1 if none."""
-    found = pc.index_in(new, value_set=old)
-    return np.asarray(pc.fill_null(found, -1).to_numpy(zero_copy_only=False), np.int64)
+    from pyarrow.compute import index_in  # slow to import
+
+    found = index_in(new, value_set=old)
+    return np.asarray(found.fill_null(-1).to_numpy(zero_copy_only=False), np.int64)
 
 
 def solution_file(out: Path) -> Path:
@@ -137,7 +138,7 @@ def _runs(table: pa.Table) -> NDArray[np.int64]:
         return np.zeros(1, np.int64)
     codes = []
     for key in KEYS[:2]:
-        encoded = pc.dictionary_encode(_one_array(table[key]))
+        encoded = _one_array(table[key]).dictionary_encode()
         codes.append(np.asarray(encoded.indices.to_numpy(), np.int64))
     change = (np.diff(codes[0]) != 0) | (np.diff(codes[1]) != 0)
     return np.concatenate([[0], np.flatnonzero(change) + 1, [len(table)]])
