@@ -22,7 +22,6 @@ from henderson.jobs.background import background_of
 from henderson.jobs.checkpoints import checkpoints_of
 from henderson.jobs.distributed_jobs import DistributedJobs, refuse_direct
 from henderson.jobs.inputs import input_files
-from henderson.jobs.known_variances import variances_file
 from henderson.jobs.memory import check_memory_together
 from henderson.jobs.progress import Progress, solve_progress, stages_told
 from henderson.jobs.reml import FittedSolutions, reml_failure
@@ -44,6 +43,7 @@ from henderson.results.manifest import write_manifest
 from henderson.results.parallel_summary import digest_together
 from henderson.results.parallel_tables import write_tables_together
 from henderson.results.run_record import How, describe_inputs, effective_config, write_run_record
+from henderson.results.solution_files import variances_file
 from henderson.results.stages import Stages
 from henderson.results.summary import Digest
 from henderson.solvers.checkpoint import Checkpointing

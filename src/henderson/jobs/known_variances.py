@@ -9,14 +9,7 @@ from typing import Any
 
 from henderson.errors import InputFileError, Problem
 from henderson.language.spec import Matrix, ModelSpec, VarianceSpec
-from henderson.results.solution_files import REMEDY
-
-FILE = "variances.json"
-
-
-def variances_file(out: Path) -> Path:
-    """Return the file of variances in a folder of results."""
-    return out / FILE
+from henderson.results.solution_files import REMEDY, variances_file
 
 
 def with_variances(spec: ModelSpec, out: Path) -> ModelSpec:

@@ -18,7 +18,7 @@ from henderson.jobs.checkpoints import FOLDER, checkpoints_of
 from henderson.jobs.cutoff import with_cutoff
 from henderson.jobs.embedded import EmbeddedJobs
 from henderson.jobs.inputs import input_files
-from henderson.jobs.known_variances import variances_file, with_variances
+from henderson.jobs.known_variances import with_variances
 from henderson.jobs.memory import check_memory
 from henderson.jobs.out_of_core import OutOfCore, out_of_core
 from henderson.jobs.progress import Progress, stages_told
@@ -35,6 +35,7 @@ from henderson.results.group_files import write_group_files
 from henderson.results.lmt_files import from_lmt, write_lmt_files
 from henderson.results.manifest import write_manifest
 from henderson.results.run_record import How, describe_inputs, effective_config, write_run_record
+from henderson.results.solution_files import variances_file
 from henderson.results.stages import Stages, available_bytes
 from henderson.results.summary import Digest
 from henderson.solvers.report import SolveReport, StopReason

@@ -95,7 +95,7 @@ def _effects_of(table: pa.Table) -> dict[tuple[str, str], Effect]:
 
 def read_components(out: Path) -> dict[str, float]:
     """Return the estimates in `variances.json` by the name of the component; none if there is no such file."""
-    path = out / "variances.json"
+    path = variances_file(out)
     if not path.exists():
         return {}
     try:
@@ -118,6 +118,11 @@ def solution_file(out: Path) -> Path:
         if (out / name).exists():
             return out / name
     raise InputFileError(Problem("there are no solutions (.csv or .parquet)", file=str(out), remedy=REMEDY))
+
+
+def variances_file(out: Path) -> Path:
+    """Return the file of variances in a folder of results."""
+    return out / "variances.json"
 
 
 def _read_table(out: Path, filters: list[tuple[str, str, str]] | None = None) -> pa.Table:

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from henderson.reml.result import RemlFit, SigmaEstimate
 from henderson.results.files import finite, write_json
+from henderson.results.solution_files import variances_file
 
 Json = dict[str, Any]
 
 
 def write_variances(fit: RemlFit, out: Path) -> Path:
     """Return the path of `variances.json`, written whole; numbers that are withheld are null."""
-    path = out / "variances.json"
+    path = variances_file(out)
     write_json(path, variances_content(fit))
     return path
 
