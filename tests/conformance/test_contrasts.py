@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from henderson.equations.assembly import assemble
-from henderson.jobs.contrasts import contrast_variances
+from henderson.jobs.contrasts import Contrasts, contrast_variances
 from henderson.jobs.run import Settings, run, understand
 from henderson.simulate.config import SimulationConfig
 from henderson.simulate.run import simulate
@@ -33,13 +33,13 @@ def test_they_are_quadratic_forms_of_the_inverse(tmp_path: Path) -> None:
         group = next(g for g, each in enumerate(eq.operator.design.groups) if each.name == "g")
         labels = np.array(eq.operator.design.groups[group].labels.text())
     some = rng.choice(len(labels), 20, replace=False)
-    k = {"u1": rng.normal(size=(20, 2)), "u2": rng.normal(size=(20, 1)), "merit": rng.normal(size=(20, 2))}
+    k = {"u1": rng.normal(size=(20, 2)), "u2": rng.normal(size=(20, 1)), "merit": rng.normal(size=(20, 20))}
     weights = {"u1": [1.0, 0.0], "u2": [0.0, 1.0], "merit": [2.0, -0.5]}
     ids = pa.array(labels[some].tolist())
-    found = contrast_variances(model, settings, {("g", name): (ids, values) for name, values in k.items()})
-    for name, values in k.items():
+    found = contrast_variances(model, settings, [Contrasts("g", name, ids, values) for name, values in k.items()])
+    for mine, (name, values) in zip(found, k.items(), strict=True):
         full = np.zeros((len(inverse), values.shape[1]))
         for position, weight in enumerate(weights[name]):
             full[assembled.number[group][some, position]] += weight * values
         expected = np.einsum("ij,ik,kj->j", full, inverse, full)
-        np.testing.assert_allclose(found["g", name], expected, rtol=1e-6)
+        np.testing.assert_allclose(mine, expected, rtol=1e-6)

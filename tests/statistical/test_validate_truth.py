@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +12,10 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pytest
 
-from henderson.jobs.contrasts import contrast_variances
+from henderson.jobs.contrasts import Contrasts, Floats, contrast_variances
 from henderson.jobs.run import Settings, run
 from henderson.jobs.simulate import simulate_from_options
-from henderson.jobs.validate import Choices, Contrasts, EffectValidation, Variances, validate
+from henderson.jobs.validate import Choices, EffectValidation, validate
 from henderson.results.solution_files import places
 
 SEEDS = range(7, 15)
@@ -37,7 +38,7 @@ def validated(folder: Path, factor: float, records: str = "records.csv") -> Effe
         run(model, settings)
     folders = [settings.folders(model)[0] for settings in how]
 
-    def by_model(contrasts: Contrasts) -> tuple[Variances, Variances]:
+    def by_model(contrasts: Sequence[Contrasts]) -> tuple[list[Floats], list[Floats]]:
         partial, whole = (contrast_variances(model, settings, contrasts) for settings in how)
         return partial, whole
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +14,10 @@ from henderson.errors import UsageError
 from henderson.language.spec import ValidationSpec
 
 if TYPE_CHECKING:
+    from henderson.jobs.contrasts import Contrasts, Floats
+    from henderson.jobs.focal import ByModel
     from henderson.jobs.run import Settings
-    from henderson.jobs.validate import ByModel, Choices, Contrasts, Variances
+    from henderson.jobs.validate import Choices
 
 PARTS = ("partial", "whole")
 
@@ -57,7 +60,7 @@ def validate_model(
 def _by_model(file: Path, partial: Settings, whole: Settings) -> ByModel:
     """Return what gives the variances of contrasts in both runs, by solving for them."""
 
-    def variances(contrasts: Contrasts) -> tuple[Variances, Variances]:
+    def variances(contrasts: Sequence[Contrasts]) -> tuple[list[Floats], list[Floats]]:
         from henderson.jobs.contrasts import contrast_variances
 
         return contrast_variances(file, partial, contrasts), contrast_variances(file, whole, contrasts)

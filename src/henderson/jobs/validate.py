@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from henderson.ingest.files import expand
 from henderson.jobs.animal_columns import BORN, column_of, find_column
 from henderson.jobs.bulls import LEAST_DAUGHTERS, daughters_of_bulls, years_after
 from henderson.jobs.compare import PastRun
+from henderson.jobs.focal import MANY_FAMILIES, ByModel, Compared, deviations
 from henderson.jobs.individuals import record_counts
 from henderson.jobs.sequence import read_ids
 from henderson.pedigree.average import mean_relationship
@@ -39,11 +39,6 @@ from henderson.store.slices import StoreParts
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 Mask = NDArray[np.bool_]
-Variances = dict[tuple[str, str], Floats]
-Contrasts = Mapping[tuple[str, str], tuple[pa.Array, Floats]]
-ByModel = Callable[[Contrasts], tuple[Variances, Variances]]
-
-MANY_FAMILIES = 200  # of sires, from which on their resampling tells enough
 
 
 @dataclass(frozen=True)
@@ -106,29 +101,6 @@ class _Level:
     position: int = -1  # of a coefficient, in Sigma
 
 
-@dataclass(frozen=True)
-class _Focal:
-    """The focal individuals of a sub-factor: rows of the pedigree, ids, both predictions, the families to resample."""
-
-    level: _Level
-    rows: Indices
-    ids: pa.Array
-    p: Floats
-    w: Floats
-    family: Indices
-    time: Floats
-
-    def contrasts(self) -> Floats:
-        """Return the weights of bias and trend, (n, 1 or 2): their means, and their slope on birth times."""
-        n = len(self.rows)
-        columns = [np.full(n, 1.0 / n)]
-        born = np.isfinite(self.time)
-        t = np.where(born, self.time - self.time[born].mean(), 0.0) if born.any() else np.zeros(n)
-        if (squares := float(t @ t)) > 0.0:
-            columns.append(t / squares)
-        return np.column_stack(columns)
-
-
 def validate(partial: Path, whole: Path, choices: Choices, by_model: ByModel | None = None) -> Validation:
     """Return how the results in folder `partial` foretold those in `whole`, for each genetic sub-factor.
 
@@ -145,20 +117,20 @@ def validate(partial: Path, whole: Path, choices: Choices, by_model: ByModel | N
         raise InputFileError(Problem(message, file=str(whole)))
     notes: list[str] = []
     known = {name: _Known(runs, stores, name, choices, notes) for name in dict.fromkeys(lv.pedigree for lv in levels)}
-    focal = [f for lv in levels if (f := _focal(lv, known[lv.pedigree], runs, notes)) is not None]
+    focal = [(lv, f) for lv in levels if (f := _focal(lv, known[lv.pedigree], runs, notes)) is not None]
     if not focal:
         remedy = "choose another cut-off, or name the individuals with --focal"
         raise InputFileError([Problem(note, file=str(whole), remedy=remedy) for note in notes])
-    few = [f for f in focal if len(np.unique(f.family)) < MANY_FAMILIES]
-    variances: Variances = {}
-    if by_model is not None and few:
-        before, after = by_model({(f.level.factor, f.level.subfactor): (f.ids, f.contrasts()) for f in few})
-        variances = {key: np.maximum(before[key] - after[key], 0.0) for key in before}
+    bulls = [_bulls(level, known[level.pedigree], runs) for level, _ in focal]
+    wanted = [f.of_focal() if f.are_few else None for _, f in focal] + [
+        b.of_bulls() if b.are_few else None for b in bulls
+    ]
+    sds = deviations(by_model, wanted)
     effects = []
-    for f in focal:
-        mine = known[f.level.pedigree]
-        effect = _effect(f, mine, choices, variances)
-        effects.append(replace(effect, bulls=_method_three(f.level, mine, runs, choices)))
+    for (level, f), b, of_focal, of_bulls in zip(focal, bulls, sds, sds[len(focal) :], strict=False):
+        effect = _effect(level, f, known[level.pedigree], choices, of_focal)
+        resampled = b.bootstrap(choices.replicates, choices.seed)
+        effects.append(replace(effect, bulls=method_three(b.p, b.w, b.time, level.sigma2, resampled, of_bulls)))
         n = effect.lr.families
         if n < FEW_FAMILIES:
             said = "there are no intervals" if n < LEAST_FAMILIES else "the intervals are only rough"
@@ -324,36 +296,41 @@ def _are_numbers(labels: list[str]) -> bool:
         return False
 
 
-def _focal(level: _Level, known: _Known, runs: tuple[PastRun, PastRun], notes: list[str]) -> _Focal | None:
+def _focal(level: _Level, known: _Known, runs: tuple[PastRun, PastRun], notes: list[str]) -> Compared | None:
     key = level.factor, level.subfactor
     if key not in runs[0].effects or key not in runs[1].effects:
         notes.append(f"{level.subfactor}: one of the runs has no solutions of it")
         return None
-    rows, (p, w) = _solutions(level, known, runs, np.flatnonzero(known.focal(level)))
-    if len(rows) < 2:
-        notes.append(f"{level.subfactor}: {len(rows)} focal individuals, with records after the cut-off only")
+    found = _compared(level, known, runs, np.flatnonzero(known.focal(level)), known.times())
+    if len(found.rows) < 2:
+        notes.append(f"{level.subfactor}: {len(found.rows)} focal individuals, with records after the cut-off only")
         return None
-    return _Focal(level, rows, known.ids.take(pa.array(rows)), p, w, known.families(rows), known.times()[rows])
+    return found
 
 
-def _solutions(
-    level: _Level, known: _Known, runs: tuple[PastRun, PastRun], rows: Indices
-) -> tuple[Indices, list[Floats]]:
-    """Return those of some individuals that have solutions in both runs, and these."""
+def _bulls(level: _Level, known: _Known, runs: tuple[PastRun, PastRun]) -> Compared:
+    rows, t = known.bulls(level)
+    time = np.zeros(len(known.ids))
+    time[rows] = t
+    return _compared(level, known, runs, rows, time)
+
+
+def _compared(level: _Level, known: _Known, runs: tuple[PastRun, PastRun], rows: Indices, time: Floats) -> Compared:
+    """Return those of some individuals that have solutions in both runs; `time` is of all individuals."""
     ids = known.ids.take(pa.array(rows))
     effects = [run.effects[level.factor, level.subfactor] for run in runs]
     at = [places(effect.levels, ids) for effect in effects]
     there = (at[0] >= 0) & (at[1] >= 0)
-    return rows[there], [effect.value[a[there]] for effect, a in zip(effects, at, strict=True)]
+    p, w = (effect.value[a[there]] for effect, a in zip(effects, at, strict=True))
+    rows, ids = rows[there], ids.filter(pa.array(there))
+    return Compared(level.factor, level.subfactor, rows, ids, p, w, known.families(rows), time[rows])
 
 
-def _effect(focal: _Focal, known: _Known, choices: Choices, variances: Variances) -> EffectValidation:
-    level, p, w = focal.level, focal.p, focal.w
-    key = level.factor, level.subfactor
-    by_model = [float(v) for v in np.sqrt(variances[key])] if key in variances else []
-    bootstrap = Bootstrap(focal.family, choices.replicates, choices.seed)
+def _effect(level: _Level, focal: Compared, known: _Known, choices: Choices, by_model: list[float]) -> EffectValidation:
+    p, w = focal.p, focal.w
     variance = level.sigma2 * known.variance_factor(focal.rows)
-    lr = lr_statistics(p, w, level.sigma2, variance, bootstrap, by_model[0] if by_model else None)
+    bootstrap = focal.bootstrap(choices.replicates, choices.seed)
+    lr = lr_statistics(p, w, level.sigma2, variance, bootstrap, by_model[:2])
     born = np.isfinite(focal.time)
     trend = trend_test(
         focal.time[born],
@@ -361,14 +338,8 @@ def _effect(focal: _Focal, known: _Known, choices: Choices, variances: Variances
         w[born],
         level.sigma2,
         Bootstrap(focal.family[born], choices.replicates, choices.seed),
-        by_model[1] if len(by_model) > 1 else None,
+        by_model[2] if len(by_model) > 2 else None,
     )
     groups = tuple(agree_by(known.labels, known.codes[focal.rows], p, w))
+    key = level.factor, level.subfactor
     return EffectValidation(*key, lr, trend, known.born_by, groups, focal.ids, p, w, by_model=bool(by_model))
-
-
-def _method_three(level: _Level, known: _Known, runs: tuple[PastRun, PastRun], choices: Choices) -> MethodThree | None:
-    bulls, t = known.bulls(level)
-    rows, (y1, y2) = _solutions(level, known, runs, bulls)
-    t = t[np.isin(bulls, rows)]
-    return method_three(y1, y2, t, level.sigma2, Bootstrap(known.families(rows), choices.replicates, choices.seed))

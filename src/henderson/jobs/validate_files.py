@@ -10,7 +10,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from henderson.jobs.validate import MANY_FAMILIES, EffectValidation, Validation
+from henderson.jobs.focal import MANY_FAMILIES
+from henderson.jobs.validate import EffectValidation, Validation
 from henderson.results.comparison import agree
 from henderson.results.files import finite, replacing, write_json
 from henderson.results.lr import LEVEL, Estimate
@@ -63,7 +64,7 @@ def counts_of(effect: EffectValidation) -> str:
     text = f"{effect.lr.n:,} focal individuals of {effect.lr.families:,} families"
     if (three := effect.bulls) is not None:
         text += f"; {three.n:,} bulls of {three.families:,}, {three.with_new:,} with new daughters"
-    return text + ("; intervals of bias and trend also by the model" if effect.by_model else "")
+    return text + ("; intervals of bias, dispersion and trends also by the model" if effect.by_model else "")
 
 
 def cells(row: Row) -> tuple[str, ...]:

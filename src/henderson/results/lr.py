@@ -7,6 +7,7 @@ is 1; cov(p, w) is the reliability of p times the genetic variance among the foc
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,17 +103,19 @@ class Bootstrap:
 
 
 def lr_statistics(
-    p: Floats, w: Floats, sigma2: float, variance: float, bootstrap: Bootstrap, bias_sd: float | None = None
+    p: Floats, w: Floats, sigma2: float, variance: float, bootstrap: Bootstrap, by_model: Sequence[float] = ()
 ) -> LrStatistics:
     """Return method LR of focal individuals.
 
     sigma2: genetic variance of the base, the unit of `bias_sd`; variance: that among the focal individuals, (1 + mean F
-    - mean relationship) sigma2, the denominator of the reliability; bias_sd: of the bias, by the model.
+    - mean relationship) sigma2, the denominator of the reliability; by_model: standard deviations of bias and
+    dispersion by the model.
     """
     centre = float(w.mean()) if len(w) else 0.0  # against cancellation
     x, y = p - centre, w - centre
     sums = bootstrap.sums([np.ones(len(x)), x, y, x * x, y * y, x * y])
     found = [_moments(s) for s in sums]
+    sd_bias, sd_slope = by_model or (None, None)
 
     def estimate(name: str, scale: float = 1.0, deviation: float | None = None) -> Estimate:
         sd = None if deviation is None else deviation / scale
@@ -122,9 +125,9 @@ def lr_statistics(
         len(p),
         bootstrap.n_families,
         variance,
-        estimate("bias", 1.0, bias_sd),
-        estimate("bias", float(np.sqrt(sigma2)), bias_sd),
-        estimate("w on p"),
+        estimate("bias", 1.0, sd_bias),
+        estimate("bias", float(np.sqrt(sigma2)), sd_bias),
+        estimate("w on p", 1.0, sd_slope),
         estimate("correlation"),
         estimate("p on w"),
         estimate("covariance", variance),

@@ -10,6 +10,7 @@ Mattalia 1995, J. Dairy Sci. 78:431). National evaluations pass where delta is b
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,15 +54,30 @@ def years_added(new: NDArray[np.int64], year: Floats, n: Floats, n_bulls: int) -
     return np.bincount(new, weights=year, minlength=n_bulls)[:n_bulls] / np.maximum(n, 1.0)
 
 
-def method_three(y1: Floats, y2: Floats, t: Floats, sigma2: float, bootstrap: Bootstrap) -> MethodThree | None:
-    """Return the regression of `y2` on `y1` and `t`, None for fewer bulls than `LEAST_BULLS` and `LEAST_NEW`.
+def is_enough(y1: Floats, t: Floats) -> bool:
+    """Return whether there are `LEAST_BULLS` bulls, `LEAST_NEW` with new daughters, that differ."""
+    return bool(len(y1) >= LEAST_BULLS and np.count_nonzero(t) >= LEAST_NEW and np.ptp(t) > 0.0 and np.ptp(y1) > 0.0)
 
-    sigma2: genetic variance, the unit of `delta_sd`; bootstrap: of the families of the bulls.
+
+def weights_of_bulls(y1: Floats, t: Floats) -> Floats:
+    """Return the weights, (n, 2), by which y2 - y1 of bulls adds to slope and delta: columns of X (X'X)^-1."""
+    X = np.column_stack([np.ones(len(y1)), y1 - y1.mean(), t - t.mean()])
+    return np.asarray(np.linalg.solve(X.T @ X, X.T)[1:].T)
+
+
+def method_three(
+    y1: Floats, y2: Floats, t: Floats, sigma2: float, bootstrap: Bootstrap, by_model: Sequence[float] = ()
+) -> MethodThree | None:
+    """Return the regression of `y2` on `y1` and `t`, None for too few bulls (`is_enough`).
+
+    sigma2: genetic variance, the unit of `delta_sd`; bootstrap: of the families of the bulls; by_model: standard
+    deviations of slope and delta by the model.
     """
-    if len(y1) < LEAST_BULLS or np.count_nonzero(t) < LEAST_NEW or np.ptp(t) == 0.0 or np.ptp(y1) == 0.0:
+    if not is_enough(y1, t):
         return None
     x, y, s = y1 - y1.mean(), y2 - y1.mean(), t - t.mean()
     columns = [np.ones(len(x)), x, s]
+    sd_slope, sd_delta = by_model or (None, None)
     pairs = [(i, j) for i in range(3) for j in range(i + 1)]
     sums = bootstrap.sums([*(columns[i] * columns[j] for i, j in pairs), *(c * y for c in columns)])
     found, drawn = (_coefficients(each, pairs) for each in sums)
@@ -71,11 +87,11 @@ def method_three(y1: Floats, y2: Floats, t: Floats, sigma2: float, bootstrap: Bo
         len(x),
         int(np.count_nonzero(t > 0.0)),
         bootstrap.n_families,
-        estimate_of(found[1], drawn[:, 1], bootstrap),
+        estimate_of(found[1], drawn[:, 1], bootstrap, sd_slope),
         float(se[1]),
-        estimate_of(found[2], drawn[:, 2], bootstrap),
+        estimate_of(found[2], drawn[:, 2], bootstrap, sd_delta),
         float(se[2]),
-        estimate_of(found[2] / sd, drawn[:, 2] / sd, bootstrap),
+        estimate_of(found[2] / sd, drawn[:, 2] / sd, bootstrap, None if sd_delta is None else sd_delta / sd),
         float(se[2]) / sd,
     )
 
