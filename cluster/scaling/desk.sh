@@ -65,8 +65,7 @@ PYTHON
 simulated() {
     step 0 henderson simulate --out "$folder" --animals "$animals" --traits 2 --missing 0.2
     model=$folder/model.toml
-    cat >>"$model" <<'TOML'
-
+    with "$model" whole '
 [checks]
 range = { y1 = [20, 180] }
 outliers = { y1 = 4 }
@@ -79,10 +78,11 @@ cut_off = 2015
 
 [index.merit]
 weights = { u1 = 1.0, u2 = 0.5 }
-TOML
-    indices='
-[index.merit]
-weights = { u1 = 1.0, u2 = 0.5 }'
+
+[jobs]
+run = ["solve"]
+solve = { rtol = 1e-8 }'
+    mv "$folder/whole.toml" "$model"
     step 0 henderson check "$model" --data --edits "$folder/edits.csv"
     step 0 henderson pedigree "$folder/pedigree.csv" --out "$folder/pedigree.out"
     step 0 henderson plan "$model" --nodes 1 --ranks-per-node 1 # from the files alone
@@ -97,11 +97,10 @@ weights = { u1 = 1.0, u2 = 0.5 }'
     step 0 henderson verify "$out"
     damaged "$out"
     step 0 henderson rerun "$out/run.json" --out "$folder/again"
-    with "$model" accuracies "[jobs]
-run = [\"solve\", \"pev\"]
+    with "$model" accuracies '[jobs]
+run = ["solve", "pev"]
 solve = { rtol = 1e-8 }
-pev = { method = \"approximate\", contributions = true }
-$indices"
+pev = { method = "approximate", contributions = true }'
     step 0 henderson run "$folder/accuracies.toml" --store "$folder/store.zarr" --out "$folder/accuracies" --quiet
     step 0 henderson validate "$model" --out "$folder/validation"
     step 0 henderson compare "$folder/validation/partial" "$folder/validation/whole" --top 5

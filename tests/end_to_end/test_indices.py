@@ -151,3 +151,13 @@ def test_samples_over_processes(small: Path, tmp_path: Path) -> None:
         z = (mine["reliability"] - theirs["reliability"]) / mine["reliability_mc_se"]
         assert 0.4 < np.sqrt(np.mean(z**2)) < 1.6
         assert (mine["se_mc_se"] > 0.0).all()
+
+
+def test_at_the_estimates_of_reml(tmp_path: Path) -> None:
+    simulate(SimulationConfig(animals=500, traits=("y1", "y2"), seed=2), tmp_path / "data")
+    merit = MERIT.split("[index.place]")[0]
+    file = with_job(tmp_path / "data" / "model.toml", "reml", 'run = ["reml"]\nreml = { start = "simpler" }', merit)
+    run(file, Settings(out=tmp_path / "out"))
+    found = table(tmp_path / "out")
+    expected = 2 * found.loc["g", "u1"]["value"] - 0.5 * found.loc["g", "u2"]["value"]
+    pd.testing.assert_series_equal(found.loc["g", "merit"]["value"], expected, check_names=False)
