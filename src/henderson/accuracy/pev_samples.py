@@ -256,7 +256,7 @@ def _least_of(operator: Operator, preconditioner: BlockPreconditioner, indices: 
     for index in indices:
         r, z = operator.zeros(), operator.zeros()
         of = [p.layout.groups[index.group] for p in operator.partitions]
-        rows = [slice(g.first_owned, g.first_owned + g.n_owned * g.width) for g in of]
+        rows = [g.elements for g in of]
         for mine, at, g in zip(r, rows, of, strict=True):
             mine[at] = np.tile(index.weights, g.n_owned)
         preconditioner.apply(r, z)

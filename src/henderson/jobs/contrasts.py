@@ -96,5 +96,4 @@ def _fill(operator: Operator, rhs: Vectors, column: int, g: int, of_level: Float
     """Set a column to the products of values by level and weights by position, over the owned elements of a group."""
     for partition, mine in zip(operator.partitions, rhs, strict=True):
         local = partition.layout.groups[g]
-        rows = slice(local.first_owned, local.first_owned + local.n_owned * local.width)
-        mine[rows, column] = np.outer(of_level[local.owned_levels()], weights).ravel()
+        mine[local.elements, column] = np.outer(of_level[local.owned_levels()], weights).ravel()
