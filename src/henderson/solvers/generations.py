@@ -126,10 +126,9 @@ def _group(operator: Operator, g: int, turns: Sequence[Turns], work: Vectors) ->
     def read(p: int) -> NDArray[np.float32]:
         partition = operator.partitions[p]
         local = partition.layout.groups[g]
-        stop = local.first_owned + local.n_owned * local.width
         if (pins := partition.pins) is not None:
             work[p][pins.element - pins.position.astype(np.uint32)] = -1.0
-        return work[p][local.first_owned : stop : local.width].astype(np.float32)
+        return work[p][local.elements][:: local.width].astype(np.float32)
 
     generation = operator.team.run(read, operator.n_partitions)
     for part in work:

@@ -146,9 +146,9 @@ def _individuals(operator: Operator, nesting: Nesting, work: Vectors) -> list[El
         same = [s for s, slot in enumerate(operator.design.slots) if slot.group == nesting.individuals and s != mine]
         where = (nesting.slot, mine, np.array(same, np.int64), local.first_owned, local.width, null)
         kernels.link(partition.records.slots, *where, of)
-        shared = work[p][local.first_owned : local.first_owned + local.n_owned * local.width : local.width] > 0.0
-        end = individuals.first_owned + individuals.n_owned * individuals.width
-        of[shared | (of < individuals.first_owned) | (of >= end)] = null
+        shared = work[p][local.elements][:: local.width] > 0.0
+        owned = individuals.elements
+        of[shared | (of < owned.start) | (of >= owned.stop)] = null
         work[p][:] = 0.0
         return of
 
