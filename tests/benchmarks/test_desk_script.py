@@ -12,13 +12,13 @@ import pytest
 SCRIPT = Path(__file__).parents[2] / "cluster" / "scaling" / "desk.sh"
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_every_step_ends_as_it_should(shared_data: Path, tmp_path: Path) -> None:
     case = shared_data / "gryphon_univariate" / "m4.toml"
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     done = subprocess.run(
         ["sh", SCRIPT, "1000", tmp_path / "desk", case, "byear", "990"],
-        capture_output=True, text=True, check=False, timeout=580, env={**os.environ, "PATH": path},
+        capture_output=True, text=True, check=False, timeout=880, env={**os.environ, "PATH": path},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr
     steps = (tmp_path / "desk.steps").read_text().splitlines()
