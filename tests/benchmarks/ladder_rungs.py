@@ -85,7 +85,7 @@ def canonical(sigma_inverse: Floats, data: Floats) -> Floats:
 class DiagonalisedLevels(BlockPreconditioner):
     """M = T^-' diag(T' C_ii T) T^-1 per level i of a random group; diagonal elements of C of fixed ones.
 
-    T makes Sigma^-1 and the mean block of W'R^-1 W over the levels with records diagonal at once: conjugate gradients
+    T makes Sigma^-1 and the mean block of W'R^-1 W over the levels that have one diagonal at once: conjugate gradients
     with this M are those of the equations for canonical traits with a diagonal one. Memory and time are those of whole
     blocks.
     """
@@ -145,12 +145,13 @@ def clusters_of(design: Design, pedigree: Pedigree, space: str, n: int) -> dict[
         found[related] = number[family]
         found[related][largest] = np.arange(len(largest))
     elif space == "herds":
-        codes = {slot.group: slot.codes for slot in design.slots}
+        individuals = next(slot.codes for slot in design.slots if slot.group == related)
         of = found[related] = np.arange(len(pedigree)) * n // len(pedigree)
         for g in found.keys() - {related}:
             found[g][:] = -1
-            both = (codes[g] >= 0) & (codes[related] >= 0)
-            found[g][codes[g][both]] = of[codes[related][both]]
+        for slot in (each for each in design.slots if each.group in found and each.group != related):
+            both = (slot.codes >= 0) & (individuals >= 0)
+            found[slot.group][slot.codes[both]] = of[individuals[both]]
     elif space != "levels":
         raise ValueError(f"no coarse space {space!r}")
     return found
@@ -175,12 +176,12 @@ class CoarseSpace:
             layout = partition.layout
             place = np.full(layout.n_local, -1, np.int32)
             for g, of in clusters.items():
-                local, width = layout.groups[g], groups[g].width
+                local, width, kept = layout.groups[g], groups[g].width, operator.design.kept[g]
                 for begin, levels in ((local.first_owned, local.owned_levels()), (local.first_ghost, local.ghosts)):
                     cluster = of[levels].astype(np.int64)[:, None]
-                    rows = np.where(cluster < 0, -1, first[g] + cluster * width + np.arange(width))
+                    inside = (cluster >= 0) & (True if kept is None else kept[levels])
+                    rows = np.where(inside, first[g] + cluster * width + np.arange(width), -1)
                     place[begin : begin + rows.size] = rows.ravel()
-            place[partition.blank] = -1
             self._places.append(place)
             E = np.zeros((sum(sizes), sum(sizes)))
             border_products(place, partition.records, lists, operator.residual, n_traits, E)

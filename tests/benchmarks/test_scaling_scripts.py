@@ -76,3 +76,20 @@ def test_ghosts_and_rounds_are_counted(testday: Path) -> None:
         sys.executable, script, testday, "--store", testday / "store.zarr", "--kinds", "border,sweep", "--max-it", "5"
     )
     assert all(kind in told for kind in ("border", "sweep"))
+
+
+def test_the_ladder_is_a_table(testday: Path) -> None:
+    command = (sys.executable, HERE / "ladder.py", testday, "--store", testday / "store.zarr")
+    rungs = ["block", "traits", "diagonalised", "border*herds", "sweep+levels"]
+    told = output_of(*command, "--rungs", ",".join(rungs))
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in told.splitlines() if line.startswith("|")]
+    rounds = dict(zip(rungs, (int(row[1]) for row in rows[2:]), strict=True))
+    assert rounds["sweep+levels"] < rounds["border*herds"] < rounds["block"] < rounds["traits"]
+    assert rounds["block"] < rounds["diagonalised"]
+    assert all(float(cell.replace(",", "")) >= 0.0 for row in rows[2:] for cell in row[2:])
+
+
+def test_the_ladder_tells_what_did_not_converge(testday: Path) -> None:
+    command = (sys.executable, HERE / "ladder.py", testday, "--store", testday / "store.zarr")
+    assert "| above 2 (" in output_of(*command, "--rungs", "effects", "--max-it", "2", codes=(1,))
+    output_of(*command, "--rungs", "block,no-such", codes=(2,))
