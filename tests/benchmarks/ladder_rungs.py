@@ -75,8 +75,8 @@ class PartBlocks(BlockPreconditioner):
 def canonical(sigma_inverse: Floats, data: Floats) -> Floats:
     """Return T with T' Sigma^-1 T = I and T' B T diagonal, B positive semidefinite.
 
-    The canonical transformation (Thompson 1977; Jensen & Mao 1988, J Anim Sci 66:2750), as it diagonalises two matrices
-    (Golub & Van Loan 2013, section 8.7).
+    The canonical transformation (Jensen & Mao 1988, J Anim Sci 66:2750; with missing traits Ducrocq & Besbes 1993, J
+    Anim Breed Genet 110:81).
     """
     _, T = scipy.linalg.eigh(0.5 * (data + data.T), sigma_inverse)
     return np.asarray(T, np.float64)
