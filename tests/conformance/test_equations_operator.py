@@ -211,27 +211,21 @@ def pivots_and_links(pedigree: Pedigree, sigma: np.ndarray, C: np.ndarray, numbe
 
 
 def nested_levels(operator: Operator, nesting: Nesting) -> dict[int, int]:
-    """The individual of each level whose records all lie in one partition, with one individual, in one slot."""
-    design, found, users = operator.design, {}, np.zeros(operator.design.groups[nesting.group].n_levels, int)
-    for partition in operator.partitions:
-        local, animals = partition.layout.groups[nesting.group], partition.layout.groups[nesting.individuals]
-        users[local.owned_levels()] += 1
-        users[local.ghosts] += 1
-        codes = [
-            design.slots[s].codes[partition.records.start : partition.records.stop]
-            for s in (nesting.slot, nesting.slot_of_individuals)
-        ]
-        for level in local.owned_levels():
-            mine = codes[0] == level
-            individuals = set(codes[1][mine].tolist())
-            twice = any(
-                (slot.codes[partition.records.start : partition.records.stop][mine] == codes[1][mine]).any()
-                for s, slot in enumerate(design.slots)
-                if slot.group == nesting.individuals and s != nesting.slot_of_individuals
-            )
-            if not twice and len(individuals) == 1 and animals.start <= min(individuals) < animals.stop:
-                found[int(level)] = min(individuals)
-    return {level: animal for level, animal in found.items() if users[level] == 1}
+    """The individual of each level whose records all have the same one, and that in one slot."""
+    design, found = operator.design, {}
+    levels, individuals = (design.slots[s].codes for s in (nesting.slot, nesting.slot_of_individuals))
+    others = [
+        slot.codes
+        for s, slot in enumerate(design.slots)
+        if slot.group == nesting.individuals and s != nesting.slot_of_individuals
+    ]
+    for level in range(design.groups[nesting.group].n_levels):
+        mine = levels == level
+        same = set(individuals[mine].tolist())
+        twice = any((codes[mine] == individuals[mine]).any() for codes in others)
+        if len(same) == 1 and min(same) >= 0 and not twice:
+            found[level] = min(same)
+    return found
 
 
 def generations_of(pedigree: Pedigree) -> np.ndarray:

@@ -7,11 +7,13 @@ pass over records is needed. `of` is the element where the individual of each le
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from henderson.kernels.blocks import LevelBlocks, invert_block, multiply_block, multiply_matrix, row_of_level
-from henderson.kernels.jit import index, jit
+from henderson.kernels.jit import index, inline, jit
 
 UNSET = np.uint32(0xFFFFFFFF)
 
@@ -43,6 +45,15 @@ def link(
             of[level] = animal
 
 
+@inline
+def _add_block(block: NDArray[np.float64], positions: NDArray[np.int64], packed: NDArray[Any], row: int) -> None:
+    """Add the lower triangle of a block to packed row `row`, where its positions are."""
+    for t in range(positions.size):
+        for u in range(t + 1):
+            high, low = max(positions[t], positions[u]), min(positions[t], positions[u])
+            packed[row, high * (high + 1) // 2 + low] += block[t, u]
+
+
 @jit
 def eliminate(
     near: float,
@@ -52,10 +63,13 @@ def eliminate(
     sigma_inverse: NDArray[np.float64],
     blocks: LevelBlocks,
     individuals: LevelBlocks,
+    first_ghost: int,
+    ghosts: NDArray[np.float64],
 ) -> int:
     """Invert the blocks P of the effect and take K P^-1 K off those of `individuals`; return a level that fails, or -1.
 
-    The diagonal keeps a share `near` of what is taken, for rounding errors of the blocks.
+    The diagonal keeps a share `near` of what is taken, for rounding errors of the blocks. What ghosts get is added to
+    `ghosts`, packed, float64 (n_ghosts, size).
     """
     width = blocks.width
     block, inverse = np.empty((width, width)), np.empty((width, width))
@@ -83,12 +97,15 @@ def eliminate(
             for k in range(width):
                 for u in range(width):
                     block[t, u] += K[t, k] * product[k, u]
-        at = row_of_level(individuals.place, (int(of[i]) - individuals.first) // individuals.width)
         for t in range(width):
-            for u in range(t + 1):
-                high, low = max(positions[t], positions[u]), min(positions[t], positions[u])
-                taken = block[t, u] * (1.0 - near) if t == u else 0.5 * (block[t, u] + block[u, t])
-                individuals.packed[at, high * (high + 1) // 2 + low] -= taken
+            for u in range(t):
+                block[t, u] = -0.5 * (block[t, u] + block[u, t])
+            block[t, t] *= near - 1.0
+        if of[i] >= first_ghost:
+            _add_block(block, positions, ghosts, (int(of[i]) - first_ghost) // individuals.width)
+        else:
+            level = (int(of[i]) - individuals.first) // individuals.width
+            _add_block(block, positions, individuals.packed, row_of_level(individuals.place, level))
     return -1
 
 

@@ -166,6 +166,8 @@ def take_in(column: int, animals: NDArray[np.int32], blocks: LevelBlocks, y: NDA
     """Move column `column` of what other partitions give to the blocks of `animals` out of `y`."""
     for i in animals:
         row = row_of_level(blocks.place, i)
+        if row < 0:
+            continue
         for t in range(column, blocks.width):
             blocks.packed[row, t * (t + 1) // 2 + column] += y[blocks.first + i * blocks.width + t]
             y[blocks.first + i * blocks.width + t] = 0.0

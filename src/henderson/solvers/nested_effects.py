@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from henderson.equations.operator import Operator
 from henderson.kernels import nested_effects as kernels
 from henderson.kernels.blocks import LevelBlocks
 from henderson.partitions.exchange import Vectors
+from henderson.partitions.layout import GroupLayout
 from henderson.solvers.class_factor import NEAR, NotFiniteError
 
 Floats = NDArray[np.float64]
@@ -62,8 +63,7 @@ class NestedEffects:
 
     No two have the same positions of individuals: what they have in common would be taken off twice. Of several slots
     that an effect may be nested in (animal or dam) the one counts in which most of its levels have one individual.
-    Levels with records in several partitions, of several individuals, or of one that another partition owns are blocks
-    of their own. Memory: 4 bytes a level.
+    Levels with records of several individuals are blocks of their own. Memory: 4 bytes a level.
     """
 
     def __init__(self, operator: Operator, others: frozenset[int], swept: frozenset[int], work: Vectors) -> None:
@@ -78,6 +78,7 @@ class NestedEffects:
                 taken |= chosen[0].elements
                 self._nestings.append(chosen)
         self.groups = frozenset(nesting.group for nesting, _ in self._nestings)
+        self.crosses = operator.exchange.sum([self._n_ghosts(p) for p in range(operator.n_partitions)]) > 0.0
 
     @property
     def nbytes(self) -> int:
@@ -88,13 +89,20 @@ class NestedEffects:
         nulls = [p.layout.null for p in self._operator.partitions]
         return self._operator.exchange.sum([float((part != null).sum()) for part, null in zip(of, nulls, strict=True)])
 
+    def _n_ghosts(self, p: int) -> float:
+        """Return how many levels have an individual that another partition owns."""
+        layout = self._operator.partitions[p].layout
+        return float(sum(((of[p] >= layout.n_owned) & (of[p] < layout.null)).sum() for _, of in self._nestings))
+
     @property
     def nestings(self) -> list[Nesting]:
         """Return which effects are eliminated, and from where."""
         return [nesting for nesting, _ in self._nestings]
 
-    def eliminate(self, p: int, blocks: Sequence[LevelBlocks]) -> None:
-        """Invert the blocks of the effects in partition `p`, and take what that adds off those of individuals.
+    def eliminate(self, blocks: Sequence[Sequence[LevelBlocks]], give: Callable[[int, list[Floats]], None]) -> None:
+        """Invert the blocks of the effects, and take what that adds off those of individuals. **Collective**.
+
+        give(g, ghosts) adds what partitions have for the ghosts of group g, packed, to the blocks of their owners.
 
         Raises
         ------
@@ -102,21 +110,32 @@ class NestedEffects:
             A block cannot be inverted.
 
         """
+        operator = self._operator
         for nesting, of in self._nestings:
-            own, individuals = blocks[nesting.group], blocks[nesting.individuals]
-            near = NEAR[individuals.packed.dtype]
-            failed = kernels.eliminate(near, of[p], *self._where(p, nesting), own, individuals)
-            if failed >= 0:
-                local = self._operator.partitions[p].layout.groups[nesting.group]
-                raise NotFiniteError(nesting.group, int(local.owned_levels()[failed]))
+            g = nesting.individuals
+
+            def part(p: int, nesting: Nesting = nesting, of: list[Elements] = of, g: int = g) -> Floats:
+                own, individuals = blocks[p][nesting.group], blocks[p][g]
+                local, near = operator.partitions[p].layout.groups[g], NEAR[individuals.packed.dtype]
+                ghosts = np.zeros((len(local.ghosts), local.width * (local.width + 1) // 2))
+                where = (*self._where(p, nesting), own, individuals, local.first_ghost, ghosts)
+                failed = kernels.eliminate(near, of[p], *where)
+                if failed >= 0:
+                    levels = operator.partitions[p].layout.groups[nesting.group].owned_levels()
+                    raise NotFiniteError(nesting.group, int(levels[failed]))
+                return ghosts
+
+            ghosts = operator.team.run(part, operator.n_partitions)
+            if self.crosses:
+                give(g, ghosts)
 
     def forward(self, p: int, blocks: Sequence[LevelBlocks], y: Floats, z: Floats) -> None:
-        """Set z = P^-1 y in the effects, and take K z off y of their individuals."""
+        """Set z = P^-1 y in the effects, and take K z off y of their individuals, ghosts too."""
         for nesting, of in self._nestings:
             kernels.forward(of[p], *self._where(p, nesting), blocks[nesting.group], y, z)
 
     def backward(self, p: int, blocks: Sequence[LevelBlocks], z: Floats) -> None:
-        """Take P^-1 K z of the individuals off z of the effects."""
+        """Take P^-1 K z of the individuals, ghosts too, off z of the effects."""
         for nesting, of in self._nestings:
             kernels.backward(of[p], *self._where(p, nesting), blocks[nesting.group], z)
 
@@ -129,32 +148,55 @@ class NestedEffects:
 def _individuals(operator: Operator, nesting: Nesting, work: Vectors) -> list[Elements]:
     """Return, per partition, the element of each owned level's individual, `null` without one. **Collective**.
 
-    `work` is used.
+    `work` is used: owners tell others of the individual that they have found, and hear of those who know of another.
     """
 
-    def mark(p: int) -> None:
-        local = operator.partitions[p].layout.groups[nesting.group]
-        work[p][:] = 0.0
-        work[p][local.first_ghost : local.first_ghost + len(local.ghosts) * local.width] = 1.0
-
-    def part(p: int) -> Elements:
+    def find(p: int) -> Elements:
         partition = operator.partitions[p]
-        layout = partition.layout
+        layout, slots = partition.layout, partition.records.slots
         local, individuals = layout.groups[nesting.group], layout.groups[nesting.individuals]
-        of = np.full(local.n_owned, kernels.UNSET, np.uint32)
-        mine, null = nesting.slot_of_individuals, layout.null
+        mine, found = nesting.slot_of_individuals, []
         same = [s for s, slot in enumerate(operator.design.slots) if slot.group == nesting.individuals and s != mine]
-        where = (nesting.slot, mine, np.array(same, np.int64), local.first_owned, local.width, null)
-        kernels.link(partition.records.slots, *where, of)
-        shared = work[p][local.elements][:: local.width] > 0.0
-        owned = individuals.elements
-        of[shared | (of < owned.start) | (of >= owned.stop)] = null
+        for first, n in ((local.first_owned, local.n_owned), (local.first_ghost, len(local.ghosts))):
+            of = np.full(n, kernels.UNSET, np.uint32)
+            where = (nesting.slot, mine, np.array(same, np.int64), first, local.width, layout.null)
+            kernels.link(slots, *where, of)
+            of[of == kernels.UNSET] = layout.null
+            found.append(of)
+        work[p][:] = 0.0
+        work[p][local.elements][:: local.width] = _numbers(individuals, found[0])
+        return np.concatenate(found)
+
+    def compare(p: int) -> None:
+        layout = operator.partitions[p].layout
+        local, individuals = layout.groups[nesting.group], layout.groups[nesting.individuals]
+        ghosts = slice(local.first_ghost, local.first_ghost + len(local.ghosts) * local.width, local.width)
+        other = work[p][ghosts] != _numbers(individuals, found[p][local.n_owned :])
+        work[p][:] = 0.0
+        work[p][ghosts] = other
+
+    def agree(p: int) -> Elements:
+        layout = operator.partitions[p].layout
+        local = layout.groups[nesting.group]
+        of = found[p][: local.n_owned].copy()
+        of[work[p][local.elements][:: local.width] > 0.0] = layout.null
         work[p][:] = 0.0
         return of
 
-    operator.team.run(mark, operator.n_partitions)
+    found = operator.team.run(find, operator.n_partitions)
+    operator.exchange.forward(work)
+    operator.team.run(compare, operator.n_partitions)
     operator.exchange.reverse_add(work)
-    return operator.team.run(part, operator.n_partitions)
+    return operator.team.run(agree, operator.n_partitions)
+
+
+def _numbers(local: GroupLayout, elements: Elements) -> Floats:
+    """Return 1 + the global level of each element, owned or a ghost; 0 of others."""
+    out = np.zeros(len(elements))
+    for first, levels in ((local.first_owned, local.owned_levels()), (local.first_ghost, local.ghosts)):
+        here = (elements >= first) & (elements < first + len(levels) * local.width)
+        out[here] = 1.0 + levels[(elements[here] - np.uint32(first)) // np.uint32(local.width)]
+    return out
 
 
 def _terms(design: Design, s: int) -> dict[int, frozenset[tuple[int, int]]]:

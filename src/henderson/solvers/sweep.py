@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -36,9 +37,8 @@ class SweepPreconditioner(BlockPreconditioner):
     the level blocks; effects nested in individuals are eliminated (`solvers.nested_effects`), and individuals of a
     pedigree have the incomplete factor of `kernels.pedigree_sweep`, in the order of `solvers.sweep_order`; to the
     inverse is added that in the coarse space of `solvers.generations`. L is the coupling of A with F. M does not depend
-    on the partitions as long as these do not share too many levels of classes, or records of an individual. An
-    application costs half a product and the sweeps, beside `BlockPreconditioner`; there are far fewer of them. Memory:
-    a vector, the factors.
+    on the partitions as long as these do not share too many levels of classes. An application costs half a product and
+    the sweeps, beside `BlockPreconditioner`; there are far fewer of them. Memory: a vector, the factors.
     """
 
     def __init__(
@@ -111,10 +111,7 @@ class SweepPreconditioner(BlockPreconditioner):
                 operator.team.run(partial(self._factor_turn, g, k, blocks, ghosts), operator.n_partitions)
                 if k + 1 == self._n_turns:
                     break
-                for column in range(width):
-                    operator.team.run(partial(self._send, g, column, ghosts), operator.n_partitions)
-                    operator.exchange.reverse_add(work)
-                    operator.team.run(partial(self._take_in, g, column, blocks), operator.n_partitions)
+                self._give([mine[g].late for mine in self._turns], blocks, g, ghosts)
                 for part in ghosts:
                     part[:] = 0.0
         return frozenset(self._turns[0])
@@ -126,16 +123,30 @@ class SweepPreconditioner(BlockPreconditioner):
         if failed >= 0:
             self._refuse(g, int(layout.groups[g].owned_levels()[failed]))
 
-    def _send(self, g: int, column: int, ghosts: list[Floats], p: int) -> None:
-        layout, work = self._operator.partitions[p].layout, self._work[p]
-        local = layout.groups[g]
-        work[layout.n_owned :] = 0.0
-        for t in range(column, local.width):
-            stop = local.first_ghost + len(local.ghosts) * local.width
-            work[local.first_ghost + t : stop : local.width] = ghosts[p][:, t * (t + 1) // 2 + column]
+    def _give_any(self, blocks: list[list[LevelBlocks]], g: int, ghosts: list[Floats]) -> None:
+        self._give([mine[g].animals for mine in self._turns], blocks, g, ghosts)
 
-    def _take_in(self, g: int, column: int, blocks: list[list[LevelBlocks]], p: int) -> None:
-        kernels.take_in(column, self._turns[p][g].late, blocks[p][g], self._work[p])
+    def _give(
+        self, animals: Sequence[NDArray[np.int32]], blocks: list[list[LevelBlocks]], g: int, ghosts: list[Floats]
+    ) -> None:
+        """Add packed blocks of ghosts of group `g` to those of their owners, among `animals`. **Collective**."""
+        operator, work = self._operator, self._work
+
+        def send(column: int, p: int) -> None:
+            layout = operator.partitions[p].layout
+            local = layout.groups[g]
+            work[p][layout.n_owned :] = 0.0
+            for t in range(column, local.width):
+                stop = local.first_ghost + len(local.ghosts) * local.width
+                work[p][local.first_ghost + t : stop : local.width] = ghosts[p][:, t * (t + 1) // 2 + column]
+
+        def take_in(column: int, p: int) -> None:
+            kernels.take_in(column, animals[p], blocks[p][g], work[p])
+
+        for column in range(operator.design.groups[g].width):
+            operator.team.run(partial(send, column), operator.n_partitions)
+            operator.exchange.reverse_add(work)
+            operator.team.run(partial(take_in, column), operator.n_partitions)
 
     def _prepare(self, blocks: list[list[LevelBlocks]]) -> frozenset[int]:
         """Factor the classes, then the others; `blocks` are those of C, not yet inverted. **Collective**."""
@@ -143,7 +154,9 @@ class SweepPreconditioner(BlockPreconditioner):
         try:
             if self._classes:
                 self._factors = ClassFactors(operator, self._classes, self._border_limit, blocks)
-            operator.team.run(lambda p: self.nested.eliminate(p, blocks[p]), operator.n_partitions)
+            for part in self._work:
+                part[:] = 0.0
+            self.nested.eliminate(blocks, partial(self._give_any, blocks))
         except NotFiniteError as error:
             self._refuse(*error.args)
         inverted = self._eliminate(blocks) | self._classes | self.nested.groups
@@ -201,6 +214,7 @@ class SweepPreconditioner(BlockPreconditioner):
             sums = self._generations.sums(p, work[p])
             for g in sorted(self._others - self._turns[p].keys() - self.nested.groups):
                 block_kernels.apply_blocks(self._blocks[p][g], work[p], z[p])
+            work[p][layouts[p].n_owned :] = 0.0
             self.nested.forward(p, self._blocks[p], work[p], z[p])
             return sums
 
@@ -226,6 +240,8 @@ class SweepPreconditioner(BlockPreconditioner):
                     kernels.backward(*where, z[p])
 
         level = self._generations.correction(operator.team.run(others, operator.n_partitions))
+        if self.nested.crosses:
+            operator.exchange.reverse_add(work)
         last = self._n_turns - 1
         for k in range(last + 1):
             operator.team.run(partial(forward, k), operator.n_partitions)
@@ -235,6 +251,8 @@ class SweepPreconditioner(BlockPreconditioner):
             operator.team.run(partial(backward, k), operator.n_partitions)
             if k > 0:
                 operator.exchange.forward(z)
+        if self.nested.crosses:
+            operator.exchange.forward(z)
         operator.team.run(finish, operator.n_partitions)
         if self._factors is None:
             return
