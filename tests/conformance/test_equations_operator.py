@@ -324,13 +324,17 @@ def test_the_sweep_is_symmetric_positive_definite_and_solves(
     M.apply(residual, owned)
     for a, b, count in zip(owned, q, operator.n_owned, strict=True):
         np.testing.assert_allclose(a, b[:count], rtol=1e-10, atol=1e-12)
-    many = ColumnOperator(operator, 2)
-    columns, solved = many.zeros(), many.zeros()
-    for part, one in zip(columns, residual, strict=True):
-        part[:, 0], part[:, 1] = one, -2.0 * one
-    squares, products = M.descend_columns(np.zeros(2), many.zeros(), columns, solved)
-    np.testing.assert_allclose(squares, [rr, 4 * rr], rtol=1e-12)
-    np.testing.assert_allclose(products, [rz, 4 * rz], rtol=1e-9)
+    alpha = np.array([0.0, 0.5, -2.0])
+    steps, lefts = ([operator.from_levels(random_values(operator, s + k)) for k in range(3)] for s in (6, 16))
+    columns, solved = ([np.stack(parts, axis=1) for parts in zip(*v, strict=True)] for v in (lefts, steps))
+    squares, products = M.descend_columns(alpha, solved, columns, solved)
+    for j, (left, step) in enumerate(zip(lefts, steps, strict=True)):
+        rr, rz = M.descend(float(alpha[j]), step, left, step)
+        assert squares[j] == pytest.approx(rr, rel=1e-12)
+        assert products[j] == pytest.approx(rz, rel=1e-9)
+        for p, count in enumerate(operator.n_owned):
+            np.testing.assert_allclose(columns[p][:count, j], left[p][:count], rtol=1e-12, atol=1e-14)
+            np.testing.assert_allclose(solved[p][:count, j], step[p][:count], rtol=1e-9, atol=1e-11)
     rhs = operator.right_hand_side()
     one, other = pcg(operator, M, rhs, rtol=1e-10), pcg(operator, BlockPreconditioner(operator), rhs, rtol=1e-10)
     assert one.reason is other.reason

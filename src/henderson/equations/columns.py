@@ -37,6 +37,22 @@ class ColumnOperator:
         self.exchange.reverse_add(out)
         self.blank(out)
 
+    def couple(self, sources: frozenset[int], targets: frozenset[int], x: Vectors, out: Vectors) -> None:
+        """Set `out` to the block of W' R^-1 W from the groups `sources` to `targets` times x. **Collective**."""
+        operator = self.operator
+        gathered, scattered = (operator.design.term_lists(groups) for groups in (sources, targets))
+        n_traits = operator.design.n_traits
+        self.exchange.forward(x)
+
+        def part(p: int) -> None:
+            out[p][:] = 0.0
+            records = operator.partitions[p].records
+            kernels.record_product(n_traits, records, gathered, scattered, operator.residual, x[p], out[p])
+
+        self.team.run(part, self.n_partitions)
+        self.exchange.reverse_add(out)
+        self.blank(out)
+
     def right_hand_sides(self, responses: Sequence[Floats]) -> Vectors:
         """Return W' R^-1 y of responses float64 (n_records, n_traits, n_columns), one array per partition.
 
@@ -82,7 +98,8 @@ class ColumnOperator:
         if (pins := partition.pins) is not None:
             y[pins.element] += pins.precision[:, None] * x[pins.element]
         n_traits = operator.design.n_traits
-        kernels.record_product(n_traits, partition.records, operator.terms, operator.residual, x, y)
+        terms = operator.terms
+        kernels.record_product(n_traits, partition.records, terms, terms, operator.residual, x, y)
         for g, local in enumerate(partition.layout.groups):
             inverse = operator.sigma_inverse[g]
             if inverse is None or not local.n_owned:

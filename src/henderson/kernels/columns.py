@@ -25,18 +25,19 @@ from henderson.kernels.record_loops import (
 def record_product(
     n_traits: int,
     records: LocalRecords,
-    lists: TermLists,
+    gathered: TermLists,
+    scattered: TermLists,
     residual: NDArray[np.float64],
     x: NDArray[np.float64],
     y: NDArray[np.float64],
 ) -> None:
-    """Add W' R^-1 W x to `y`."""
+    """Add W_2' R^-1 W_1 x to `y`; W_1 has the terms in `gathered`, W_2 those in `scattered`."""
     eta = np.empty((n_traits, x.shape[1]))
     z = np.empty((n_traits, x.shape[1]))
     for r in range(records.slots.shape[0]):
-        gather_columns(records, lists, r, x, eta)
+        gather_columns(records, gathered, r, x, eta)
         weigh_columns(residual, records.pattern[r], weight_of(records.weights, r), eta, z)
-        scatter_columns(records, lists, r, z, y)
+        scatter_columns(records, scattered, r, z, y)
 
 
 @jit
@@ -218,6 +219,22 @@ def subtract(
     for i in range(n):
         for j in range(b.shape[1]):
             r[i, j] = b[i, j] - product[i, j]
+            out[j] += r[i, j] * r[i, j]
+
+
+@jit
+def step(
+    n: int,
+    alpha: NDArray[np.float64],
+    q: NDArray[np.float64],
+    r: NDArray[np.float64],
+    out: NDArray[np.float64],
+) -> None:
+    """Set r_j -= alpha_j q_j and out[j] = r_j'r_j."""
+    out[:] = 0.0
+    for i in range(n):
+        for j in range(r.shape[1]):
+            r[i, j] -= alpha[j] * q[i, j]
             out[j] += r[i, j] * r[i, j]
 
 

@@ -35,7 +35,7 @@ def mean_generations(
 
 
 @inline
-def _place(generation: float, top: float, n_knots: int) -> tuple[int, float]:
+def place_of(generation: float, top: float, n_knots: int) -> tuple[int, float]:
     """Return the knot before, and how far it is to the next, from 0 to 1."""
     if n_knots < 2 or top <= 0.0:
         return 0, 0.0
@@ -58,7 +58,7 @@ def sum_by_knot(
     for i in range(generation.size):
         if generation[i] < 0.0:
             continue
-        knot, share = _place(generation[i], top, n_knots)
+        knot, share = place_of(generation[i], top, n_knots)
         at = index(first + i * width)
         for t in range(index(width)):
             table[knot, t] += (1.0 - share) * y[at + t]
@@ -81,7 +81,7 @@ def add_by_knot(
     for i in range(generation.size):
         if generation[i] < 0.0:
             continue
-        knot, share = _place(generation[i], top, n_knots)
+        knot, share = place_of(generation[i], top, n_knots)
         after = min(knot + 1, n_knots - 1)
         at = index(first + i * width)
         for t in range(index(width)):

@@ -34,9 +34,9 @@ from henderson.reml.setup import Key, estimates, with_covariances, with_values
 from henderson.reml.simpler import simpler_starts
 from henderson.solvers.pcg import pcg
 from henderson.solvers.pcg_columns import pcg_columns
-from henderson.solvers.preconditioner import BlockPreconditioner
 from henderson.solvers.solutions import by_subfactor, dropped_columns
 from henderson.solvers.solve import Stages, n_threads_for, set_up
+from henderson.solvers.sweep import preconditioner_for_many
 from henderson.store.model_data import ModelData
 
 Floats = NDArray[np.float64]
@@ -221,7 +221,7 @@ def _inverse_columns(design: Design, data: ModelData, options: RemlOptions, rhs:
     out = np.empty((n, rhs.shape[1]))
     with Team(n_threads_for(data, options.threads)) as team:
         operator = build_operator(design, data, team)
-        preconditioner = BlockPreconditioner(operator)
+        preconditioner = preconditioner_for_many(operator)
         for first in range(0, rhs.shape[1], BATCH):
             part = rhs[:, first : first + BATCH]
             extended = np.concatenate([part, np.zeros((1, part.shape[1]))])

@@ -32,6 +32,7 @@ from henderson.reml.variates import Variates
 from henderson.solvers.pcg_columns import pcg_columns
 from henderson.solvers.preconditioner import BlockPreconditioner
 from henderson.solvers.report import StopReason
+from henderson.solvers.sweep import preconditioner_for_many
 
 Floats = NDArray[np.float64]
 
@@ -132,7 +133,7 @@ class SampledLikelihood:
             )
         except ModelError:
             return None
-        preconditioner = BlockPreconditioner(operator)
+        preconditioner = preconditioner_for_many(operator)
         x, products = operator.zeros(), 0
         samples: list[Vectors] = []
         forms: list[Forms] = []

@@ -69,10 +69,9 @@ def sampled_log_likelihood(
     """
     operator = point.operator
     known = log_covariances(operator) + point.quadratic
-    M = point.preconditioner
     if not reml:
         operator = without_fixed(operator)
-        M = BlockPreconditioner(operator)
+    M = BlockPreconditioner(operator)  # that of the solves may have no root
     found = log_determinant(operator, M, n_samples, likelihood.seed, rtol=rtol)
     return found.moved(-0.5, -0.5 * known)
 

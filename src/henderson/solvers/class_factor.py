@@ -18,6 +18,7 @@ from henderson.equations.assembly import Triplets, matrix_of, record_triplets_of
 from henderson.equations.memory import COMPACT_ABOVE
 from henderson.equations.operator import Operator
 from henderson.kernels import blocks as block_kernels
+from henderson.kernels import class_columns as column_kernels
 from henderson.kernels import class_pairs as kernels
 from henderson.kernels.blocks import LevelBlocks
 from henderson.kernels.class_pairs import Pairs
@@ -91,24 +92,29 @@ class ClassFactor:
         return sum(p.nbytes for pairs in self._pairs.values() for p in pairs.values()) + sparse
 
     def solve(self, r: Floats, z: Floats) -> None:
-        """Set z = (block of C)^-1 r in its equations, zero in those of its groups that are left out."""
+        """Set z = (block of C)^-1 r in its equations, zero in those of its groups that are left out.
+
+        Vectors may be several side by side.
+        """
         for g in self.groups:
             at = self._layout.groups[g].elements
             z[at] = r[at]
+        of = kernels if z.ndim == 1 else column_kernels
         for g, beside in self._pairs.items():
-            kernels.solve_in_place(self._blocks[g], z)
+            of.solve_in_place(self._blocks[g], z)
             for pairs in beside.values():
-                kernels.down(self._blocks[g], pairs, z)
+                of.down(self._blocks[g], pairs, z)
         found = None
         if self._cholesky is not None:
-            found = self._scale * self._cholesky.solve(self._scale * z[self.left])
+            scale = self._scale if z.ndim == 1 else self._scale[:, None]
+            found = scale * self._cholesky.solve(scale * z[self.left])
         for g in self._rest:
-            kernels.solve_in_place(self._blocks[g], z)
+            of.solve_in_place(self._blocks[g], z)
         if found is not None:
             z[self.left] = found
         for g, beside in reversed(self._pairs.items()):
             for pairs in beside.values():
-                kernels.up(self._blocks[g], pairs, z)
+                of.up(self._blocks[g], pairs, z)
 
     def _is_apart(self, g: int) -> bool:
         """Return whether levels of `g` do not meet through levels that were eliminated."""

@@ -12,6 +12,7 @@ from henderson.equations.assembly import Indices, matrix_of
 from henderson.equations.border import inverse_of_border
 from henderson.equations.operator import CHUNK, Operator
 from henderson.kernels import class_border as kernels
+from henderson.kernels import class_columns as column_kernels
 from henderson.kernels.blocks import LevelBlocks
 from henderson.kernels.record_loops import LocalRecords, TermLists
 from henderson.kernels.records import border_products
@@ -60,7 +61,10 @@ class ClassFactors:
         return self._inverse.nbytes + sum(part.nbytes for part in self._parts)
 
     def solve(self, r: Vectors, z: Vectors) -> None:
-        """Set z = D_F^-1 r in the classes; `z` may be `r` without a border only. **Collective**."""
+        """Set z = D_F^-1 r in the classes; `z` may be `r` without a border only. **Collective**.
+
+        Vectors may be several side by side.
+        """
         operator, n = self._operator, len(self._inverse)
 
         def first(p: int) -> Floats:
@@ -165,13 +169,16 @@ class _Part:
         return out
 
     def times(self, x: Floats) -> Floats:
-        """Return E'x, x a local vector."""
-        out = np.asarray(self._back @ x[self._elements]) if self._sparse.nnz else np.zeros(self._sparse.shape[1])
-        out[: self._dense.shape[1]] += kernels.times_columns(self._dense, self._elements, x)
+        """Return E'x, x a local vector or several side by side."""
+        none = np.zeros((self._sparse.shape[1], *x.shape[1:]))
+        out = np.asarray(self._back @ x[self._elements]) if self._sparse.nnz else none
+        of = kernels if x.ndim == 1 else column_kernels
+        out[: self._dense.shape[1]] += of.times_columns(self._dense, self._elements, x)
         return out
 
     def subtract(self, outer: Floats, r: Floats, z: Floats) -> None:
         """Set z = r - E outer in the classes of the partition."""
-        kernels.subtract_columns(self._dense, self._elements, outer[: self._dense.shape[1]], r, z)
+        of = kernels if z.ndim == 1 else column_kernels
+        of.subtract_columns(self._dense, self._elements, outer[: self._dense.shape[1]], r, z)
         if self._sparse.nnz:
             z[self._elements] -= np.asarray(self._sparse @ outer)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from henderson.equations.operator import Operator
 from henderson.equations.partition import LocalPedigree
 from henderson.kernels import generations as kernels
+from henderson.kernels import sweep_columns as column_kernels
 from henderson.partitions.exchange import Vectors
 from henderson.solvers.sweep_order import Turns
 
@@ -83,28 +84,33 @@ class Generations:
         self.add(p, c, x[p])
 
     def sums(self, p: int, y: Floats) -> Floats:
-        """Return what partition `p` adds to Z'y."""
-        found = [np.empty(0)]
+        """Return what partition `p` adds to Z'y; y may be several side by side."""
+        found = [np.empty((0, *y.shape[1:]))]
+        of = kernels if y.ndim == 1 else column_kernels
         for group in self._groups:
             local = self._operator.partitions[p].layout.groups[group.group]
-            table = np.zeros((KNOTS, local.width))
-            kernels.sum_by_knot(group.generation[p], group.top, local.width, local.first_owned, y, table)
-            found.append((table @ group.directions.T).ravel())
+            table = np.zeros((KNOTS, local.width, *y.shape[1:]))
+            of.sum_by_knot(group.generation[p], group.top, local.width, local.first_owned, y, table)
+            found.append(np.einsum("kt...,dt->kd...", table, group.directions).reshape(-1, *y.shape[1:]))
         return np.concatenate(found)
 
     def add(self, p: int, c: Floats, z: Floats) -> None:
         """Add Z c to the vector `z` of partition `p`."""
         start = 0
+        of = kernels if z.ndim == 1 else column_kernels
         for group in self._groups:
             local = self._operator.partitions[p].layout.groups[group.group]
             stop = start + KNOTS * len(group.directions)
-            table = np.ascontiguousarray(c[start:stop].reshape(KNOTS, -1) @ group.directions)
-            kernels.add_by_knot(group.generation[p], group.top, local.width, local.first_owned, table, z)
+            levels = c[start:stop].reshape(KNOTS, -1, *z.shape[1:])
+            table = np.ascontiguousarray(np.einsum("kd...,dt->kt...", levels, group.directions))
+            of.add_by_knot(group.generation[p], group.top, local.width, local.first_owned, table, z)
             start = stop
 
     def correction(self, sums: list[Floats]) -> Floats:
         """Return (Z'S Z)^-1 Z'y, `sums` being Z'y by partition. **Collective**."""
-        return np.asarray(self._inverse @ self._operator.exchange.sum_arrays(sums)) if self.n else np.zeros(0)
+        if not self.n:
+            return np.zeros_like(sums[0])
+        return np.asarray(self._inverse @ self._operator.exchange.sum_arrays(sums))
 
 
 def _group(operator: Operator, g: int, turns: Sequence[Turns], work: Vectors) -> _Group:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from henderson.equations.model import Design
 from henderson.equations.operator import Operator
 from henderson.kernels import nested_effects as kernels
+from henderson.kernels import sweep_columns as column_kernels
 from henderson.kernels.blocks import LevelBlocks
 from henderson.partitions.exchange import Vectors
 from henderson.partitions.layout import GroupLayout
@@ -132,12 +133,14 @@ class NestedEffects:
     def forward(self, p: int, blocks: Sequence[LevelBlocks], y: Floats, z: Floats) -> None:
         """Set z = P^-1 y in the effects, and take K z off y of their individuals, ghosts too."""
         for nesting, of in self._nestings:
-            kernels.forward(of[p], *self._where(p, nesting), blocks[nesting.group], y, z)
+            forward = kernels.forward if z.ndim == 1 else column_kernels.nested_forward
+            forward(of[p], *self._where(p, nesting), blocks[nesting.group], y, z)
 
     def backward(self, p: int, blocks: Sequence[LevelBlocks], z: Floats) -> None:
         """Take P^-1 K z of the individuals, ghosts too, off z of the effects."""
         for nesting, of in self._nestings:
-            kernels.backward(of[p], *self._where(p, nesting), blocks[nesting.group], z)
+            backward = kernels.backward if z.ndim == 1 else column_kernels.nested_backward
+            backward(of[p], *self._where(p, nesting), blocks[nesting.group], z)
 
     def _where(self, p: int, nesting: Nesting) -> tuple[int, NDArray[np.int64], Floats]:
         inverse = self._operator.sigma_inverse[nesting.group]

@@ -8,12 +8,15 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from henderson.equations.columns import ColumnOperator
 from henderson.equations.memory import COMPACT_ABOVE, FEW
 from henderson.equations.operator import UNROLLED, Operator
 from henderson.equations.partition import LocalPedigree
 from henderson.kernels import blocks as block_kernels
+from henderson.kernels import columns as vector_columns
 from henderson.kernels import pedigree_sweep as kernels
 from henderson.kernels import pedigree_sweep_unrolled as unrolled
+from henderson.kernels import sweep_columns as column_kernels
 from henderson.kernels import vectors as vector_kernels
 from henderson.kernels.blocks import LevelBlocks
 from henderson.kernels.pedigree_loadings import loadings_diagonal
@@ -51,6 +54,7 @@ class SweepPreconditioner(BlockPreconditioner):
         self._border_limit = border_limit
         self._work = operator.zeros()
         self._whole: Vectors = []  # for vectors that have no room for ghosts
+        self._columns: Vectors = []
         super().__init__(operator, "block", border_limit, compact_above, self._classes)
 
     @property
@@ -189,8 +193,27 @@ class SweepPreconditioner(BlockPreconditioner):
         products = operator.team.run(lambda p: vector_kernels.dot(n[p], r[p], z[p]), operator.n_partitions)
         return squares, operator.exchange.sum(products)
 
+    def descend_columns(self, alpha: Floats, q: Vectors, r: Vectors, z: Vectors) -> tuple[Floats, Floats]:
+        """Set r_j -= alpha_j q_j and z_j = M^-1 r_j; return all (r_j'r_j, r_j'z_j). **Collective**."""
+        operator = self._operator
+        n = operator.n_owned
+
+        def subtract(p: int) -> Floats:
+            out = np.empty(len(alpha))
+            vector_columns.step(n[p], alpha, q[p], r[p], out)
+            return out
+
+        def products(p: int) -> Floats:
+            out = np.empty(len(alpha))
+            vector_columns.dots(n[p], r[p], z[p], out)
+            return out
+
+        squares = operator.exchange.sum_arrays(operator.team.run(subtract, operator.n_partitions))
+        self.apply(r, z)
+        return squares, operator.exchange.sum_arrays(operator.team.run(products, operator.n_partitions))
+
     def apply(self, r: Vectors, z: Vectors) -> None:
-        """Set z = M^-1 r; `z` must not be `r`. **Collective**."""
+        """Set z = M^-1 r; `z` must not be `r`; they may be several side by side. **Collective**."""
         operator = self._operator
         layouts = [p.layout for p in operator.partitions]
         if any(len(part) < layout.n_local for part, layout in zip(z, layouts, strict=True)):  # without ghosts
@@ -199,12 +222,16 @@ class SweepPreconditioner(BlockPreconditioner):
             for part, mine in zip(z, self._whole, strict=True):
                 part[:] = mine[: len(part)]
             return
-        work = self._work
+        many = z[0].ndim == 2
+        work, couple = self._work, operator.couple
+        if many:
+            columns = ColumnOperator(operator, z[0].shape[1])
+            work, couple = self._work_of(columns), columns.couple
         for part, layout in zip(z, layouts, strict=True):
             part[layout.n_owned :] = 0.0  # no level: products leave what they like there
         if self._factors is not None:
             self._factors.solve(r, z)
-            operator.couple(self._classes, self._others, z, work)
+            couple(self._classes, self._others, z, work)
         else:
             for part in work:
                 part[:] = 0.0
@@ -213,7 +240,8 @@ class SweepPreconditioner(BlockPreconditioner):
             self._subtract(p, self._others, r[p], work[p])
             sums = self._generations.sums(p, work[p])
             for g in sorted(self._others - self._turns[p].keys() - self.nested.groups):
-                block_kernels.apply_blocks(self._blocks[p][g], work[p], z[p])
+                apply_blocks = column_kernels.apply_blocks if many else block_kernels.apply_blocks
+                apply_blocks(self._blocks[p][g], work[p], z[p])
             work[p][layouts[p].n_owned :] = 0.0
             self.nested.forward(p, self._blocks[p], work[p], z[p])
             return sums
@@ -226,7 +254,9 @@ class SweepPreconditioner(BlockPreconditioner):
             work[p][layouts[p].n_owned :] = 0.0
             for g, turns in self._turns[p].items():
                 where = (turns[k], self._blocks[p][g], layouts[p].null, *self._pedigree(p, g))
-                if (width := operator.design.groups[g].width) <= UNROLLED:
+                if many:
+                    column_kernels.forward(*where, work[p], z[p])
+                elif (width := operator.design.groups[g].width) <= UNROLLED:
                     unrolled.forward((0.0,) * width, *where, work[p], z[p])
                 else:
                     kernels.forward(*where, work[p], z[p])
@@ -234,7 +264,9 @@ class SweepPreconditioner(BlockPreconditioner):
         def backward(k: int, p: int) -> None:
             for g, turns in self._turns[p].items():
                 where = (turns[k], self._blocks[p][g], layouts[p].null, *self._pedigree(p, g))
-                if (width := operator.design.groups[g].width) <= UNROLLED:
+                if many:
+                    column_kernels.backward(*where, z[p])
+                elif (width := operator.design.groups[g].width) <= UNROLLED:
                     unrolled.backward((0.0,) * width, *where, z[p])
                 else:
                     kernels.backward(*where, z[p])
@@ -256,7 +288,7 @@ class SweepPreconditioner(BlockPreconditioner):
         operator.team.run(finish, operator.n_partitions)
         if self._factors is None:
             return
-        operator.couple(self._others, self._classes, z, work)
+        couple(self._others, self._classes, z, work)
         operator.team.run(lambda p: self._subtract(p, self._classes, r[p], work[p]), operator.n_partitions)
         self._factors.solve(work, z)
 
@@ -266,15 +298,12 @@ class SweepPreconditioner(BlockPreconditioner):
             self._factors.solve(r, z)
         return self._factors is not None
 
-    def descend_columns(self, alpha: Floats, q: Vectors, r: Vectors, z: Vectors) -> tuple[Floats, Floats]:
-        """Set r_j -= alpha_j q_j and z_j = M^-1 r_j, one by one; return all (r_j'r_j, r_j'z_j). **Collective**."""
-        sums = np.zeros((2, len(alpha)))
-        for j in range(len(alpha)):
-            mine, other = ([np.ascontiguousarray(part[:, j]) for part in parts] for parts in (r, q))
-            sums[:, j] = self.descend(float(alpha[j]), other, mine, other)
-            for k, (a, b) in enumerate(zip(mine, other, strict=True)):
-                r[k][:, j], z[k][:, j] = a, b
-        return sums[0], sums[1]
+    def _work_of(self, columns: ColumnOperator) -> Vectors:
+        """Return room for vectors side by side; that of the last number of them is kept."""
+        if not self._columns or self._columns[0].shape[1] != columns.n_columns:
+            self._columns = []  # let go of the old ones first
+            self._columns = columns.zeros()
+        return self._columns
 
     def _subtract(self, p: int, groups: Groups, r: Floats, y: Floats) -> None:
         """Set y = r - y in the owned equations of `groups`."""
@@ -301,3 +330,9 @@ def classes_of(operator: Operator) -> Groups:
 def preconditioner_of(operator: Operator, kind: Kind) -> BlockPreconditioner:
     """Return the preconditioner of a kind. **Collective**."""
     return SweepPreconditioner(operator) if kind == "sweep" else BlockPreconditioner(operator, kind)
+
+
+def preconditioner_for_many(operator: Operator) -> BlockPreconditioner:
+    """Return the preconditioner for many right-hand sides: a sweep, if there are pedigrees. **Collective**."""
+    groups = frozenset(range(len(operator.design.groups)))
+    return preconditioner_of(operator, "sweep" if any(swept(operator, 0, groups)) else "border")
