@@ -37,17 +37,24 @@ class ColumnOperator:
         self.exchange.reverse_add(out)
         self.blank(out)
 
-    def couple(self, sources: frozenset[int], targets: frozenset[int], x: Vectors, out: Vectors) -> None:
-        """Set `out` to the block of W' R^-1 W from the groups `sources` to `targets` times x. **Collective**."""
+    def left(self, targets: frozenset[int], sources: frozenset[int], r: Vectors, x: Vectors, out: Vectors) -> None:
+        """Set `out` = r - K x in the groups `targets`, K the block of W' R^-1 W from `sources`. **Collective**.
+
+        Ghosts of `x` are filled on the way; other groups of `out` are left with what there was.
+        """
         operator = self.operator
         gathered, scattered = (operator.design.term_lists(groups) for groups in (sources, targets))
-        n_traits = operator.design.n_traits
+        n_traits, less = operator.design.n_traits, -operator.residual
         self.exchange.forward(x)
 
         def part(p: int) -> None:
-            out[p][:] = 0.0
-            records = operator.partitions[p].records
-            kernels.record_product(n_traits, records, gathered, scattered, operator.residual, x[p], out[p])
+            partition = operator.partitions[p]
+            for g in targets:
+                local = partition.layout.groups[g]
+                at = slice(local.first_owned, local.first_owned + local.n_owned * local.width)
+                out[p][at] = r[p][at]
+            out[p][partition.layout.n_owned :] = 0.0
+            kernels.record_product(n_traits, partition.records, gathered, scattered, less, x[p], out[p])
 
         self.team.run(part, self.n_partitions)
         self.exchange.reverse_add(out)

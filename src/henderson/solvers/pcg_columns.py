@@ -55,7 +55,8 @@ def pcg_columns(
     The columns go through the same products but are separate iterations (Hestenes & Stiefel 1952): one that has
     converged stands still, and when half have, the others are gathered so that the products shrink. One pass over the
     data serves all, so k solves cost far less than k times one. `rhs` is left as it is; `x0` is overwritten and
-    returned; `coefficients` gets those of the iteration, of all columns. Memory: four vectors a column besides `rhs`.
+    returned; `coefficients` gets those of the iteration, of all columns. Memory: four vectors a column besides `rhs`,
+    five with a sweep.
     """
     run = _Columns(operator, preconditioner)
     n_columns = operator.n_columns

@@ -41,7 +41,8 @@ class SweepPreconditioner(BlockPreconditioner):
     pedigree have the incomplete factor of `kernels.pedigree_sweep`, in the order of `solvers.sweep_order`; to the
     inverse is added that in the coarse space of `solvers.generations`. L is the coupling of A with F. M does not depend
     on the partitions as long as these do not share too many levels of classes. An application costs half a product and
-    the sweeps, beside `BlockPreconditioner`; there are far fewer of them. Memory: a vector, the factors.
+    the sweeps, beside `BlockPreconditioner`; there are far fewer of them. Memory: a vector, or as many as go side by
+    side, and the factors.
     """
 
     def __init__(
@@ -223,21 +224,14 @@ class SweepPreconditioner(BlockPreconditioner):
                 part[:] = mine[: len(part)]
             return
         many = z[0].ndim == 2
-        work, couple = self._work, operator.couple
-        if many:
-            columns = ColumnOperator(operator, z[0].shape[1])
-            work, couple = self._work_of(columns), columns.couple
+        work = self._work_of(z[0].shape[1]) if many else self._work
         for part, layout in zip(z, layouts, strict=True):
             part[layout.n_owned :] = 0.0  # no level: products leave what they like there
         if self._factors is not None:
             self._factors.solve(r, z)
-            couple(self._classes, self._others, z, work)
-        else:
-            for part in work:
-                part[:] = 0.0
+        self._left(self._others, self._classes, r, z, work)
 
         def others(p: int) -> Floats:
-            self._subtract(p, self._others, r[p], work[p])
             sums = self._generations.sums(p, work[p])
             for g in sorted(self._others - self._turns[p].keys() - self.nested.groups):
                 apply_blocks = column_kernels.apply_blocks if many else block_kernels.apply_blocks
@@ -288,8 +282,7 @@ class SweepPreconditioner(BlockPreconditioner):
         operator.team.run(finish, operator.n_partitions)
         if self._factors is None:
             return
-        couple(self._others, self._classes, z, work)
-        operator.team.run(lambda p: self._subtract(p, self._classes, r[p], work[p]), operator.n_partitions)
+        self._left(self._classes, self._others, r, z, work)
         self._factors.solve(work, z)
 
     def solve_classes(self, r: Vectors, z: Vectors) -> bool:
@@ -298,12 +291,25 @@ class SweepPreconditioner(BlockPreconditioner):
             self._factors.solve(r, z)
         return self._factors is not None
 
-    def _work_of(self, columns: ColumnOperator) -> Vectors:
+    def _work_of(self, n_columns: int) -> Vectors:
         """Return room for vectors side by side; that of the last number of them is kept."""
-        if not self._columns or self._columns[0].shape[1] != columns.n_columns:
+        if not self._columns or self._columns[0].shape[1] != n_columns:
             self._columns = []  # let go of the old ones first
-            self._columns = columns.zeros()
+            self._columns = ColumnOperator(self._operator, n_columns).zeros()
         return self._columns
+
+    def _left(self, targets: Groups, sources: Groups, r: Vectors, x: Vectors, out: Vectors) -> None:
+        """Set out = r - K x in `targets`, K the coupling with `sources`. **Collective**."""
+        operator = self._operator
+        if x[0].ndim == 2:
+            ColumnOperator(operator, x[0].shape[1]).left(targets, sources, r, x, out)
+            return
+        if sources:
+            operator.couple(sources, targets, x, out)
+        else:
+            for part in out:
+                part[:] = 0.0
+        operator.team.run(lambda p: self._subtract(p, targets, r[p], out[p]), operator.n_partitions)
 
     def _subtract(self, p: int, groups: Groups, r: Floats, y: Floats) -> None:
         """Set y = r - y in the owned equations of `groups`."""
