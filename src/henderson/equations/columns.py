@@ -50,8 +50,7 @@ class ColumnOperator:
         def part(p: int) -> None:
             partition = operator.partitions[p]
             for g in targets:
-                local = partition.layout.groups[g]
-                at = slice(local.first_owned, local.first_owned + local.n_owned * local.width)
+                at = partition.layout.groups[g].elements
                 out[p][at] = r[p][at]
             out[p][partition.layout.n_owned :] = 0.0
             kernels.record_product(n_traits, partition.records, gathered, scattered, less, x[p], out[p])
