@@ -6,14 +6,17 @@ import csv
 import hashlib
 import json
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 
 import henderson
+from henderson.cli.solver_options import SIZE
 from oracles.animal_model import ANIMAL_MODEL
 
 HENDERSON = Path(sys.executable).with_name("henderson")
@@ -172,3 +175,24 @@ def test_the_example_from_python() -> None:
     assert result.to_xarray("g").sizes == {"animal": 1561, "effect": 1, "trait": 2}
     with pytest.raises(KeyError, match="mean_score"):
         result.effect("lod")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("8", 8 << 30),
+        ("8GiB", 8 << 30),
+        ("0.5 G", 1 << 29),
+        (".5T", 1 << 39),
+        ("500M", 500 << 20),
+        ("64GB", 64 * 10**9),
+    ],
+)
+def test_sizes_are_read_with_their_unit(text: str, expected: int) -> None:
+    assert SIZE.convert(text, None, None) == expected
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "8 apples", "GiB", "nan", "1e3", "8gib"])
+def test_other_sizes_are_refused(text: str) -> None:
+    with pytest.raises(click.BadParameter, match=re.escape(f"{text!r} is not a size: give a number of GiB")):
+        SIZE.convert(text, None, None)

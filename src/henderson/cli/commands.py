@@ -27,14 +27,14 @@ def run_jobs(
     as_json: bool,
     quiet: bool,
     requeue: bool = False,
-    memory: float | None = None,
+    memory: int | None = None,
     json_log: Path | None = None,
     **options: Any,
 ) -> None:
     """Run the jobs of a parameter file and print a table of the effects."""
     from henderson.jobs.run import Settings
 
-    settings = Settings(jobs=jobs, memory=None if memory is None else int(memory * 2**30), **options)
+    settings = Settings(jobs=jobs, memory=memory, **options)
     outcome = run_settings(file, settings, as_json=as_json, quiet=quiet, requeue=requeue, log=json_log)
     if outcome is None:
         return
@@ -87,14 +87,14 @@ def run_ingest(
     cluster: str | None,
     site: str | None,
     workers: int | None,
-    memory: float | None = None,
+    memory: int | None = None,
     **options: Any,
 ) -> None:
     """Ingest the data of a parameter file into its store, by threads or by the workers of a cluster."""
     from henderson.cli.slurm import workers_of
     from henderson.jobs.run import Settings, ingest_only
 
-    settings = Settings(memory=None if memory is None else int(memory * 2**30), **options)
+    settings = Settings(memory=memory, **options)
     there = workers_of(cluster, site, workers, settings.folders(file)[1].parent / "workers")
     _only_embedded(options["engine"])
     with progress_bars(quiet=quiet) as progress:

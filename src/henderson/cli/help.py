@@ -93,7 +93,7 @@ HELP: dict[str, Help] = {
         files=RESULTS[:1] + RESULTS[6:7],
         examples=(
             ("henderson ingest model.toml", "into model.out/store.zarr"),
-            ("henderson ingest model.toml --store data.zarr --threads 2 --memory 4", "elsewhere, within 4 GiB"),
+            ("henderson ingest model.toml --store data.zarr --threads 2 --memory 4GiB", "elsewhere, within 4 GiB"),
         ),
         codes=(0, 2, 3, 4, 5, 7),
         see=("verify", "slurm"),

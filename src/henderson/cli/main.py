@@ -14,7 +14,7 @@ import click
 import henderson
 from henderson.cli.help import Commands
 from henderson.cli.messages import end
-from henderson.cli.solver_options import POSITIVE, run_options, solver_options
+from henderson.cli.solver_options import POSITIVE, SIZE, run_options, solver_options
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -105,7 +105,7 @@ def reml(file: Path, **options: Any) -> None:
 @click.option("--cluster", type=click.Choice(["local", "slurm"]), help="Worker processes here, or jobs of SLURM.")
 @click.option("--site", help="With --cluster slurm: name of a site profile, or its file.")
 @click.option("--workers", type=click.IntRange(min=1), help="Worker processes [all cores] or jobs [1].")
-@click.option("--memory", type=POSITIVE, metavar="GIB", help="Take at most, by fewer threads at a time.")
+@click.option("--memory", type=SIZE, metavar="SIZE", help="Take at most (8GiB), by fewer threads at a time.")
 def ingest(file: Path, **options: Any) -> None:
     """Read, check, recode and order pedigree and records into the store."""
     from henderson.cli.commands import run_ingest

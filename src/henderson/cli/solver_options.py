@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,12 +15,33 @@ F = TypeVar("F", bound=Callable[..., Any])
 CHECKPOINT_EVERY = 600.0
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 POSITIVE = click.FloatRange(min=0, min_open=True)
+UNITS = {"": 2**30} | {f"{k}iB": 2**e for k, e in (("K", 10), ("M", 20), ("G", 30), ("T", 40))}
+UNITS |= {k[0]: n for k, n in UNITS.items() if k} | {"kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+class _Size(click.ParamType[int]):
+    """Bytes, from a number with its unit: GiB without one."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number of bytes, at least one."""
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([A-Za-z]*)\s*", value)
+        size = int(float(found[1]) * UNITS.get(found[2], 0)) if found else 0
+        if size < 1:
+            self.fail(f"{value!r} is not a size: give a number of GiB, or with its unit, such as 8GiB, 500M, 64GB")
+        return size
+
+
+SIZE = _Size()
 
 
 def run_options(command: F) -> F:
     """Return `command` with the options of all jobs that may take long."""
     options = [
-        click.option("--memory", type=POSITIVE, metavar="GIB", help="Of a node, at most [default: what is there]."),
+        click.option("--memory", type=SIZE, metavar="SIZE", help="Of a node, at most: 8GiB [default: all there is]."),
         click.option("--requeue", is_flag=True, help="If a signal stops it, let SLURM run this job again."),
     ]
     return functools.reduce(lambda f, option: option(f), reversed(options), command)
