@@ -50,7 +50,7 @@ def with_solves(jobs: Sequence[JobSpec], *, factors: bool = True) -> tuple[JobSp
 
 
 def with_preconditioners(spec: ModelSpec) -> ModelSpec:
-    """Return the model with a preconditioner in each solve that names none.
+    """Return the model with a preconditioner in each job that iterates and names none.
 
     It is ``sweep`` where levels are individuals of a pedigree, whose relatives it takes in turn, else ``border``.
     """
@@ -58,7 +58,9 @@ def with_preconditioners(spec: ModelSpec) -> ModelSpec:
     kind = "sweep" if any(s.variance in related for s in spec.subfactors) else "border"
 
     def chosen(job: JobSpec) -> JobSpec:
-        if job.name != "solve" or job.get("method") == "direct" or job.get("preconditioner") is not None:
+        iterates = job.name == "solve" and job.get("method") != "direct"
+        iterates |= job.name == "pev" and pev_method(job) == "pcg"
+        if not iterates or job.get("preconditioner") is not None:
             return job
         return replace(job, options=(*job.options, ("preconditioner", kind)))
 
