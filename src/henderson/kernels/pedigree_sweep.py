@@ -163,14 +163,17 @@ def factor(
 
 @jit
 def take_in(column: int, animals: NDArray[np.int32], blocks: LevelBlocks, y: NDArray[np.float64]) -> None:
-    """Move column `column` of what other partitions give to the blocks of `animals` out of `y`."""
+    """Move column `column` of what other partitions give to the blocks of `animals` out of `y`.
+
+    Most animals are given nothing, and their pages stay as they are.
+    """
     for i in animals:
         row = row_of_level(blocks.place, i)
-        if row < 0:
-            continue
         for t in range(column, blocks.width):
-            blocks.packed[row, t * (t + 1) // 2 + column] += y[blocks.first + i * blocks.width + t]
-            y[blocks.first + i * blocks.width + t] = 0.0
+            at = blocks.first + i * blocks.width + t
+            if row >= 0 and y[at] != 0.0:
+                blocks.packed[row, t * (t + 1) // 2 + column] += y[at]
+                y[at] = 0.0
 
 
 @jit
