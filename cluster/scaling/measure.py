@@ -2,7 +2,8 @@
 
     python cluster/scaling/measure.py COMMAND ...
 
-Exits as the command does.
+Exits as the command does. The memory of the command itself is read every `EVERY` seconds: the system's own mark is set
+back by a run between its stages.
 """
 
 from __future__ import annotations
@@ -11,16 +12,34 @@ import resource
 import subprocess
 import sys
 import time
+from pathlib import Path
+
+EVERY = 0.2
+
+
+def resident(pid: int) -> float:
+    """Return the resident memory of a process in GiB, 0 once it has ended."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (OSError, IndexError):
+        return 0.0
+    return pages * resource.getpagesize() / 2**30
 
 
 def main() -> int:
     """Return the exit code of the command."""
-    begin = time.perf_counter()
-    code = subprocess.run(sys.argv[1:], check=False).returncode
+    begin, peak = time.perf_counter(), 0.0
+    process = subprocess.Popen(sys.argv[1:])
+    while True:
+        try:
+            code = process.wait(EVERY)
+            break
+        except subprocess.TimeoutExpired:
+            peak = max(peak, resident(process.pid))
     seconds = time.perf_counter() - begin
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu, peak = used.ru_utime + used.ru_stime, used.ru_maxrss / 2**20
-    print(f"-- {seconds:.1f} s, {cpu:.1f} CPU s, peak {peak:.2f} GiB", flush=True)
+    peak = max(peak, used.ru_maxrss / 2**20)
+    print(f"-- {seconds:.1f} s, {used.ru_utime + used.ru_stime:.1f} CPU s, peak {peak:.2f} GiB", flush=True)
     return code
 
 
