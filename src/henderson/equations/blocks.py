@@ -16,6 +16,7 @@ from henderson.kernels.blocks import LevelBlocks
 from henderson.kernels.pedigree_loadings import loadings_diagonal
 from henderson.kernels.record_loops import TermLists
 from henderson.partitions.exchange import Vectors
+from henderson.partitions.layout import GroupLayout
 
 Floats = NDArray[np.float64]
 Pairs = tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int32]]
@@ -84,9 +85,7 @@ def add_ghosts(
     def send(p: int, column: int) -> None:
         local = operator.partitions[p].layout.groups[g]
         work[p][local.elements] = 0.0
-        for t in range(column, width):
-            stop = local.first_ghost + len(local.ghosts) * width
-            work[p][local.first_ghost + t : stop : width] = ghosts[p][:, t * (t + 1) // 2 + column]
+        column_to_ghosts(local, column, ghosts[p], work[p])
 
     for part in work:
         part[:] = 0.0
@@ -97,6 +96,13 @@ def add_ghosts(
             lambda p: kernels.add_column(column, width, blocks[p][g], work[p]),  # noqa: B023
             operator.n_partitions,
         )
+
+
+def column_to_ghosts(local: GroupLayout, column: int, packed: Floats, y: Floats) -> None:
+    """Set the ghosts of `y` to column `column` of their packed blocks, (n_ghosts, size), from the diagonal down."""
+    mine = y[local.ghost_elements].reshape(-1, local.width)
+    for t in range(column, local.width):
+        mine[:, t] = packed[:, t * (t + 1) // 2 + column]
 
 
 def _add_multiples(

@@ -43,7 +43,7 @@ class ColumnOperator:
         Ghosts of `x` are filled on the way; other groups of `out` are left with what there was.
         """
         operator = self.operator
-        gathered, scattered = (operator.design.term_lists(groups) for groups in (sources, targets))
+        gathered, scattered = (operator.lists_of(groups) for groups in (sources, targets))
         n_traits, less = operator.design.n_traits, -operator.residual
         self.exchange.forward(x)
 

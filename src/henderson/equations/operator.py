@@ -17,6 +17,7 @@ from henderson.kernels import records as record_kernels
 from henderson.kernels import relationship as kernels
 from henderson.kernels import vectors as vector_kernels
 from henderson.kernels.pedigree_loadings import loadings_product
+from henderson.kernels.record_loops import TermLists
 from henderson.kernels.record_spans import Spans
 from henderson.kernels.records import Bundles
 from henderson.partitions.exchange import Exchange, SharedMemoryExchange, Vectors
@@ -116,6 +117,7 @@ class Operator:
             bundles = None
         self._all = Terms(bundles, spans)
         self._terms_by_groups: dict[frozenset[int], Terms] = {}
+        self._lists_by_groups: dict[frozenset[int], TermLists] = {}
         self._most = int(np.diff(spans.first_trait.astype(np.int64)).max(initial=0))  # traits of a record
         self.runs: list[NDArray[np.uint32]] | None = None
         if bundles is None and self._steady and 0 < len(design.coefficients) <= UNROLLED:
@@ -224,6 +226,12 @@ class Operator:
         self.team.run(part, self.n_partitions)
         self.exchange.reverse_add(out)
         self.blank(out)
+
+    def lists_of(self, groups: frozenset[int]) -> TermLists:
+        """Return the terms of some groups, for products of vectors side by side; they are kept."""
+        if groups not in self._lists_by_groups:
+            self._lists_by_groups[groups] = self.design.term_lists(groups)
+        return self._lists_by_groups[groups]
 
     def _terms_of(self, groups: frozenset[int]) -> Terms:
         if groups not in self._terms_by_groups:

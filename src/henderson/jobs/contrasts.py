@@ -25,8 +25,7 @@ from henderson.language.spec import ModelSpec
 from henderson.partitions.exchange import Vectors
 from henderson.results.solution_files import places
 from henderson.results.solution_tables import labels_to_arrow
-from henderson.solvers.indices import indices_of
-from henderson.solvers.solutions import printed_positions
+from henderson.solvers.indices import indices_of, places_of
 from henderson.solvers.solve import Equations
 from henderson.store.reader import open_store
 
@@ -80,10 +79,8 @@ def contrast_variances(file: Path, settings: Settings, contrasts: Sequence[Contr
 def _coefficients(spec: ModelSpec, design: Design) -> dict[tuple[str, str], tuple[int, Floats]]:
     """Return the group of each sub-factor and index, and the weights of its positions."""
     found = {(i.factor, i.name): (i.group, i.weights) for i in indices_of(spec, design)}
-    for g, k in printed_positions(design):
-        position = design.groups[g].positions[k]
-        assert position is not None
-        found[position.factor, position.subfactor] = g, np.eye(design.groups[g].width)[k]
+    for names, (g, k) in places_of(design).items():
+        found[names] = g, np.eye(design.groups[g].width)[k]
     return found
 
 

@@ -20,8 +20,8 @@ from henderson.partitions.communicator import Communicator
 from henderson.results.groups import Grouping
 from henderson.results.parallel_tables import OwnedRows
 from henderson.results.stages import Stage
-from henderson.solvers.indices import Index
-from henderson.solvers.solutions import ACCURACIES, SubfactorSolutions, printed_positions
+from henderson.solvers.indices import Index, printed_groups
+from henderson.solvers.solutions import ACCURACIES, SubfactorSolutions
 from henderson.store.schema import group_path
 from henderson.store.slices import StoreParts
 
@@ -149,7 +149,7 @@ def owned_groupings(
 ) -> list[Grouping | None]:
     """Return the groups, by pedigree, of the levels in the rows of `owned_rows`; None where there are none."""
     found = []
-    for g in [*(g for g, _ in printed_positions(share.design)), *(i.group for i in indices)]:
+    for g in printed_groups(share.design, indices):
         grouping = groupings.get(share.design.groups[g].pedigree or "")
         levels = share.partition.layout.groups[g].owned_levels()
         found.append(None if grouping is None else grouping.take(levels))

@@ -26,8 +26,8 @@ from henderson.results.solution_tables import write_lmt_results, write_solutions
 from henderson.results.stages import Stage
 from henderson.results.summary import Digest, digest_effects
 from henderson.results.variances import loglik_text, write_variances
-from henderson.solvers.indices import indices_of
-from henderson.solvers.solutions import Solutions, printed_positions
+from henderson.solvers.indices import indices_of, printed_groups
+from henderson.solvers.solutions import Solutions
 from henderson.store.model_data import ModelData
 
 
@@ -94,7 +94,7 @@ def write_results(
         files.append(write_lmt_results(last.printed, out, orders=orders))
     files += [write_variances(s.fit, out) for _, s in done if isinstance(s, FittedSolutions)][-1:]
     background = background_of(spec, store)
-    groups = [g for g, _ in printed_positions(last.design)] + [i.group for i in indices_of(spec, last.design)]
+    groups = printed_groups(last.design, indices_of(spec, last.design))
     groupings = [background.groupings.get(last.design.groups[g].pedigree or "") for g in groups]
     effects = digest_effects(last.printed, groupings)
     return (*files, write_page(spec, done, effects, stages, out, background))

@@ -12,7 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from henderson.kernels.blocks import LevelBlocks, invert_block, multiply_block, multiply_matrix, row_of_level
+from henderson.kernels.blocks import (
+    LevelBlocks,
+    invert_block,
+    multiply_block,
+    multiply_matrix,
+    row_of_level,
+    unpack_block,
+)
+from henderson.kernels.class_pairs import times_inverse
 from henderson.kernels.jit import index, inline, jit
 
 UNSET = np.uint32(0xFFFFFFFF)
@@ -75,28 +83,17 @@ def eliminate(
     block, inverse = np.empty((width, width)), np.empty((width, width))
     K, product = np.empty((width, width)), np.empty((width, width))
     for i in range(of.size):
-        row = row_of_level(blocks.place, i)
+        unpack_block(blocks, i, K)
         for t in range(width):
-            for u in range(t + 1):
-                K[t, u] = K[u, t] = blocks.packed[row, t * (t + 1) // 2 + u] - sigma_inverse[t, u]
-        if not invert_block(width, None, blocks.packed, row, block, inverse):
+            for u in range(width):
+                K[t, u] -= sigma_inverse[t, u]
+        if not invert_block(width, None, blocks.packed, row_of_level(blocks.place, i), block, inverse):
             return i
         if of[i] == null:
             continue
-        for t in range(width):
-            for u in range(t):
-                block[t, u] = block[u, t] = blocks.packed[row, t * (t + 1) // 2 + u]
-            block[t, t] = blocks.packed[row, t * (t + 3) // 2]
-        product[:] = 0.0
-        for t in range(width):
-            for k in range(width):
-                for u in range(width):
-                    product[t, u] += block[t, k] * K[k, u]
-        block[:] = 0.0
-        for t in range(width):
-            for k in range(width):
-                for u in range(width):
-                    block[t, u] += K[t, k] * product[k, u]
+        unpack_block(blocks, i, inverse)
+        times_inverse(inverse, K, product)
+        times_inverse(K, product, block)
         for t in range(width):
             for u in range(t):
                 block[t, u] = -0.5 * (block[t, u] + block[u, t])

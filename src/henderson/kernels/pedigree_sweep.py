@@ -171,7 +171,7 @@ def take_in(column: int, animals: NDArray[np.int32], blocks: LevelBlocks, y: NDA
         row = row_of_level(blocks.place, i)
         for t in range(column, blocks.width):
             at = blocks.first + i * blocks.width + t
-            if row >= 0 and y[at] != 0.0:
+            if y[at] != 0.0:
                 blocks.packed[row, t * (t + 1) // 2 + column] += y[at]
                 y[at] = 0.0
 

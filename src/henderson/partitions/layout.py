@@ -50,6 +50,11 @@ class GroupLayout:
         """Return where the owned levels lie in a local vector."""
         return slice(self.first_owned, self.first_owned + self.n_owned * self.width)
 
+    @property
+    def ghost_elements(self) -> slice:
+        """Return where the ghosts lie in a local vector."""
+        return slice(self.first_ghost, self.first_ghost + len(self.ghosts) * self.width)
+
     def owned_levels(self) -> Codes:
         """Return the global levels in local order."""
         return np.arange(self.start, self.stop, dtype=np.int32) if self.owned is None else self.owned

@@ -35,13 +35,24 @@ class Index:
         return self.weights[self.positions]
 
 
+def places_of(design: Design) -> dict[tuple[str, str], tuple[int, int]]:
+    """Return group and position of each printed sub-factor, by the names of its factor and itself."""
+    found = {}
+    for g, k in printed_positions(design):
+        position = design.groups[g].positions[k]
+        assert position is not None
+        found[position.factor, position.subfactor] = g, k
+    return found
+
+
+def printed_groups(design: Design, indices: Sequence[Index]) -> list[int]:
+    """Return the group of all that is printed, in the order of `Solutions.printed`."""
+    return [g for g, _ in printed_positions(design)] + [i.group for i in indices]
+
+
 def indices_of(spec: ModelSpec, design: Design) -> tuple[Index, ...]:
     """Return the indices of a model, in the order of their names."""
-    place = {}
-    for g, group in enumerate(design.groups):
-        for k, position in enumerate(group.positions):
-            if position is not None and group.covariance is not None:
-                place[position.factor, position.subfactor] = g, k
+    place = places_of(design)
     found = []
     for index in spec.indices:
         at = [place[index.variance, name] for name, _ in index.weights]

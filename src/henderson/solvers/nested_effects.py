@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from henderson.equations.blocks import add_ghosts
 from henderson.equations.model import Design
 from henderson.equations.operator import Operator
 from henderson.kernels import nested_effects as kernels
@@ -100,10 +101,10 @@ class NestedEffects:
         """Return which effects are eliminated, and from where."""
         return [nesting for nesting, _ in self._nestings]
 
-    def eliminate(self, blocks: Sequence[Sequence[LevelBlocks]], give: Callable[[int, list[Floats]], None]) -> None:
+    def eliminate(self, blocks: list[list[LevelBlocks]], work: Vectors) -> None:
         """Invert the blocks of the effects, and take what that adds off those of individuals. **Collective**.
 
-        give(g, ghosts) adds what partitions have for the ghosts of group g, packed, to the blocks of their owners.
+        `work` is used.
 
         Raises
         ------
@@ -128,7 +129,7 @@ class NestedEffects:
 
             ghosts = operator.team.run(part, operator.n_partitions)
             if self.crosses:
-                give(g, ghosts)
+                add_ghosts(operator, g, blocks, ghosts, work)
 
     def forward(self, p: int, blocks: Sequence[LevelBlocks], y: Floats, z: Floats) -> None:
         """Set z = P^-1 y in the effects, and take K z off y of their individuals, ghosts too."""
@@ -173,10 +174,10 @@ def _individuals(operator: Operator, nesting: Nesting, work: Vectors) -> list[El
     def compare(p: int) -> None:
         layout = operator.partitions[p].layout
         local, individuals = layout.groups[nesting.group], layout.groups[nesting.individuals]
-        ghosts = slice(local.first_ghost, local.first_ghost + len(local.ghosts) * local.width, local.width)
-        other = work[p][ghosts] != _numbers(individuals, found[p][local.n_owned :])
+        told = work[p][local.ghost_elements][:: local.width]
+        other = told != _numbers(individuals, found[p][local.n_owned :])
         work[p][:] = 0.0
-        work[p][ghosts] = other
+        told[:] = other
 
     def agree(p: int) -> Elements:
         layout = operator.partitions[p].layout

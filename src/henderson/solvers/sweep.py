@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from henderson.equations.blocks import column_to_ghosts
 from henderson.equations.columns import ColumnOperator
 from henderson.equations.memory import COMPACT_ABOVE, FEW
 from henderson.equations.operator import UNROLLED, Operator
@@ -116,7 +117,7 @@ class SweepPreconditioner(BlockPreconditioner):
                 operator.team.run(partial(self._factor_turn, g, k, blocks, ghosts), operator.n_partitions)
                 if k + 1 == self._n_turns:
                     break
-                self._give([mine[g].late for mine in self._turns], blocks, g, ghosts)
+                self._give_to_late(blocks, g, ghosts)
                 for part in ghosts:
                     part[:] = 0.0
         return frozenset(self._turns[0])
@@ -128,25 +129,17 @@ class SweepPreconditioner(BlockPreconditioner):
         if failed >= 0:
             self._refuse(g, int(layout.groups[g].owned_levels()[failed]))
 
-    def _give_any(self, blocks: list[list[LevelBlocks]], g: int, ghosts: list[Floats]) -> None:
-        self._give([mine[g].animals for mine in self._turns], blocks, g, ghosts)
-
-    def _give(
-        self, animals: Sequence[NDArray[np.int32]], blocks: list[list[LevelBlocks]], g: int, ghosts: list[Floats]
-    ) -> None:
-        """Add packed blocks of ghosts of group `g` to those of their owners, among `animals`. **Collective**."""
+    def _give_to_late(self, blocks: list[list[LevelBlocks]], g: int, ghosts: list[Floats]) -> None:
+        """Do as `equations.blocks.add_ghosts` where all owners are among late animals. **Collective**."""
         operator, work = self._operator, self._work
 
         def send(column: int, p: int) -> None:
             layout = operator.partitions[p].layout
-            local = layout.groups[g]
             work[p][layout.n_owned :] = 0.0
-            for t in range(column, local.width):
-                stop = local.first_ghost + len(local.ghosts) * local.width
-                work[p][local.first_ghost + t : stop : local.width] = ghosts[p][:, t * (t + 1) // 2 + column]
+            column_to_ghosts(layout.groups[g], column, ghosts[p], work[p])
 
         def take_in(column: int, p: int) -> None:
-            kernels.take_in(column, animals[p], blocks[p][g], work[p])
+            kernels.take_in(column, self._turns[p][g].late, blocks[p][g], work[p])
 
         for column in range(operator.design.groups[g].width):
             operator.team.run(partial(send, column), operator.n_partitions)
@@ -159,9 +152,7 @@ class SweepPreconditioner(BlockPreconditioner):
         try:
             if self._classes:
                 self._factors = ClassFactors(operator, self._classes, self._border_limit, blocks)
-            for part in self._work:
-                part[:] = 0.0
-            self.nested.eliminate(blocks, partial(self._give_any, blocks))
+            self.nested.eliminate(blocks, self._work)
         except NotFiniteError as error:
             self._refuse(*error.args)
         inverted = self._eliminate(blocks) | self._classes | self.nested.groups
@@ -231,10 +222,11 @@ class SweepPreconditioner(BlockPreconditioner):
             self._factors.solve(r, z)
         self._left(self._others, self._classes, r, z, work)
 
+        apply_blocks = column_kernels.apply_blocks if many else block_kernels.apply_blocks
+
         def others(p: int) -> Floats:
             sums = self._generations.sums(p, work[p])
             for g in sorted(self._others - self._turns[p].keys() - self.nested.groups):
-                apply_blocks = column_kernels.apply_blocks if many else block_kernels.apply_blocks
                 apply_blocks(self._blocks[p][g], work[p], z[p])
             work[p][layouts[p].n_owned :] = 0.0
             self.nested.forward(p, self._blocks[p], work[p], z[p])
@@ -244,26 +236,18 @@ class SweepPreconditioner(BlockPreconditioner):
             self.nested.backward(p, self._blocks[p], z[p])
             self._generations.add(p, level, z[p])
 
+        through = {g: self._kernels(g, many) for g in self._turns[0]}
+
         def forward(k: int, p: int) -> None:
             work[p][layouts[p].n_owned :] = 0.0
             for g, turns in self._turns[p].items():
                 where = (turns[k], self._blocks[p][g], layouts[p].null, *self._pedigree(p, g))
-                if many:
-                    column_kernels.forward(*where, work[p], z[p])
-                elif (width := operator.design.groups[g].width) <= UNROLLED:
-                    unrolled.forward((0.0,) * width, *where, work[p], z[p])
-                else:
-                    kernels.forward(*where, work[p], z[p])
+                through[g][0](*where, work[p], z[p])
 
         def backward(k: int, p: int) -> None:
             for g, turns in self._turns[p].items():
                 where = (turns[k], self._blocks[p][g], layouts[p].null, *self._pedigree(p, g))
-                if many:
-                    column_kernels.backward(*where, z[p])
-                elif (width := operator.design.groups[g].width) <= UNROLLED:
-                    unrolled.backward((0.0,) * width, *where, z[p])
-                else:
-                    kernels.backward(*where, z[p])
+                through[g][1](*where, z[p])
 
         level = self._generations.correction(operator.team.run(others, operator.n_partitions))
         if self.nested.crosses:
@@ -290,6 +274,15 @@ class SweepPreconditioner(BlockPreconditioner):
         if self._factors is not None:
             self._factors.solve(r, z)
         return self._factors is not None
+
+    def _kernels(self, g: int, many: bool) -> tuple[Callable[..., None], Callable[..., None]]:
+        """Return what goes forward and backward through the individuals of a group, of one vector or of many."""
+        if many:
+            return column_kernels.forward, column_kernels.backward
+        if (width := self._operator.design.groups[g].width) <= UNROLLED:
+            zero = (0.0,) * width
+            return partial(unrolled.forward, zero), partial(unrolled.backward, zero)
+        return kernels.forward, kernels.backward
 
     def _work_of(self, n_columns: int) -> Vectors:
         """Return room for vectors side by side; that of the last number of them is kept."""
