@@ -25,6 +25,7 @@ from henderson.partitions.threads import Team
 from henderson.reml.quadrature import log_determinant
 from henderson.solvers.preconditioner import BlockPreconditioner
 from henderson.solvers.solve import Stages, set_up
+from henderson.solvers.sweep import preconditioner_for_many
 from henderson.store.model_data import ModelData
 from henderson.store.reader import open_store
 from oracles.pedigree_files import make_kind, make_records, write_model
@@ -49,7 +50,8 @@ class Case:
     inverse: np.ndarray
 
     def sampled(self, seed: int, n: int = N) -> SampledPev:
-        return sample_pev(self.operator, self.preconditioner, of_data(self.data), n_samples=n, seed=seed)
+        solver = preconditioner_for_many(self.operator)
+        return sample_pev(self.operator, solver, self.preconditioner, of_data(self.data), n_samples=n, seed=seed)
 
 
 def make(name: str, folder: Path, partitions: int = 2) -> Case:
@@ -179,8 +181,9 @@ def test_log_determinant_with_groups_in_the_relationships(case: Case) -> None:
 def test_refusals(tmp_path: Path) -> None:
     spec, data = small_model(Recipe(matrix=True))
     operator = build_operator(full_rank(build_design(spec, data)), data, Team(1))
+    blocks = BlockPreconditioner(operator)
     with pytest.raises(NotSupportedError, match="user matrix of 'k'"):
-        sample_pev(operator, BlockPreconditioner(operator), of_data(data), n_samples=2)
+        sample_pev(operator, blocks, blocks, of_data(data), n_samples=2)
     case = make("maternal", tmp_path)
     with pytest.raises(NotConvergedError, match="job 'pev' stopped after 3 products"):
-        sample_pev(case.operator, case.preconditioner, of_data(case.data), n_samples=2, max_it=3)
+        sample_pev(case.operator, case.preconditioner, case.preconditioner, of_data(case.data), n_samples=2, max_it=3)

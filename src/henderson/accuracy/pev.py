@@ -163,6 +163,7 @@ def sampled_levels(
         n_columns = min(SIDE_BY_SIDE, columns_for(operator, memory, SAMPLE_VECTORS))
         found = sample_pev(
             operator,
+            equations.preconditioner_for_many(),
             equations.preconditioner(),
             gamma,
             n_columns=n_columns,

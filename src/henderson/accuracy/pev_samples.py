@@ -75,6 +75,7 @@ class SampledPev:
 def sample_pev(
     operator: Operator,
     preconditioner: BlockPreconditioner,
+    blocks: BlockPreconditioner,
     gamma: GammaDiagonal,
     *,
     n_samples: int = SAMPLES,
@@ -87,7 +88,8 @@ def sample_pev(
 ) -> SampledPev:
     """Return the prediction error variances of all owned levels. **Collective**.
 
-    The same `seed` gives the same for any number of partitions. Cost: `n_samples` solves, `n_columns` side by side, and
+    Solves take `preconditioner`; `blocks`, of kind ``border`` or ``block``, is the M of the second formulation. The
+    same `seed` gives the same for any number of partitions. Cost: `n_samples` solves, `n_columns` side by side, and
     as many passes over the pedigree as it has generations. Memory: `VECTORS` vectors for each column.
 
     Raises
@@ -109,7 +111,7 @@ def sample_pev(
         report = solve_all(columns, preconditioner, eta, rtol, max_it)
         products += report.products
         known = columns.zeros()
-        preconditioner.descend_columns(np.zeros(k), known, eta, known)
+        blocks.descend_columns(np.zeros(k), known, eta, known)
         _add(operator, report.solution, known, errors)
         _add_indices(operator, indices, report.solution, known, [[s[0] for s in mine] for mine in sums])
         prior = prior_samples(columns, seed + word, proper)
@@ -117,7 +119,7 @@ def sample_pev(
         _add_indices(operator, indices, prior, report.solution, [[s[1] for s in mine] for mine in sums])
         if progress is not None:
             progress(min((word + 1) * n_columns, n_samples), n_samples)
-    least = preconditioner.inverse_diagonal()
+    least = blocks.inverse_diagonal()
     most = [_prior_variances(operator, p, gamma) for p in range(operator.n_partitions)]
     variances, mc_se = [], []
     for p, partition in enumerate(operator.partitions):
@@ -127,7 +129,7 @@ def sample_pev(
         variances.append(np.where(outside, np.nan, value))
         mc_se.append(np.where(outside, np.nan, error))
     of_indices, of_errors = [], []
-    for p, (mine, least_of) in enumerate(zip(sums, _least_of(operator, preconditioner, indices), strict=True)):
+    for p, (mine, least_of) in enumerate(zip(sums, _least_of(operator, blocks, indices), strict=True)):
         pairs = []
         for index, (above, below), low in zip(indices, mine, least_of, strict=True):
             levels = operator.partitions[p].layout.groups[index.group].owned_levels().astype(np.int64)
@@ -250,7 +252,7 @@ def _add_indices(
     operator.team.run(part, operator.n_partitions)
 
 
-def _least_of(operator: Operator, preconditioner: BlockPreconditioner, indices: Sequence[Index]) -> list[list[Floats]]:
+def _least_of(operator: Operator, blocks: BlockPreconditioner, indices: Sequence[Index]) -> list[list[Floats]]:
     """Return w' M^-1 w of the owned levels, by partition and index; M has blocks of levels alone. **Collective**."""
     found: list[list[Floats]] = [[] for _ in operator.partitions]
     for index in indices:
@@ -259,7 +261,7 @@ def _least_of(operator: Operator, preconditioner: BlockPreconditioner, indices: 
         rows = [g.elements for g in of]
         for mine, at, g in zip(r, rows, of, strict=True):
             mine[at] = np.tile(index.weights, g.n_owned)
-        preconditioner.apply(r, z)
+        blocks.apply(r, z)
         for p, at in enumerate(rows):
             found[p].append(z[p][at].reshape(-1, len(index.weights)) @ index.weights)
     return found

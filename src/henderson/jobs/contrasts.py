@@ -69,7 +69,7 @@ def contrast_variances(file: Path, settings: Settings, contrasts: Sequence[Contr
                 of_level = np.zeros(design.groups[group].n_levels)
                 of_level[at[n]] = each.weights[:, k]
                 _fill(operator, rhs, column, group, of_level, position_weights)
-            solved = solve_all(columns, equations.preconditioner(), rhs, RTOL, MAX_IT).solution
+            solved = solve_all(columns, equations.preconditioner_for_many(), rhs, RTOL, MAX_IT).solution
             parts = zip(rhs, solved, operator.n_owned, strict=True)
             total += sum(np.einsum("ij,ij->j", b[:m], x[:m]) for b, x, m in parts).tolist()
     found = iter(total)

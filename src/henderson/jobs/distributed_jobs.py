@@ -43,7 +43,7 @@ from henderson.solvers.indices import indices_of
 from henderson.solvers.preconditioner import BlockPreconditioner, Kind
 from henderson.solvers.report import SolveReport
 from henderson.solvers.solutions import Solutions, dropped_columns
-from henderson.solvers.sweep import preconditioner_of
+from henderson.solvers.sweep import kind_for_many, preconditioner_of
 from henderson.store.slices import StoreParts
 
 if TYPE_CHECKING:
@@ -168,9 +168,11 @@ class DistributedJobs:
     def _sampled_pev(self, job: JobSpec, operator: Operator) -> JobDone:
         operator = with_roots(operator, self._communicator)
         fit = min(SIDE_BY_SIDE, columns_for(operator, self._memory // 2, VECTORS))
+        blocks, kind = BlockPreconditioner(operator), kind_for_many(operator)
         found = sample_pev(
             operator,
-            BlockPreconditioner(operator),
+            preconditioner_of(operator, kind) if kind == "sweep" else blocks,
+            blocks,
             of_store(self._store),
             n_columns=int(self._communicator.minimum(np.array([fit]))[0]),
             progress=None if self._progress is None else of_stage(self._progress, "pev"),

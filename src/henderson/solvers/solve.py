@@ -23,7 +23,7 @@ from henderson.solvers.preconditioner import BlockPreconditioner, Kind
 from henderson.solvers.report import SolveReport
 from henderson.solvers.solutions import Floats, Solutions, StageTime, by_subfactor, dropped_columns
 from henderson.solvers.start import Start, completed
-from henderson.solvers.sweep import preconditioner_of
+from henderson.solvers.sweep import kind_for_many, preconditioner_of
 from henderson.solvers.trace import Trace
 from henderson.store.model_data import ModelData
 
@@ -116,6 +116,10 @@ class Equations:
         if kind not in self._preconditioners:
             self._preconditioners[kind] = preconditioner_of(self.operator, kind)
         return self._preconditioners[kind]
+
+    def preconditioner_for_many(self) -> BlockPreconditioner:
+        """Return the preconditioner for many right-hand sides."""
+        return self.preconditioner(kind_for_many(self.operator))
 
     def solutions(self, report: SolveReport[list[Floats]]) -> Solutions:
         """Return what a solve has found, with the seconds of all stages since this was called before."""

@@ -331,7 +331,11 @@ def preconditioner_of(operator: Operator, kind: Kind) -> BlockPreconditioner:
     return SweepPreconditioner(operator) if kind == "sweep" else BlockPreconditioner(operator, kind)
 
 
+def kind_for_many(operator: Operator) -> Kind:
+    """Return the kind of preconditioner for many right-hand sides: a sweep, if there are pedigrees."""
+    return "sweep" if any(swept(operator, 0, frozenset(range(len(operator.design.groups))))) else "border"
+
+
 def preconditioner_for_many(operator: Operator) -> BlockPreconditioner:
-    """Return the preconditioner for many right-hand sides: a sweep, if there are pedigrees. **Collective**."""
-    groups = frozenset(range(len(operator.design.groups)))
-    return preconditioner_of(operator, "sweep" if any(swept(operator, 0, groups)) else "border")
+    """Return the preconditioner for many right-hand sides. **Collective**."""
+    return preconditioner_of(operator, kind_for_many(operator))
