@@ -12,6 +12,7 @@ from henderson.results.comparison import Agreement
 from henderson.results.figures import ACCENT, INK, as_svg
 
 MANY = 2000  # points above which cells are counted instead
+MARKS = 12  # names of groups on an axis, at most
 OLD = "#9fb3c8"
 
 Floats = NDArray[np.float64]
@@ -22,8 +23,7 @@ def old_against_new(old: Floats, new: Floats, agreement: Agreement, names: tuple
 
     names: what the two are called.
     """
-    figure = Figure(figsize=(7.4, 3.2))
-    figure.subplots_adjust(0.09, 0.16, 0.985, 0.97, wspace=0.24)
+    figure = Figure(figsize=(7.4, 3.2), layout="constrained")
     axes, beside = figure.subplots(1, 2, width_ratios=(1.15, 1))
     low, high = float(min(old.min(), new.min())), float(max(old.max(), new.max()))
     margin = 0.04 * (high - low) or 1.0
@@ -54,13 +54,12 @@ def old_against_new(old: Floats, new: Floats, agreement: Agreement, names: tuple
 
 def trend(title: str, groups: Sequence[tuple[str, Agreement]], names: tuple[str, str] = ("old", "new")) -> str:
     """Return the means of the old and the new solutions by group, in the order of the groups; names: as above."""
-    figure = Figure(figsize=(7.4, 2.6))
-    figure.subplots_adjust(0.09, 0.2, 0.985, 0.96)
+    figure = Figure(figsize=(7.4, 2.6), layout="constrained")
     axes = figure.add_subplot()
     at = np.arange(len(groups))
     axes.plot(at, [a.mean_old for _, a in groups], "o-", color=OLD, markersize=4, label=names[0])
     axes.plot(at, [a.mean_new for _, a in groups], "o-", color=ACCENT, markersize=4, label=names[1])
-    step = max(1, len(groups) // 20)
+    step = max(1, -(-len(groups) // MARKS))
     axes.set_xticks(at[::step], [name for name, _ in groups][::step])
     axes.set_xlabel(title)
     axes.set_ylabel("mean")
