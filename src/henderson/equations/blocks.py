@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -16,9 +17,9 @@ from henderson.kernels.blocks import LevelBlocks
 from henderson.kernels.pedigree_loadings import loadings_diagonal
 from henderson.kernels.record_loops import TermLists
 from henderson.partitions.exchange import Vectors
-from henderson.partitions.layout import GroupLayout
 
 Floats = NDArray[np.float64]
+Levels = NDArray[np.int32]
 Pairs = tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int32]]
 OwnGamma = Callable[[int, int, Floats], bool]
 
@@ -57,7 +58,7 @@ def add_blocks(
 
         operator.team.run(records, operator.n_partitions)
         if operator.exchange.sum([float(mine.any()) for mine in ghosts]) > 0.0:
-            add_ghosts(operator, g, blocks, ghosts, work)
+            add_ghosts(operator, g, blocks, ghosts, work, shared_levels(operator, g, work))
     _add_multiples(operator, blocks, work, diagonal, own_gamma)
     _add_own(operator, blocks, work, diagonal)
 
@@ -76,33 +77,58 @@ def _pairs(lists: TermLists, n_traits: int, diagonal: bool) -> Pairs:
     return lists.of_pattern, np.array(begins, np.int64), np.array(rows, np.int32).reshape(-1, 6)
 
 
-def add_ghosts(
-    operator: Operator, g: int, blocks: list[list[LevelBlocks]], ghosts: list[Floats], work: Vectors
-) -> None:
-    """Add packed blocks of ghosts of group `g` to those of their owners. **Collective**."""
-    width = operator.design.groups[g].width
+def shared_levels(operator: Operator, g: int, work: Vectors) -> list[Levels]:
+    """Return the owned levels of group `g` that others use, per partition. **Collective**.
 
-    def send(p: int, column: int) -> None:
+    They are few, and what is done for them alone leaves the pages of all others as they are. `work` is set to zero.
+    """
+
+    def mark(p: int) -> None:
         local = operator.partitions[p].layout.groups[g]
-        work[p][local.elements] = 0.0
-        column_to_ghosts(local, column, ghosts[p], work[p])
+        work[p][:] = 0.0
+        work[p][local.ghost_elements] = 1.0
 
-    for part in work:
-        part[:] = 0.0
-    for column in range(width):
-        operator.team.run(lambda p: send(p, column), operator.n_partitions)  # noqa: B023
+    def read(p: int) -> Levels:
+        local = operator.partitions[p].layout.groups[g]
+        found = np.flatnonzero(work[p][local.elements][:: local.width]).astype(np.int32)
+        work[p][local.elements].reshape(-1, local.width)[found] = 0.0
+        work[p][local.ghost_elements] = 0.0
+        return found
+
+    operator.team.run(mark, operator.n_partitions)
+    operator.exchange.reverse_add(work)
+    return operator.team.run(read, operator.n_partitions)
+
+
+def add_ghosts(
+    operator: Operator,
+    g: int,
+    blocks: list[list[LevelBlocks]],
+    ghosts: list[Floats],
+    work: Vectors,
+    levels: Sequence[Levels],
+) -> None:
+    """Add packed blocks of ghosts of group `g` to those of their owners, which are among `levels`. **Collective**.
+
+    `work` is zero, and is zero again.
+    """
+
+    def send(column: int, p: int) -> None:
+        local = operator.partitions[p].layout.groups[g]
+        mine = work[p][local.ghost_elements].reshape(-1, local.width)
+        mine[:, :column] = 0.0
+        for t in range(column, local.width):
+            mine[:, t] = ghosts[p][:, t * (t + 1) // 2 + column]
+
+    def take(column: int, p: int) -> None:
+        kernels.take_column(column, levels[p], blocks[p][g], work[p])
+
+    for column in range(operator.design.groups[g].width):
+        operator.team.run(partial(send, column), operator.n_partitions)
         operator.exchange.reverse_add(work)
-        operator.team.run(
-            lambda p: kernels.add_column(column, width, blocks[p][g], work[p]),  # noqa: B023
-            operator.n_partitions,
-        )
-
-
-def column_to_ghosts(local: GroupLayout, column: int, packed: Floats, y: Floats) -> None:
-    """Set the ghosts of `y` to column `column` of their packed blocks, (n_ghosts, size), from the diagonal down."""
-    mine = y[local.ghost_elements].reshape(-1, local.width)
-    for t in range(column, local.width):
-        mine[:, t] = packed[:, t * (t + 1) // 2 + column]
+        operator.team.run(partial(take, column), operator.n_partitions)
+    for partition, part in zip(operator.partitions, work, strict=True):
+        part[partition.layout.groups[g].ghost_elements] = 0.0
 
 
 def _add_multiples(

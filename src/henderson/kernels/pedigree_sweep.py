@@ -162,21 +162,6 @@ def factor(
 
 
 @jit
-def take_in(column: int, animals: NDArray[np.int32], blocks: LevelBlocks, y: NDArray[np.float64]) -> None:
-    """Move column `column` of what other partitions give to the blocks of `animals` out of `y`.
-
-    Most animals are given nothing, and their pages stay as they are.
-    """
-    for i in animals:
-        row = row_of_level(blocks.place, i)
-        for t in range(column, blocks.width):
-            at = blocks.first + i * blocks.width + t
-            if y[at] != 0.0:
-                blocks.packed[row, t * (t + 1) // 2 + column] += y[at]
-                y[at] = 0.0
-
-
-@jit
 def forward(
     animals: NDArray[np.int32],
     blocks: LevelBlocks,

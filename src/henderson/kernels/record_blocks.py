@@ -75,6 +75,21 @@ def add_multiple(inverse: NDArray[np.float64], blocks: LevelBlocks, y: NDArray[n
 
 
 @jit
+def take_column(column: int, levels: NDArray[np.int32], blocks: LevelBlocks, y: NDArray[np.float64]) -> None:
+    """Move column `column` of blocks, from the diagonal down, out of `y`; only `levels` have anything there.
+
+    Most of them have nothing, and their pages stay as they are.
+    """
+    for i in levels:
+        row = row_of_level(blocks.place, i)
+        for t in range(column, blocks.width):
+            at = blocks.first + i * blocks.width + t
+            if y[at] != 0.0:
+                blocks.packed[row, t * (t + 1) // 2 + column] += y[at]
+                y[at] = 0.0
+
+
+@jit
 def add_column(column: int, last: int, blocks: LevelBlocks, y: NDArray[np.float64]) -> None:
     """Add column `column` of blocks, rows column..last, which lies in `y` level by level."""
     for i in range(n_levels_of(blocks.place, blocks.packed)):

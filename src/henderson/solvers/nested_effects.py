@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from henderson.equations.blocks import add_ghosts
+from henderson.equations.blocks import add_ghosts, shared_levels
 from henderson.equations.model import Design
 from henderson.equations.operator import Operator
 from henderson.kernels import nested_effects as kernels
@@ -129,7 +129,7 @@ class NestedEffects:
 
             ghosts = operator.team.run(part, operator.n_partitions)
             if self.crosses:
-                add_ghosts(operator, g, blocks, ghosts, work)
+                add_ghosts(operator, g, blocks, ghosts, work, shared_levels(operator, g, work))
 
     def forward(self, p: int, blocks: Sequence[LevelBlocks], y: Floats, z: Floats) -> None:
         """Set z = P^-1 y in the effects, and take K z off y of their individuals, ghosts too."""

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from henderson.equations.blocks import column_to_ghosts
+from henderson.equations.blocks import add_ghosts, shared_levels
 from henderson.equations.columns import ColumnOperator
 from henderson.equations.memory import COMPACT_ABOVE, FEW
 from henderson.equations.operator import UNROLLED, Operator
@@ -110,14 +110,12 @@ class SweepPreconditioner(BlockPreconditioner):
             width = operator.design.groups[g].width
             size = width * (width + 1) // 2
             ghosts = [np.zeros((len(p.layout.groups[g].ghosts), size)) for p in operator.partitions]
-
-            for part in work:
-                part[:] = 0.0
+            shared = shared_levels(operator, g, work)
             for k in range(self._n_turns):
                 operator.team.run(partial(self._factor_turn, g, k, blocks, ghosts), operator.n_partitions)
                 if k + 1 == self._n_turns:
                     break
-                self._give_to_late(blocks, g, ghosts)
+                add_ghosts(operator, g, blocks, ghosts, work, shared)
                 for part in ghosts:
                     part[:] = 0.0
         return frozenset(self._turns[0])
@@ -128,23 +126,6 @@ class SweepPreconditioner(BlockPreconditioner):
         failed = kernels.factor(animals, blocks[p][g], layout.null, first_ghost, *self._pedigree(p, g), ghosts[p])
         if failed >= 0:
             self._refuse(g, int(layout.groups[g].owned_levels()[failed]))
-
-    def _give_to_late(self, blocks: list[list[LevelBlocks]], g: int, ghosts: list[Floats]) -> None:
-        """Do as `equations.blocks.add_ghosts` where all owners are among late animals. **Collective**."""
-        operator, work = self._operator, self._work
-
-        def send(column: int, p: int) -> None:
-            layout = operator.partitions[p].layout
-            work[p][layout.n_owned :] = 0.0
-            column_to_ghosts(layout.groups[g], column, ghosts[p], work[p])
-
-        def take_in(column: int, p: int) -> None:
-            kernels.take_in(column, self._turns[p][g].late, blocks[p][g], work[p])
-
-        for column in range(operator.design.groups[g].width):
-            operator.team.run(partial(send, column), operator.n_partitions)
-            operator.exchange.reverse_add(work)
-            operator.team.run(partial(take_in, column), operator.n_partitions)
 
     def _prepare(self, blocks: list[list[LevelBlocks]]) -> frozenset[int]:
         """Factor the classes, then the others; `blocks` are those of C, not yet inverted. **Collective**."""

@@ -36,11 +36,6 @@ class Turns:
         """Return the animals of a turn."""
         return self.animals[self.bounds[turn] : self.bounds[turn + 1]]
 
-    @property
-    def late(self) -> Animals:
-        """Return the animals of all turns but the first."""
-        return self.animals[self.bounds[1] :]
-
 
 def swept(operator: Operator, p: int, groups: frozenset[int]) -> Iterator[tuple[int, GroupLayout, LocalPedigree]]:
     """Yield those of `groups` that have a sweep, with their layout and pedigree in partition `p`."""
