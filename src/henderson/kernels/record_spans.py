@@ -106,10 +106,11 @@ def run_starts(records: LocalRecords, steady: NDArray[np.uint64], start: NDArray
 
     A run is a sequence of records of one pattern, with one level in every steady slot. start: (n_records + 1,).
     """
-    slots, pattern, n_runs = records.slots, records.pattern, 0
-    for i in range(slots.shape[0]):
+    slots, pattern = records.slots, records.pattern
+    start[0], n_runs = 0, min(1, slots.shape[0])
+    for i in range(1, slots.shape[0]):
         r, before = index(i), index(i - 1)
-        same = i > 0 and pattern[r] == pattern[before]
+        same = pattern[r] == pattern[before]
         for k in range(steady.size):
             same &= slots[r, steady[k]] == slots[before, steady[k]]
         if not same:
