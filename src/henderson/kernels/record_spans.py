@@ -107,7 +107,7 @@ def run_starts(records: LocalRecords, steady: NDArray[np.uint64], start: NDArray
     A run is a sequence of records of one pattern, with one level in every steady slot. start: (n_records + 1,).
     """
     slots, pattern = records.slots, records.pattern
-    start[0], n_runs = 0, min(1, slots.shape[0])
+    start[0], n_runs = 0, 1 if slots.shape[0] else 0
     for i in range(1, slots.shape[0]):
         r, before = index(i), index(i - 1)
         same = pattern[r] == pattern[before]
