@@ -251,6 +251,7 @@ def _sigma(variance: VarianceSpec, size: int) -> str:
     if variance.fix is not None and any(map(any, variance.fix)):
         parts.append("held" if all(map(all, variance.fix)) else "partly held")
     parts += ["with equal elements"] if variance.equal else []
+    parts += [f"of rank {variance.rank}"] if variance.rank is not None else []
     parts += [f"{len(variance.classes)} classes of their own"] if variance.classes else []
     return ", ".join(parts)
 

@@ -19,7 +19,7 @@ from henderson.results.component_table import components
 from henderson.results.delta import function_of_components
 from henderson.results.fit_text import Criteria, Section, as_html, as_text, sections
 from henderson.results.fitted import fitted_values
-from henderson.results.lrt import LrtResult, free_parameters, likelihood_ratio
+from henderson.results.lrt import LrtResult, likelihood_ratio
 from henderson.results.predict import Predictor
 from henderson.results.solution_tables import labels_to_arrow
 from henderson.results.wald import WaldTest, wald_tests
@@ -72,7 +72,7 @@ class Fit:
     @property
     def n_parameters(self) -> int:
         """Return the number of free parameters: variance components, under ML with the fixed effects."""
-        free = free_parameters(self.result)
+        free = self.result.n_parameters
         return free + (self.result.rank if self.method == "ML" else 0)
 
     @property

@@ -74,6 +74,7 @@ def _variance(v: DraftVariance) -> VarianceSpec:
         gamma=v.gamma or GammaSpec(),
         fix=v.fix,
         equal=v.equal,
+        rank=v.rank,
         classes=v.classes,
         by=v.by,
         type=v.type,

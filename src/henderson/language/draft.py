@@ -44,6 +44,8 @@ class DraftVariance:
     fix_at: Place | None = None
     equal: tuple[tuple[tuple[int, int], ...], ...] = ()
     equal_at: Place | None = None
+    rank: int | None = None
+    rank_at: Place | None = None
     classes: tuple[tuple[str, Matrix], ...] = ()
     by: str | None = None
     by_at: Place | None = None

@@ -197,6 +197,8 @@ class VarianceSpec:
     equal
         Groups of elements (row, column), counted from 1, row >= column, that REML keeps equal; of ``corgh``, off the
         diagonal: correlations.
+    rank
+        Of an unstructured Sigma that REML estimates, None for full rank.
     by, classes
         One Sigma for each class of the column `by`: of records (the residual), or of levels, which have one class each
         on all their records. `sigma` is that of classes that `classes` does not name, and of levels without records.
@@ -211,10 +213,15 @@ class VarianceSpec:
     fix: tuple[tuple[bool, ...], ...] | None = None
     by: str | None = None
     equal: tuple[tuple[tuple[int, int], ...], ...] = ()
+    rank: int | None = None
     classes: tuple[tuple[str, Matrix], ...] = ()
     type: str | None = None  # lmt's snpblup1: validated, not computed yet
     options: tuple[tuple[str, Option], ...] = ()
     blocks: BlocksSpec | None = None
+
+    def n_bound(self, n: int) -> int:
+        """Return how many elements of an `n` by `n` Sigma follow from the others because of its rank."""
+        return 0 if self.rank is None else (n - self.rank) * (n - self.rank + 1) // 2
 
     @property
     def own_sigmas(self) -> bool:

@@ -190,7 +190,7 @@ def _read_validation(root: Table, draft: Draft) -> None:
 
 
 def _read_variance(name: str, table: Table, draft: Draft) -> None:
-    table.check_keys(("sigma", "sigmas", "scale", "structure", "gamma", "fix", "equal", "by", "classes"))
+    table.check_keys(("sigma", "sigmas", "scale", "structure", "gamma", "fix", "equal", "rank", "by", "classes"))
     folder = draft.source.parent
     if (scale := table.number("scale")) is not None and scale <= 0.0:
         table.fault(f"'scale' must be positive, not {scale:g}", "scale")
@@ -207,6 +207,8 @@ def _read_variance(name: str, table: Table, draft: Draft) -> None:
         fix_at=table.at("fix"),
         equal=read_equal(table),
         equal_at=table.at("equal"),
+        rank=table.count("rank") or None,
+        rank_at=table.at("rank"),
         by=table.text("by"),
         by_at=table.at("by"),
         blocks=_read_blocks(table, scale),

@@ -71,11 +71,13 @@ def _pattern(sigma: np.ndarray, structure: str) -> str | None:
 
 
 def check_constraints(variance: DraftVariance, n: int, sound: bool, problems: Problems) -> None:
-    """Note what is wrong with the elements that are held (`fix`) or kept equal (`equal`) of an `n` by `n` Sigma.
+    """Note what is wrong with the rank, or with elements that are held (`fix`) or kept equal, of an `n` by `n` Sigma.
 
     `sound`: Sigma is given and nothing is wrong with it.
     """
     fix = variance.fix
+    if (fault := _rank_fault(variance, n)) is not None:
+        problems.add(f"rank of variance {variance.name!r}: {fault}", variance.rank_at)
     if fix is not None:
         if len(fix) != n or any(len(row) != n for row in fix):
             rows = ", ".join(str(len(row)) for row in fix)
@@ -95,6 +97,18 @@ def check_constraints(variance: DraftVariance, n: int, sound: bool, problems: Pr
         if fault := _equal_fault(group, variance, n, seen) or _unequal(group, variance, fix, n, sound):
             problems.add(f"equal of variance {variance.name!r}: {fault}", variance.equal_at)
         seen |= set(group)
+
+
+def _rank_fault(variance: DraftVariance, n: int) -> str | None:
+    if variance.rank is None:
+        return None
+    if variance.rank > n:
+        return f"{variance.rank} is more than the {n} positions"
+    if variance.structure not in (None, "us"):
+        return f"structure {variance.structure!r} has full rank; leave one of the two out"
+    if variance.equal or (variance.fix is not None and any(map(any, variance.fix))):
+        return "elements that are held or equal are for a Sigma of full rank"
+    return None
 
 
 def _equal_fault(group: Group, variance: DraftVariance, n: int, seen: set[tuple[int, int]]) -> str | None:

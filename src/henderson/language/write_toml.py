@@ -188,6 +188,8 @@ def _variance(variance: VarianceSpec) -> list[str]:
     lines += _gamma(variance.gamma)
     if variance.fix is not None:
         lines.append(f"fix = {value(variance.fix)}")  # type: ignore[arg-type]
+    if variance.rank is not None:
+        lines.append(f"rank = {variance.rank}")
     if variance.equal:
         groups = (tuple(f"{i},{j}" for i, j in group) for group in variance.equal)
         lines.append(f"equal = {value(tuple(groups))}")  # type: ignore[arg-type]

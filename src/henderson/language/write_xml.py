@@ -221,6 +221,8 @@ def _lost_variances(spec: ModelSpec) -> Iterator[str]:
             continue
         elif v.structure in ("cs", "id"):
             yield f"{title}: lmt cannot estimate structure {v.structure!r}"
+        elif v.rank is not None and v.rank < len(v.sigma):
+            yield f"{title}: lmt cannot estimate a Sigma of rank {v.rank}"
         elif v.equal:
             yield f"{title}: lmt cannot keep elements equal"
         elif v.structure == "corgh" and v.fix is not None and any(map(any, v.fix)):

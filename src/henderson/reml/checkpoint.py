@@ -45,7 +45,7 @@ def label_of(problem: Problem) -> str:
         digest.update(f"{a.dtype.str}{a.shape}".encode())
         digest.update(np.ascontiguousarray(a).data.cast("B") if a.size else b"")
     for s in problem.structures:
-        digest.update(repr((s.kind, s.size, s.fix.tolist(), s.equal, s.start[s.fix].tolist())).encode())
+        digest.update(repr((s.kind, s.size, s.fix.tolist(), s.equal, s.rank, s.start[s.fix].tolist())).encode())
     digest.update(repr((problem.keys, likelihood.reml)).encode())
     return digest.hexdigest()
 
@@ -61,7 +61,8 @@ def label_of_sampled(design: Design, problem: SampledProblem, options: RemlOptio
     sums = np.array([np.sum(w * (np.uint64(2) * place + np.uint64(1))) for w in words], np.uint64)  # modulo 2^64
     digest.update(communicator.sum(sums).tobytes())
     for s, start in zip(problem.structures, problem.starts, strict=True):
-        digest.update(repr((s.kind, s.size, s.fix.tolist(), s.equal, [f"{v:.5g}" for v in start.ravel()])).encode())
+        values = [f"{v:.5g}" for v in start.ravel()]
+        digest.update(repr((s.kind, s.size, s.fix.tolist(), s.equal, s.rank, values)).encode())
     groups = [(g.name, g.n_levels) for g in design.groups]
     digest.update(repr((problem.keys, groups, options.method, options.sampling.seed)).encode())
     return digest.hexdigest()

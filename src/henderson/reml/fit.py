@@ -19,7 +19,7 @@ from henderson.reml.inference import function_value, infer
 from henderson.reml.likelihood import Likelihood, Point
 from henderson.reml.optimise import Callback, Climb, climb
 from henderson.reml.result import Ordering, RemlFit, RemlOptions, RemlStop
-from henderson.reml.setup import Problem, estimates, set_up, size_of, with_covariances
+from henderson.reml.setup import Problem, bound_by_rank, estimates, set_up, size_of, with_covariances
 from henderson.reml.simpler import simpler_starts
 from henderson.solvers.cholesky import Symbolic
 from henderson.solvers.solutions import SubfactorSolutions, by_subfactor, dropped_columns
@@ -60,7 +60,8 @@ def fit_reml(
     Raises
     ------
     ModelError
-        There is nothing to estimate from, or the likelihood cannot be computed at the start values.
+        There is nothing to estimate from, the likelihood cannot be computed at the start values, or the method does not
+        do the model.
 
     """
     if options.method == "auto" and options.reml and animal_equations(spec, data) > MOST_ANALYSED:
@@ -68,6 +69,8 @@ def fit_reml(
         return fit_sampled(spec, data, options=options, callback=callback)
     if options.sampled:
         return fit_sampled(spec, data, options=options, callback=callback)
+    if options.method == "em" and (lacking := [v.name for v in spec.variances if v.rank is not None]):
+        raise ModelError(f"steps of EM leave variance {lacking[0]!r} of reduced rank where it is; take method 'ai'")
     if options.start == "simpler":
         spec = simpler_starts(spec, _quick_fit(data, options))
     problem = set_up(spec, data, reml=options.reml, from_data=options.start == "data")
@@ -150,7 +153,7 @@ def _fit(spec: ModelSpec, data: ModelData, problem: Problem, found: Climb, optio
         sigma=inference.sigma,
         loglik=point.loglik,
         loglik_full=point.loglik + likelihood.constant(),
-        n_parameters=len(free),
+        n_parameters=len(free) - bound_by_rank(spec, problem.keys, problem.structures),
         rounds=max(0, len(found.history) - 1),
         stop_reason=found.stop,
         history=tuple(found.history),

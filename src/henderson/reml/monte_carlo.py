@@ -19,12 +19,12 @@ from henderson.equations.samples import (
     Forms,
     cross_forms,
     quadratic_forms,
-    residual_factors,
     sample_right_hand_sides,
     sign_forms,
 )
 from henderson.errors import HendersonError, ModelError
 from henderson.partitions.exchange import Vectors
+from henderson.reml.control_variates import combined
 from henderson.reml.likelihood import information
 from henderson.reml.sampled_setup import records_by_pattern, residuals
 from henderson.reml.setup import with_covariances
@@ -38,7 +38,6 @@ Floats = NDArray[np.float64]
 
 BATCH = 32  # samples solved side by side
 SEEDS = 20  # bits for the batches of a seed
-UNRELATED = 1e-4  # squares of control variates, relative to what they control, below which they are but rounding
 INFORMATION_RTOL = 1e-4  # of the solves that the average information is made of
 
 
@@ -287,58 +286,3 @@ def _widened(x: Floats, n_columns: int) -> Floats:
     out = np.zeros((len(x), n_columns))
     out[:, : x.shape[1]] = x
     return out
-
-
-def combined(quadratic: Forms, cross: Forms, signs: Forms, operator: Operator) -> Forms:
-    """Return forms with the expected values of `quadratic` and far less spread over the samples.
-
-    Control variates are the difference of the two forms, and the signs' own squares, whose expected values are known.
-    Everything is seen through F, F F' = Sigma^-1, where all elements of a matrix are alike and share coefficients.
-    """
-    random: list[Floats | None] = []
-    for a, b, z, inverse in zip(quadratic.random, cross.random, signs.random, operator.sigma_inverse, strict=True):
-        if a is None or b is None or z is None or inverse is None:
-            random.append(None)
-            continue
-        factor = np.linalg.cholesky(inverse)
-        back = np.linalg.inv(factor)
-        mixed = reduced(factor.T @ a @ factor, factor.T @ b @ factor, z)
-        random.append(back.T @ mixed @ back)
-    factors = residual_factors(operator)
-    across = np.swapaxes(factors, 1, 2)
-    observed = operator.design.patterns.observed
-    both = observed[:, :, None] & observed[:, None, :]
-    mixed = reduced(across @ quadratic.residual @ factors, across @ cross.residual @ factors, signs.residual * both)
-    residual = np.zeros_like(mixed)
-    for p, seen in enumerate(np.flatnonzero(o) for o in observed):
-        if len(seen):
-            at = np.ix_(np.arange(len(mixed)), seen, seen)
-            back = np.linalg.inv(factors[p][np.ix_(seen, seen)])
-            residual[:, p][at] = back.T @ mixed[:, p][at] @ back
-    return Forms(tuple(random), residual)
-
-
-def reduced(a: Floats, b: Floats, z: Floats) -> Floats:
-    """Return a + c1 (b - a) + c2 (z - E z) with the least spread over samples, (n_samples, ...) like `a`.
-
-    Coefficients are pooled over the elements; those for one half of the samples come from the other half, so that means
-    stay unbiased. Fewer than 8 samples are left as they are.
-    """
-    if len(a) < 8:
-        return a
-    shape = (len(a), -1, a.shape[-1] ** 2)
-    n = np.einsum("...ii->...", z).reshape(len(a), -1) / a.shape[-1]  # of levels, or of observed traits
-    known = n[:, :, None] * np.eye(a.shape[-1]).ravel()
-    d1, d2 = (b - a).reshape(shape), z.reshape(shape)
-    diagonal = np.eye(a.shape[-1], dtype=np.bool_).ravel()
-    d2 = np.where(diagonal, 0.0, d2 - known)  # squares of signs are 1
-    y = a.reshape(shape)
-    out = np.empty_like(y)
-    half = np.arange(len(a)) % 2 == 0
-    for here, other in ((half, ~half), (~half, half)):
-        centred = [(v[other] - v[other].mean(axis=0)).ravel() for v in (d1, d2, y)]
-        left = np.stack(centred[:2], axis=1)
-        inner = left.T @ left + UNRELATED * float(centred[2] @ centred[2]) * np.eye(2)
-        coefficients = -np.linalg.pinv(inner, hermitian=True) @ (left.T @ centred[2])
-        out[here] = y[here] + coefficients[0] * d1[here] + coefficients[1] * d2[here]
-    return out.reshape(a.shape)

@@ -127,6 +127,7 @@ def restrict(spec: ModelSpec, traits: tuple[int, ...]) -> tuple[ModelSpec, dict[
             sigma=_cut(v.sigma, at),
             classes=tuple((label, _matrix(np.array(s)[np.ix_(at, at)])) for label, s in v.classes),
             fix=fix,
+            rank=None if v.rank is None or v.rank >= len(at) else v.rank,
             equal=tuple(group for group in equal if len(group) > 1),
         )
 

@@ -13,6 +13,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from henderson.reml.null_space import combined, keeping_null, trapezoid
+
 Floats = NDArray[np.float64]
 Kind = Literal["variance", "covariance", "correlation"]
 
@@ -38,7 +40,8 @@ class Structure:
     """The structure of one Sigma.
 
     fix: bool (size, size); equal: groups of elements; scale: float64 (size,), the phenotypic variance that stands
-    behind each position; start: values of the elements that are held.
+    behind each position; start: values of the elements that are held; rank: of an unstructured Sigma, whose other
+    eigenvalues are `MATRIX_FLOOR` of the phenotypic scale (Meyer & Kirkpatrick 2005), None for full rank.
     """
 
     kind: Literal["us", "diag", "corgh", "cs", "id"]
@@ -47,9 +50,11 @@ class Structure:
     equal: tuple[tuple[tuple[int, int], ...], ...]
     scale: Floats
     start: Floats
+    rank: int | None = None
     mode: str = field(init=False)
     _basis: Floats = field(init=False)
     _constant: Floats = field(init=False)
+    _lacks: int = field(init=False, default=0)  # directions that Sigma does not have, by its rank
 
     def __post_init__(self) -> None:
         n = self.size
@@ -67,6 +72,8 @@ class Structure:
             self._basis = self._diagonal_basis()
         elif not constrained:
             self.mode = "cholesky"
+            if self.rank is not None and self.rank < n:
+                self._lacks = n - self.rank
         else:
             self.mode = "linear" if self.kind == "us" else "correlations"
             self._basis = self._element_basis()
@@ -76,14 +83,21 @@ class Structure:
     @property
     def n_free(self) -> int:
         """Return the number of working parameters."""
-        return self.size * (self.size + 1) // 2 if self.mode == "cholesky" else len(self._basis)
+        return len(self._of_root()[0]) if self.mode == "cholesky" else len(self._basis)
+
+    def _of_root(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return rows and columns of the elements of L."""
+        rows, columns = np.tril_indices(self.size)
+        here = columns < self.size - self._lacks
+        return rows[here], columns[here]
 
     def pack(self, sigma: Floats) -> Floats:
         """Return the working parameters of `sigma`."""
         if self.mode == "cholesky":
             root = np.sqrt(self.scale)
-            L = np.linalg.cholesky(sigma / np.outer(root, root))
-            return np.asarray(L[np.tril_indices(self.size)])
+            scaled = sigma / np.outer(root, root)
+            L = trapezoid(scaled, self._lacks, MATRIX_FLOOR) if self._lacks else np.linalg.cholesky(scaled)
+            return np.asarray(L[self._of_root()])
         weights = np.array([np.sum(B * B) for B in self._basis]).reshape(-1)
         if self.mode == "roots":
             inner = np.array([np.sum(B * sigma) for B in self._basis]).reshape(-1)
@@ -99,7 +113,7 @@ class Structure:
         """Return Sigma."""
         if self.mode == "cholesky":
             L = self._triangle(phi)
-            return np.asarray(L @ L.T)
+            return np.asarray(L @ L.T + (np.diag(MATRIX_FLOOR * self.scale) if self._lacks else 0.0))
         if self.mode == "correlations":
             return self._from_correlations(self._natural(phi))
         weights = phi**2 if self.mode == "roots" else phi
@@ -111,7 +125,7 @@ class Structure:
         if self.mode == "cholesky":
             L = self._triangle(phi)
             root = np.sqrt(self.scale)
-            rows, columns = np.tril_indices(n)
+            rows, columns = self._of_root()
             half = np.zeros((len(rows), n, n))
             half[np.arange(len(rows)), rows] = root[rows, None] * L[:, columns].T
             return half + half.transpose(0, 2, 1)
@@ -131,9 +145,8 @@ class Structure:
 
     def curvature(self, phi: Floats, gradient: Floats) -> Floats:
         """Return sum_ij gradient_ij d2 Sigma_ij / dphi dphi', (n_free, n_free)."""
-        n = self.size
         if self.mode == "cholesky":
-            rows, columns = np.tril_indices(n)
+            rows, columns = self._of_root()
             root = np.sqrt(self.scale)
             scaled = gradient * np.outer(root, root)
             return np.asarray(2.0 * scaled[np.ix_(rows, rows)] * (columns[:, None] == columns))
@@ -167,11 +180,13 @@ class Structure:
             return self._lifted(phi, old)
         root = np.sqrt(self.scale)
         scaled = sigma / np.outer(root, root)
-        before = np.linalg.eigvalsh(self.sigma(old) / np.outer(root, root))[0]
+        first = self._lacks
+        before = np.linalg.eigvalsh(self.sigma(old) / np.outer(root, root))[first]
         lowest = max(MATRIX_FLOOR, SHRINK * float(before))
         values, vectors = np.linalg.eigh((scaled + scaled.T) / 2.0)
-        if values[0] < lowest:
-            sigma = (vectors * np.maximum(values, lowest)) @ vectors.T * np.outer(root, root)
+        if values[first] < lowest:
+            values[first:] = np.maximum(values[first:], lowest)
+            sigma = (vectors * values) @ vectors.T * np.outer(root, root)
         return self.pack(sigma)
 
     def _lifted(self, phi: Floats, old: Floats) -> Floats | None:
@@ -246,7 +261,7 @@ class Structure:
         """
         size = float(phi @ complete @ phi) / (2.0 * self.size)  # the number of levels
         if self.mode == "cholesky":
-            rows, _ = np.tril_indices(self.size)
+            rows, _ = self._of_root()
             variances = np.diag(self.sigma(phi)) / self.scale
             return np.diag(2.0 * size / (variances[rows] + BLUNT))
         if self.mode == "roots":
@@ -255,10 +270,13 @@ class Structure:
         return complete
 
     def null_directions(self, sigma: Floats) -> Floats:
-        """Return the vectors (size, k) along which Sigma is singular, in units of the phenotypic scale."""
-        root = np.sqrt(self.scale)
+        """Return the vectors (size, k), in units of the phenotypic scale, along which Sigma of its rank is singular."""
         if self.mode == "correlations":
             return self._null_of_correlations(sigma)
+        return self._small_directions(sigma)[:, self._lacks :]
+
+    def _small_directions(self, sigma: Floats) -> Floats:
+        root = np.sqrt(self.scale)
         values, vectors = np.linalg.eigh(sigma / np.outer(root, root))
         floor = FLOOR if self.mode == "roots" else MATRIX_FLOOR
         return np.asarray(vectors[:, values < 30.0 * floor])
@@ -281,29 +299,11 @@ class Structure:
         if null.shape[1] == 0:
             return self.derivatives(phi)
         if self.mode in ("linear", "correlations"):
-            unit = null / np.sqrt(self.scale)[:, None]
-            across = np.array([(unit.T @ D @ unit).ravel() for D in self.derivatives(phi)])
-            _, size, vectors = np.linalg.svd(across.T, full_matrices=True)
-            rank = int(np.sum(size > 1e-6 * size.max(initial=0.0)))
-            return np.asarray(np.tensordot(vectors[rank:], self.derivatives(phi), 1))
+            return combined(null / np.sqrt(self.scale)[:, None], self.derivatives(phi))
         if self.mode == "roots":
             return self.derivatives(phi)[phi**2 > 30.0 * FLOOR * self._root_scale()]
-        root = np.sqrt(self.scale)
-        gone = [k for k in range(self.size) if np.sum(null[k] ** 2) > 0.999]
-        if gone:
-            null = np.linalg.svd(null, full_matrices=False)[0]
-        rows, columns = np.tril_indices(self.size)
-        basis = np.zeros((len(rows), self.size, self.size))
-        basis[np.arange(len(rows)), rows, columns] = 1.0
-        basis[np.arange(len(rows)), columns, rows] = 1.0
-        keep = [k for k in range(len(rows)) if rows[k] not in gone and columns[k] not in gone]
-        basis = basis[keep]
-        inside = np.array([(null.T @ B @ null).ravel() for B in basis]).reshape(len(basis), -1)
-        free = np.linalg.svd(inside.T, full_matrices=True) if inside.size else None
-        if free is not None:
-            rank = int(np.sum(free[1] > 1e-9))
-            basis = np.tensordot(free[2][rank:], basis, 1)
-        return np.asarray(basis * np.outer(root, root))
+        basis = keeping_null(self._small_directions(sigma), self.size)
+        return np.asarray(basis * np.sqrt(np.outer(self.scale, self.scale)))
 
     # --- what is reported ---------------------------------------------------------------------------------------------
 
@@ -341,7 +341,7 @@ class Structure:
 
     def _triangle(self, phi: Floats) -> Floats:
         L = np.zeros((self.size, self.size))
-        L[np.tril_indices(self.size)] = phi
+        L[self._of_root()] = phi
         return np.sqrt(self.scale)[:, None] * L
 
     def _root_scale(self) -> Floats:

@@ -73,7 +73,7 @@ def likelihood_ratio(one: RemlFit, other: RemlFit, mixture: Mapping[int, float] 
     large, small = (one, other) if _size(one) >= _size(other) else (other, one)
     fixed_differ = _check(large, small)
     extra = large.rank - small.rank if fixed_differ else 0
-    n_parameters = free_parameters(large) - free_parameters(small)
+    n_parameters = large.n_parameters - small.n_parameters
     if n_parameters + extra <= 0:
         raise UsageError("the two fits have as many parameters: neither is nested in the other; compare them by AIC")
     if n_parameters < 0 or extra < 0:
@@ -100,11 +100,6 @@ def likelihood_ratio(one: RemlFit, other: RemlFit, mixture: Mapping[int, float] 
         _describe(small),
         mc_se,
     )
-
-
-def free_parameters(fit: RemlFit) -> int:
-    """Return the number of variance parameters that the model leaves free, those at the boundary among them."""
-    return sum(p.constraint in ("free", "boundary") for p in fit.parameters)
 
 
 def _monte_carlo_error(large: RemlFit, small: RemlFit) -> float | None:
@@ -153,6 +148,10 @@ def boundary_mixture(large: ModelSpec, small: ModelSpec, n_parameters: int) -> t
         if gone > 0:
             kept = _positions(small, variance.name)
             part, parameters, loose = _dropped(variance, kept, gone)
+        elif variance.name in smaller and smaller[variance.name].rank != variance.rank:
+            n = _positions(large, variance.name)
+            parameters = smaller[variance.name].n_bound(n) - variance.n_bound(n)
+            part, loose = _perlman(parameters), True
         else:
             ones = _held_at_one(smaller[variance.name]) if variance.name in smaller else 0
             ones -= _held_at_one(variance)
@@ -251,7 +250,7 @@ def _effects(spec: ModelSpec, name: str) -> set[tuple[str, Term, str]]:
 
 
 def _size(fit: RemlFit) -> tuple[int, int]:
-    return free_parameters(fit) + (fit.rank if fit.method == "ML" else 0), fit.rank
+    return fit.n_parameters + (fit.rank if fit.method == "ML" else 0), fit.rank
 
 
 def _check(large: RemlFit, small: RemlFit) -> bool:
@@ -306,4 +305,4 @@ def _describe(fit: RemlFit) -> str:
         structure = f" {variance.structure}({size})" if size > 1 else ""
         by = f" by {variance.by}" if variance.by else ""
         names.append(f"{variance.name}{structure}{by}")
-    return f"{', '.join(names)}; logLik {loglik_text(fit)}, {free_parameters(fit)} variance parameters"
+    return f"{', '.join(names)}; logLik {loglik_text(fit)}, {fit.n_parameters} variance parameters"

@@ -78,6 +78,7 @@ def _variance(spec: ModelSpec, variance: VarianceSpec) -> str:
     residual = variance.name == RESIDUAL
     n = spec.n_positions(variance.name)
     words = [] if residual else [_gamma(spec, variance.gamma)]
+    words += [f"of rank {variance.rank}"] if variance.rank is not None else []
     words += [f"{STRUCTURES[variance.structure]} over {n} {'traits' if residual else 'positions'}"] if n > 1 else []
     words += [f"one for each class of {variance.by}"] if variance.by is not None else []
     words += [f"of some levels in {variance.blocks.file}"] if variance.blocks is not None else []
