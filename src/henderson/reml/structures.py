@@ -144,7 +144,9 @@ class Structure:
         return self._basis.copy()
 
     def curvature(self, phi: Floats, gradient: Floats) -> Floats:
-        """Return sum_ij gradient_ij d2 Sigma_ij / dphi dphi', (n_free, n_free)."""
+        """Return sum_ij gradient_ij d2 Sigma_ij / dphi dphi', (n_free, n_free); 0 for reduced rank: better steps."""
+        if self._lacks:
+            return np.zeros((self.n_free, self.n_free))
         if self.mode == "cholesky":
             rows, columns = self._of_root()
             root = np.sqrt(self.scale)
