@@ -237,7 +237,9 @@ def variance_specs(draw: st.DrawFn, name: str, size: int, gamma: GammaSpec) -> V
         )
     fix = draw(st.none() | st.just(tuple(tuple(i == j for j in range(size)) for i in range(size))))
     equal = (((1, 1), (2, 2)),) if size > 1 and sigma[0][0] == sigma[1][1] and structure == "us" else ()
-    return VarianceSpec(name, sigma, structure, gamma, fix, equal=equal)  # type: ignore[arg-type]
+    ranked = structure == "us" and fix is None and not equal
+    rank = draw(st.none() | st.integers(1, size)) if ranked else None
+    return VarianceSpec(name, sigma, structure, gamma, fix, equal=equal, rank=rank)  # type: ignore[arg-type]
 
 
 def subfactor_of(subfactors: list[SubFactor], term: Term) -> SubFactor:
@@ -394,7 +396,9 @@ FIELDS = {
     SubFactor: {"name", "variance", "positions"},
     GammaSpec: {"kind", "name", "options"},
     BlocksSpec: {"file", "inverse", "scale"},
-    VarianceSpec: {"name", "sigma", "structure", "gamma", "fix", "by", "equal", "classes", "type", "options", "blocks"},
+    VarianceSpec: {
+        "name", "sigma", "structure", "gamma", "fix", "by", "equal", "rank", "classes", "type", "options", "blocks",
+    },
     IndexSpec: {"name", "variance", "weights"},
     ModelSpec: {
         "data", "equations", "subfactors", "variances", "polynomials", "pedigrees", "matrices", "jobs", "functions",
