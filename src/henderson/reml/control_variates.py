@@ -25,9 +25,8 @@ def combined(quadratic: Forms, cross: Forms, signs: Forms, operator: Operator) -
         if a is None or b is None or z is None or inverse is None:
             random.append(None)
             continue
-        factor, apart = _frame(inverse)
+        factor, turn, apart = _frame(inverse)
         back = np.linalg.inv(factor)
-        turn = np.linalg.solve(np.linalg.cholesky(inverse), factor)  # orthogonal: signs as seen from there
         surplus = turn.T @ _surplus(z) @ turn
         mixed = reduced(factor.T @ a @ factor, factor.T @ b @ factor, surplus, apart)
         random.append(back.T @ mixed @ back)
@@ -46,18 +45,21 @@ def combined(quadratic: Forms, cross: Forms, signs: Forms, operator: Operator) -
     return Forms(tuple(random), residual)
 
 
-def _frame(inverse: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+def _frame(inverse: Floats) -> tuple[Floats, Floats, NDArray[np.bool_]]:
     """Return F, F F' = Sigma^-1, and which of its columns are directions that a Sigma of reduced rank does not have.
 
-    If there are any, columns are those of the principal components of the correlations, else F is triangular.
+    If there are any, columns are those of the principal components of the correlations, else F is the triangular factor
+    that the signs have been multiplied with. In between: the orthogonal matrix by which the former is turned into F.
     """
+    factor = np.asarray(np.linalg.cholesky(inverse), np.float64)
     sigma = np.linalg.inv(inverse)
     deviation = np.sqrt(np.diag(sigma))
     values, vectors = np.linalg.eigh(sigma / np.outer(deviation, deviation))
     apart = values < LACKING
     if not apart.any():
-        return np.asarray(np.linalg.cholesky(inverse)), apart
-    return np.asarray(vectors / np.sqrt(values) / deviation[:, None]), apart
+        return factor, np.eye(len(factor)), apart
+    turned = vectors / np.sqrt(values) / deviation[:, None]
+    return turned, np.linalg.solve(factor, turned), apart
 
 
 def _surplus(z: Floats) -> Floats:

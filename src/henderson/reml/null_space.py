@@ -1,4 +1,4 @@
-"""Directions in which a symmetric matrix can change and keep what it is zero along."""
+"""Symmetric matrices of reduced rank: how they can change and keep it, and the root of the nearest one."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ def keeping_null(null: Floats, size: int) -> Floats:
     basis = np.zeros((len(rows), size, size))
     basis[np.arange(len(rows)), rows, columns] = 1.0
     basis[np.arange(len(rows)), columns, rows] = 1.0
-    return combined(null, basis[[k for k in range(len(rows)) if rows[k] not in gone and columns[k] not in gone]])
+    kept = ~(np.isin(rows, gone) | np.isin(columns, gone))
+    return keeping_null_within(null, basis[kept])
 
 
-def combined(null: Floats, basis: Floats) -> Floats:
+def keeping_null_within(null: Floats, basis: Floats) -> Floats:
     """Return the linear combinations B of `basis`, (n, size, size), with null'B null = 0."""
     across = np.array([(null.T @ B @ null).ravel() for B in basis]).reshape(len(basis), -1)
     if not across.size:

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from henderson.reml.null_space import combined, keeping_null, trapezoid
+from henderson.reml.null_space import keeping_null, keeping_null_within, trapezoid
 
 Floats = NDArray[np.float64]
 Kind = Literal["variance", "covariance", "correlation"]
@@ -301,7 +301,7 @@ class Structure:
         if null.shape[1] == 0:
             return self.derivatives(phi)
         if self.mode in ("linear", "correlations"):
-            return combined(null / np.sqrt(self.scale)[:, None], self.derivatives(phi))
+            return keeping_null_within(null / np.sqrt(self.scale)[:, None], self.derivatives(phi))
         if self.mode == "roots":
             return self.derivatives(phi)[phi**2 > 30.0 * FLOOR * self._root_scale()]
         basis = keeping_null(self._small_directions(sigma), self.size)
