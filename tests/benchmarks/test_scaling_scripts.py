@@ -78,6 +78,18 @@ def test_ghosts_and_rounds_are_counted(testday: Path) -> None:
     assert all(kind in told for kind in ("border", "sweep"))
 
 
+def test_sizes_of_reml_are_a_table(tmp_path: Path) -> None:
+    script = (sys.executable, SCALING / "reml_sizes.py", tmp_path)
+    command = (*script, "--animals", "600", "--traits", "1", "--threads", "1")
+    told = output_of(*command)
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in told.splitlines()]
+    assert [row[2] for row in rows[2:]] == ["ai", "mc-ai"]
+    assert rows[2][3] == rows[3][3]  # equations
+    assert all(float(row[10]) < 5.0 for row in rows[2:])  # off truth
+    assert float(rows[3][12]) < 5.0  # off exact
+    assert output_of(*command) == told  # from what was kept
+
+
 def test_the_ladder_is_a_table(testday: Path) -> None:
     command = (sys.executable, HERE / "ladder.py", testday, "--store", testday / "store.zarr")
     rungs = ["block", "traits", "diagonalised", "border*herds", "sweep+levels"]

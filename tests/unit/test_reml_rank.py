@@ -17,7 +17,7 @@ from henderson.language.write_toml import write_toml
 from henderson.reml.fit import RemlFit, RemlOptions, RemlStop, fit_reml
 from henderson.reml.fit_sampled import fit_sampled
 from henderson.reml.structures import MATRIX_FLOOR, Structure
-from henderson.results.lrt import likelihood_ratio
+from henderson.results.lrt import boundary_mixture, likelihood_ratio
 from henderson.store.model_data import ModelData
 from oracles.dense_reml import dense_model
 from oracles.small_models import positive_definite
@@ -94,6 +94,8 @@ def test_full_rank_is_no_rank(full: tuple[ModelSpec, ModelData, RemlFit]) -> Non
     fit = fit_reml(with_variances(spec, g={"rank": 2}), data)
     assert fit.loglik == pytest.approx(whole.loglik, abs=1e-8)
     assert fit.n_parameters == whole.n_parameters
+    diagonal = with_variances(spec, g={"structure": "diag"})
+    assert boundary_mixture(fit.spec, diagonal, 1) == boundary_mixture(whole.spec, diagonal, 1) == ({1: 1.0}, False)
 
 
 def test_samples_find_the_same_matrix(full: tuple[ModelSpec, ModelData, RemlFit], one: RemlFit) -> None:

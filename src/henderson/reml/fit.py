@@ -19,7 +19,7 @@ from henderson.reml.inference import function_value, infer
 from henderson.reml.likelihood import Likelihood, Point
 from henderson.reml.optimise import Callback, Climb, climb
 from henderson.reml.result import Ordering, RemlFit, RemlOptions, RemlStop
-from henderson.reml.setup import Problem, bound_by_rank, estimates, set_up, size_of, with_covariances
+from henderson.reml.setup import Problem, estimates, set_up, size_of, with_covariances
 from henderson.reml.simpler import simpler_starts
 from henderson.solvers.cholesky import Symbolic
 from henderson.solvers.solutions import SubfactorSolutions, by_subfactor, dropped_columns
@@ -69,7 +69,7 @@ def fit_reml(
         return fit_sampled(spec, data, options=options, callback=callback)
     if options.sampled:
         return fit_sampled(spec, data, options=options, callback=callback)
-    if options.method == "em" and (lacking := [v.name for v in spec.variances if v.rank is not None]):
+    if options.method == "em" and (lacking := [v.name for v in spec.variances if v.n_bound(size_of(spec, v))]):
         raise ModelError(f"steps of EM leave variance {lacking[0]!r} of reduced rank where it is; take method 'ai'")
     if options.start == "simpler":
         spec = simpler_starts(spec, _quick_fit(data, options))
@@ -145,7 +145,6 @@ def _fit(spec: ModelSpec, data: ModelData, problem: Problem, found: Climb, optio
     likelihood, point = problem.likelihood, found.point
     inference = infer(spec, likelihood, problem.keys, problem.structures, found.phis, point)
     design = with_covariances(problem.design, point.sigmas)
-    free = [p for p in inference.parameters if p.constraint in ("free", "boundary")]
     return RemlFit(
         spec=estimates(spec, problem.keys, point.sigmas),
         parameters=inference.parameters,
@@ -153,7 +152,7 @@ def _fit(spec: ModelSpec, data: ModelData, problem: Problem, found: Climb, optio
         sigma=inference.sigma,
         loglik=point.loglik,
         loglik_full=point.loglik + likelihood.constant(),
-        n_parameters=len(free) - bound_by_rank(spec, problem.keys, problem.structures),
+        n_parameters=inference.n_parameters,
         rounds=max(0, len(found.history) - 1),
         stop_reason=found.stop,
         history=tuple(found.history),

@@ -30,7 +30,7 @@ from henderson.reml.result import RemlFit, RemlOptions, Round, Rounds
 from henderson.reml.sampled import SampledClimb, SampledRun, Unstarted
 from henderson.reml.sampled_em import EmRun
 from henderson.reml.sampled_setup import SampledProblem, sampled_problem
-from henderson.reml.setup import Key, bound_by_rank, estimates, with_covariances, with_values
+from henderson.reml.setup import Key, estimates, with_covariances, with_values
 from henderson.reml.simpler import simpler_starts
 from henderson.solvers.pcg import pcg
 from henderson.solvers.pcg_columns import pcg_columns
@@ -111,8 +111,7 @@ def fit_operator(
             sigma=inference.sigma,
             loglik=sampled.value,
             loglik_full=sampled.value + constant,
-            n_parameters=sum(p.constraint in ("free", "boundary") for p in inference.parameters)
-            - bound_by_rank(spec, problem.keys, problem.structures),
+            n_parameters=inference.n_parameters,
             rounds=max(0, len(found.history) - 1),
             stop_reason=found.stop,
             history=tuple(found.history),

@@ -39,9 +39,13 @@ P = TypeVar("P", bound=Located)
 
 @dataclass(frozen=True)
 class Inference:
-    """What is known about the estimates; covariance: of `parameters`; mc_covariance: of their Monte Carlo errors."""
+    """What is known about the estimates; covariance: of `parameters`; mc_covariance: of their Monte Carlo errors.
+
+    n_parameters: how many are free, those at the boundary among them, less those that follow from others by a rank.
+    """
 
     parameters: tuple[Parameter, ...]
+    n_parameters: int
     covariance: Floats
     mc_covariance: Floats | None
     sigma: dict[Key, SigmaEstimate]
@@ -153,7 +157,9 @@ def infer(
     singular_of = [_boundary(s, v) for s, v in zip(structures, point.sigmas, strict=True)]
     functions = {name: _function(text, name, delta, keys, point.sigmas, singular_of) for name, text in spec.functions}
     sampled = None if delta.sampled is None else joint @ delta.sampled @ joint.T
-    return Inference(tuple(parameters), joint @ delta.covariance @ joint.T, sampled, sigma, functions)
+    free = sum(p.constraint in ("free", "boundary") for p in parameters)
+    free -= sum(spec.variance(name).n_bound(s.size) for (name, _), s in zip(keys, structures, strict=True))
+    return Inference(tuple(parameters), free, joint @ delta.covariance @ joint.T, sampled, sigma, functions)
 
 
 def _constraint(e: Element, boundary: bool, blind: bool) -> Constraint:

@@ -140,13 +140,6 @@ def size_of(spec: ModelSpec, variance: VarianceSpec) -> int:
     return max((p for s in spec.subfactors if s.variance == variance.name for p in s.positions), default=0)
 
 
-def bound_by_rank(
-    spec: ModelSpec, keys: Sequence[tuple[str, str | None]], structures: Sequence[Structure]
-) -> int:
-    """Return how many elements of all Sigmas follow from the others because of their ranks."""
-    return sum(spec.variance(name).n_bound(s.size) for (name, _), s in zip(keys, structures, strict=True))
-
-
 def sigma_given(variance: VarianceSpec, level: str | None) -> Floats | None:
     """Return the Sigma that the model gives for a variance (of a residual class), None if there is none."""
     sigma = dict(variance.classes).get(level, variance.sigma) if level is not None else variance.sigma

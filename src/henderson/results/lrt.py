@@ -126,8 +126,9 @@ def boundary_mixture(large: ModelSpec, small: ModelSpec, n_parameters: int) -> t
     A variance component that is dropped: half chi2(0), half chi2(1). One of q positions of an unstructured Sigma: half
     chi2(q - 1), half chi2(q) (Stram & Lee 1994, case 3). Several independent ones: binomial weights (case 5, for
     information that is diagonal among them). Several positions of one matrix of q parameters: half chi2(q - 1), half
-    chi2(q), the largest tail that any cone gives (Perlman 1969). Correlations, and structures that only differ inside:
-    plain chi-squared; correlations held at 1 or -1 are on the boundary.
+    chi2(q), the largest tail that any cone gives (Perlman 1969); so for the q parameters by which a rank is larger.
+    Correlations, and structures that only differ inside: plain chi-squared; correlations held at 1 or -1 are on the
+    boundary.
     """
     names = {v.name for v in large.variances}
     if strange := [v.name for v in small.variances if v.name not in names]:
@@ -145,17 +146,16 @@ def boundary_mixture(large: ModelSpec, small: ModelSpec, n_parameters: int) -> t
         if variance.name == RESIDUAL:
             continue
         gone = _positions(large, variance.name) - _positions(small, variance.name)
+        other, n = smaller.get(variance.name, variance), _positions(large, variance.name)
+        by_rank = other.n_bound(n) - variance.n_bound(n)
         if gone > 0:
             kept = _positions(small, variance.name)
             part, parameters, loose = _dropped(variance, kept, gone)
-        elif variance.name in smaller and smaller[variance.name].rank != variance.rank:
-            n = _positions(large, variance.name)
-            parameters = smaller[variance.name].n_bound(n) - variance.n_bound(n)
-            part, loose = _perlman(parameters), True
+        elif by_rank > 0:
+            part, parameters, loose = _perlman(by_rank), by_rank, True
         else:
-            ones = _held_at_one(smaller[variance.name]) if variance.name in smaller else 0
-            ones -= _held_at_one(variance)
-            part, parameters, loose = _binomial(max(ones, 0)), max(ones, 0), False
+            ones = max(_held_at_one(other) - _held_at_one(variance), 0)
+            part, parameters, loose = _binomial(ones), ones, False
         mixture, counted, bound = _convolve(mixture, part), counted + parameters, bound or loose
     inside = n_parameters - counted
     if inside < 0:  # parameters that are dropped were held or equal: count the free ones only
