@@ -90,6 +90,16 @@ def test_sizes_of_reml_are_a_table(tmp_path: Path) -> None:
     assert output_of(*command) == told  # from what was kept
 
 
+def test_plans_beside_runs_are_a_table(tmp_path: Path) -> None:
+    problems = "animals-2000,testday-0.0003"
+    told = output_of(sys.executable, SCALING / "plan_runs.py", tmp_path, "--problems", problems, "--runs", 1)
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in told.splitlines()[2:]]
+    assert [row[0] for row in rows] == problems.split(",")
+    for row in rows:
+        assert row[1] == row[2]  # equations: a small problem is solved whole
+        assert abs(float(row[5]) / float(row[6]) - 1.0) < 0.3  # memory
+
+
 def test_the_ladder_is_a_table(testday: Path) -> None:
     command = (sys.executable, HERE / "ladder.py", testday, "--store", testday / "store.zarr")
     rungs = ["block", "traits", "diagonalised", "border*herds", "sweep+levels"]

@@ -74,6 +74,15 @@ def test_a_large_one_is_foretold_from_pieces(large: Path) -> None:
     assert found["rank_bytes"] == pytest.approx(max(s["peak_bytes"] for s in run["stages"]), rel=0.15)
 
 
+def test_years_of_birth_take_memory_once(large: Path) -> None:
+    """Of few equations the page is what takes most memory."""
+    alone = {item["what"]: item["bytes"] for item in plan(large)["rank"]}
+    shared = plan(large, "--nodes", "2", "--ranks-per-node", "2")
+    births = {item["what"]: item["bytes"] for item in shared["rank"]}["years of birth"]
+    assert 0 < alone["years of birth"] < 1.5 * births
+    assert shared["node_bytes"] == 2 * shared["rank_bytes"] - births
+
+
 def test_ranks_share_the_work_and_ask_for_themselves(large: Path) -> None:
     (large / "site.toml").write_text(SITE.format(time="2:00:00", memory=8))
     alone = plan(large, "--threads", "1")

@@ -79,15 +79,26 @@ def _offender(entry: Mapping[str, str]) -> str:
     return f"{entry['file']} line {entry['line']}{of}: {entry['value']}"
 
 
-def _grouping(spec: ModelSpec, parts: StoreParts, pedigree: str) -> Grouping:
-    """Return the individuals of a pedigree by year of birth, else by generation."""
-    group = group_path("pedigree", pedigree)
+def bytes_of_births(spec: ModelSpec, parts: StoreParts) -> int:
+    """Return the bytes that finding the years of birth takes for a page, 0 where no file has them."""
+    found = (p for p in parts.pedigrees if _place_of_births(spec, parts, p) is not None)
+    return max((BYTES_OF_ID * parts.length(group_path("pedigree", p), "id") for p in found), default=0)
+
+
+def _place_of_births(spec: ModelSpec, parts: StoreParts, pedigree: str) -> tuple[Path, str, str] | None:
+    """Return the file that has dates of birth of a pedigree's individuals, and its columns of ids and of dates."""
     files: list[tuple[Path, str | int]] = [(spec.path(p.file), 0) for p in spec.pedigrees if p.name == pedigree]
     own = [column for column, name in parts.columns.related if name == pedigree][:1]
     base = spec.source.parent if spec.source else Path()
     files += [(path, column) for column in own for path in expand(spec.data.records, base, "[data] records")[:1]]
+    return find_column(files, BORN)
+
+
+def _grouping(spec: ModelSpec, parts: StoreParts, pedigree: str) -> Grouping:
+    """Return the individuals of a pedigree by year of birth, else by generation."""
+    group = group_path("pedigree", pedigree)
     n = parts.length(group, "id")
-    place = find_column(files, BORN)
+    place = _place_of_births(spec, parts, pedigree)
     if place is not None and max(n, parts.n_records) * BYTES_OF_ID > available_bytes() // 2:
         log.info("%s: there is no room to find the years of birth of %s individuals", place[0], f"{n:,}")
         place = None

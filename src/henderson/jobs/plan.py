@@ -21,6 +21,7 @@ from henderson.errors import UsageError
 from henderson.ingest.memory import INTERPRETER
 from henderson.ingest.plan import make_plan
 from henderson.ingest.run import BLOCK_BYTES, is_current
+from henderson.jobs.background import bytes_of_births
 from henderson.jobs.communication import Traffic, seconds_of_a_round, stream_rate, traffic
 from henderson.jobs.memory import ALREADY_THERE
 from henderson.jobs.pilot import PILOT, Extrapolated, Pilot, extrapolated, run_pilots, scan
@@ -30,10 +31,12 @@ from henderson.jobs.sites import Site, load_site
 from henderson.jobs.sizing import MOST_NODES, SPARE, counts_of_files
 from henderson.jobs.slurm import Request, one_process, submit_scripts
 from henderson.language.spec import JobSpec, ModelSpec
+from henderson.store.slices import StoreParts
 
 CHECKPOINT_VECTORS = 4  # of what a checkpoint keeps; the old one goes when the new one is there
 SLACK = 1.5  # the time asked for, relative to the time reckoned
 MINUTE = 60.0
+KEPT = ("program", "responses", "individuals")  # of what a solve holds, until its page is written
 MANY_ROUNDS = 60  # from which a better preconditioner is worth a try
 TALKING = 0.2  # share of a round spent on messages from which fewer ranks do about as well
 
@@ -66,7 +69,8 @@ class Limit:
 class Plan:
     """What a solve takes on `nodes` with `ranks_per_node`; times are None where no pilot was solved.
 
-    rank: what a rank holds, item by item; known: how each number is known, by its name. request: options of sbatch.
+    rank: what the first rank holds, item by item; known: how each number is known, by its name; request: options of
+    sbatch.
     """
 
     engine: str
@@ -91,7 +95,7 @@ class Plan:
 
     @property
     def rank_bytes(self) -> int:
-        """Return the bytes of a rank at its peak."""
+        """Return the bytes of the first rank at its peak."""
         return sum(item.bytes for item in self.rank)
 
     @property
@@ -160,7 +164,8 @@ def plan_solve(
     else:
         notes.append("seconds and rounds need pilot solves: run `henderson ingest` first, then plan again")
     rank = _rank_bytes(spec, counts, n_ranks, whole)
-    node_bytes = ranks_per_node * sum(i.bytes for i in rank)
+    page = _page_bytes(rank, n_ranks, equations, bytes_of_births(spec, StoreParts(store)) if ingested else 0)
+    node_bytes = sum(ranks_per_node * i.bytes for i in rank) + sum(i.bytes for i in page)
     talk = None if n_ranks == 1 else traffic(counts, equations, n_ranks, job)
     each = None if whole is None else seconds_of_a_round(whole.round_seconds, equations, n_ranks, talk, stream_rate())
     stages = () if whole is None or each is None else tuple(_stages(whole, each, n_ranks, _reading(spec, counts, rate)))
@@ -173,7 +178,7 @@ def plan_solve(
         str(job.get("preconditioner") or "border"),
         counts,
         equations,
-        rank,
+        (*rank, *page),
         node_bytes,
         pilots,
         whole,
@@ -223,6 +228,13 @@ def _rank_bytes(spec: ModelSpec, counts: Counts, n_ranks: int, whole: Extrapolat
     program = MemoryItem("program", INTERPRETER if whole is None or n_ranks > 1 else whole.program)
     items = estimate_embedded(spec, counts) if n_ranks == 1 else estimate_per_rank(spec, counts, n_ranks)
     return (program, *(i for i in items if i.bytes))
+
+
+def _page_bytes(rank: tuple[MemoryItem, ...], n_ranks: int, equations: int, births: int) -> tuple[MemoryItem, ...]:
+    """Return what the first rank takes beyond its peak so far when its page is written and vectors are given back."""
+    kept = sum(i.bytes for i in rank if i.what in KEPT) + 8 * equations // n_ranks
+    more = kept + births - sum(i.bytes for i in rank)
+    return (MemoryItem("years of birth", more),) if births and more > 0 else ()
 
 
 def _reading(spec: ModelSpec, counts: Counts, rate: float) -> float:
