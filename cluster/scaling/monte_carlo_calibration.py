@@ -1,6 +1,6 @@
 """Whether Monte Carlo REML tells its own errors: against the exact method over seeds, against the truth over data.
 
-    python cluster/scaling/monte_carlo_calibration.py seeds|truth [--model NAME ...] [--runs 50] [--animals 2000]
+    python cluster/scaling/monte_carlo_calibration.py seeds|truth [--model NAME|FILE ...] [--runs 50] [--animals 2000]
         [--mc-error 0.1] [--json FILE]
 
 `seeds` fits one simulated data set by the exact method, and by Monte Carlo with as many seeds: per parameter the
@@ -9,7 +9,7 @@ these errors, and the same for the log-likelihood. `truth` fits as many data set
 interval (standard and Monte Carlo error together) holds the value that was simulated.
 
 Models: bivariate (two traits); maternal (direct and maternal effects, correlated); regression (breeding values of
-intercept and slope, five records an animal, permanent environment).
+intercept and slope, five records an animal, permanent environment); of `seeds` also parameter files with their data.
 """
 
 from __future__ import annotations
@@ -69,7 +69,9 @@ class Case:
 
 
 def make(model: str, animals: int, seed: int, folder: Path) -> Case:
-    """Return a simulated data set."""
+    """Return a simulated data set, or that of a parameter file."""
+    if model not in MODELS:
+        return case_of(Path(model), folder, {})
     common = {"animals": animals, "seed": seed, "missing": 0.0, "age_effect": 0.0}  # age is in no model
     if model == "bivariate":
         config = SimulationConfig(**common, traits=("y1", "y2"), records=1.0, recorded="all", herd_sd=3.0)
@@ -91,11 +93,16 @@ def make(model: str, animals: int, seed: int, folder: Path) -> Case:
         regress(folder, seed)
     toml = MODEL.format(equation=equation, rest="\n".join(f"[variance.{name}]" for name in rest))
     (folder / "reml.toml").write_text(toml, encoding="utf-8")
-    spec = load_model(folder / "reml.toml", read_schema, read_levels)
-    ingest(spec, folder / "reml.zarr", workers=1)
     truth = {}
     for name, sigma in {"g": genetic, **rest}.items():
         truth |= {f"{name}[{i + 1},{j + 1}]": float(sigma[i, j]) for i in range(len(sigma)) for j in range(i + 1)}
+    return case_of(folder / "reml.toml", folder, truth)
+
+
+def case_of(file: Path, folder: Path, truth: dict[str, float]) -> Case:
+    """Return a parameter file with its data, whose store is made in a folder."""
+    spec = load_model(file, read_schema, read_levels)
+    ingest(spec, folder / "reml.zarr", workers=1)
     return Case(spec, open_store(folder / "reml.zarr"), truth)
 
 
@@ -265,12 +272,14 @@ def main() -> None:
     """Run the study that the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", choices=("seeds", "truth"))
-    parser.add_argument("--model", choices=MODELS, nargs="+", default=list(MODELS))
+    parser.add_argument("--model", nargs="+", default=list(MODELS), metavar="NAME|FILE")
     parser.add_argument("--runs", type=int, default=50)
     parser.add_argument("--animals", type=int, default=2000)
     parser.add_argument("--mc-error", type=float, default=0.1)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
+    if unknown := [m for m in given.model if m not in MODELS and (given.study == "truth" or not Path(m).exists())]:
+        parser.error(f"--model {unknown[0]}: no model, and no parameter file to study over seeds")
     study = over_seeds if given.study == "seeds" else over_data
     rows: list[dict[str, float | str]] = []
     for model in given.model:

@@ -60,7 +60,7 @@ def fit(folder: Path, method: str, limit: float, threads: int) -> dict[str, Any]
     if code == 0:
         record = json.loads((out / "run.json").read_text())
         found["job"] = next(job for job in record["jobs"] if job["job"] == "reml")
-        times[2] = f"{max(stage['peak_bytes'] for stage in record['stages']) / 2**30:.2f}"  # the system's mark is set back
+        times[2] = f"{max(stage['peak_bytes'] for stage in record['stages']) / 2**30:.2f}"
         found["fit"] = json.loads((out / "variances.json").read_text())
     kept.write_text(json.dumps(found))
     return found
