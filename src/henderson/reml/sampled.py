@@ -26,6 +26,7 @@ TRIALS = 12  # damped steps tried in a round
 LOOSE, TIGHT = 1e-5, 1e-6  # tolerance of the solves while the root is far, and when it is near
 SMALL, EXACT = 200_000, 1e-10  # equations up to which all solves are tight: no rounding error shows in the path
 FAR = 0.1  # of one unit of log-likelihood, or of the noise if that is more: what is nearer is not far
+NOISY = 0.4  # standard errors of Monte Carlo noise: a root of so few samples may be a boundary that more do not have
 
 
 @dataclass
@@ -150,6 +151,7 @@ class SampledRun:
         if len(state.history) > self.options.max_rounds:
             return RemlStop.MAX_ROUNDS
         near = abs(decrement) <= FAR * max(expected, 0.0 if state.tight else 1.0)
+        near |= not state.tight and ratio > NOISY and abs(decrement) <= ratio
         if near and not (state.tight and enough):
             self._step = "samples"
             if not enough:
