@@ -106,8 +106,9 @@ class EmRun(SampledRun):
         noise = self.likelihood.gradient_noise(point, directions)
         gradient = [np.tensordot(d, g, 2) for d, g in zip(directions, point.gradients, strict=True)]
         joint = np.concatenate(gradient)
-        ahead = np.asarray(np.linalg.solve(complete, joint), np.float64)
-        expected = 0.5 * float(np.trace(np.linalg.solve(complete, noise)))
+        inverse = _inverse(complete)
+        ahead = inverse @ joint
+        expected = 0.5 * float(np.sum(inverse * noise))
         target, first = [], 0
         for s, phi, d in zip(self.structures, self.phis, directions, strict=True):
             target.append(_moved(s, phi, d, ahead[first : first + len(d)]))
@@ -148,6 +149,14 @@ class EmRun(SampledRun):
                 return []
             found.append(within)
         return [found]
+
+
+def _inverse(information: Floats) -> Floats:
+    """Return the inverse of the information, zero where the data tell nothing, as of traits never seen together."""
+    scale = np.sqrt(np.diag(information))
+    scale = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0.0)
+    both = scale[:, None] * scale
+    return np.asarray(both * np.linalg.pinv(both * information, hermitian=True), np.float64)
 
 
 def _basis(structure: Structure, phi: Floats) -> Floats:
