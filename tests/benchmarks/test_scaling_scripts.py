@@ -100,6 +100,16 @@ def test_plans_beside_runs_are_a_table(tmp_path: Path) -> None:
         assert abs(float(row[5]) / float(row[6]) - 1.0) < 0.3  # memory
 
 
+def test_variance_reduction_is_a_table() -> None:
+    script = (sys.executable, SCALING / "variance_reduction.py")
+    told = output_of(*script, "--animals", 120, "--samples", 64, "--solves", 12, "--model", "bivariate")
+    rows = {row[1].strip(): row for row in (line.split("|")[1:-1] for line in told.splitlines()[2:])}
+    assert float(rows["normal numbers, quadratic"][2]) == 1.0
+    best = rows["signs, with control variates"]
+    assert float(best[2]) < float(rows["signs, quadratic"][2])
+    assert float(best[3]) < 0.7
+
+
 def test_the_ladder_is_a_table(testday: Path) -> None:
     command = (sys.executable, HERE / "ladder.py", testday, "--store", testday / "store.zarr")
     rungs = ["block", "traits", "diagonalised", "border*herds", "sweep+levels"]
