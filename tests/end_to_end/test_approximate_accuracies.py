@@ -21,6 +21,9 @@ CASES = {
     "two traits": SimulationConfig(animals=4000, traits=("y1", "y2"), missing=0.3, seed=2),
     "permanent environment": SimulationConfig(animals=4000, traits=("y1",), repeats=3, seed=3, herds=40),
     "maternal": SimulationConfig(animals=6000, traits=("y1",), maternal=True, recorded="all", seed=4, sires=30),
+    "maternal, random mating": SimulationConfig(
+        animals=4000, traits=("y1",), maternal=True, recorded="all", seed=4, pedigree="random", sires=20
+    ),
     "random mating": SimulationConfig(animals=4000, traits=("y1",), pedigree="random", seed=1),
 }
 
