@@ -19,6 +19,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from henderson.equations.border import inverse_of_border
 from henderson.reml.monte_carlo import SampledLikelihood, SampledPoint
 from henderson.reml.optimise import Information, System, sigmas_of, split
 from henderson.reml.result import Noise, RemlStop
@@ -106,7 +107,7 @@ class EmRun(SampledRun):
         noise = self.likelihood.gradient_noise(point, directions)
         gradient = [np.tensordot(d, g, 2) for d, g in zip(directions, point.gradients, strict=True)]
         joint = np.concatenate(gradient)
-        inverse = _inverse(complete)
+        inverse = inverse_of_border(complete)  # zero where the data tell nothing, as of traits never seen together
         ahead = inverse @ joint
         expected = 0.5 * float(np.sum(inverse * noise))
         target, first = [], 0
@@ -149,14 +150,6 @@ class EmRun(SampledRun):
                 return []
             found.append(within)
         return [found]
-
-
-def _inverse(information: Floats) -> Floats:
-    """Return the inverse of the information, zero where the data tell nothing, as of traits never seen together."""
-    scale = np.sqrt(np.diag(information))
-    scale = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0.0)
-    both = scale[:, None] * scale
-    return np.asarray(both * np.linalg.pinv(both * information, hermitian=True), np.float64)
 
 
 def _basis(structure: Structure, phi: Floats) -> Floats:
