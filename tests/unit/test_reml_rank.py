@@ -50,9 +50,12 @@ def test_parameters_reach_all_matrices_of_the_rank_and_no_others(size: int, rank
     values[: size - rank] = MATRIX_FLOOR
     expected = (vectors * values) @ vectors.T * np.sqrt(np.outer(scale, scale))
     np.testing.assert_allclose(nearest, expected, rtol=1e-8)
-    slopes = structure.derivatives(phi)
+    G = rng.normal(size=(size, size))
+    slopes, curvature = structure.derivatives(phi), structure.curvature(phi, G + G.T)
     for k, e in enumerate(1e-5 * np.eye(len(phi))):
         np.testing.assert_allclose(slopes[k], (structure.sigma(phi + e) - structure.sigma(phi - e)) / 2e-5, atol=1e-7)
+        bent = (structure.derivatives(phi + e) - structure.derivatives(phi - e)) / 2e-5
+        np.testing.assert_allclose(curvature[k], np.tensordot(bent, G + G.T, 2), atol=1e-6)
     assert structure.null_directions(nearest).shape[1] == 0
     assert len(structure.tangents(phi)) == len(phi)
 

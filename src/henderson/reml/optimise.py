@@ -159,7 +159,8 @@ class System:
         first = 0
         for s, phi, g in zip(structures, phis, point.gradients, strict=True):
             here = slice(first, first + len(phi))
-            self.hessian[here, here] -= s.curvature(phi, g)
+            if not s.n_lacking:  # of a reduced rank it leads astray: the gradient across what is missing stays large
+                self.hessian[here, here] -= s.curvature(phi, g)
             first += len(phi)
         complete = likelihood.complete_information(point, directions)
         first = 0

@@ -54,7 +54,7 @@ class Structure:
     mode: str = field(init=False)
     _basis: Floats = field(init=False)
     _constant: Floats = field(init=False)
-    _lacks: int = field(init=False, default=0)  # directions that Sigma does not have, by its rank
+    n_lacking: int = field(init=False, default=0)  # directions that Sigma does not have, by its rank
 
     def __post_init__(self) -> None:
         n = self.size
@@ -73,7 +73,7 @@ class Structure:
         elif not constrained:
             self.mode = "cholesky"
             if self.rank is not None and self.rank < n:
-                self._lacks = n - self.rank
+                self.n_lacking = n - self.rank
         else:
             self.mode = "linear" if self.kind == "us" else "correlations"
             self._basis = self._element_basis()
@@ -88,7 +88,7 @@ class Structure:
     def _of_root(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return rows and columns of the elements of L."""
         rows, columns = np.tril_indices(self.size)
-        here = columns < self.size - self._lacks
+        here = columns < self.size - self.n_lacking
         return rows[here], columns[here]
 
     def pack(self, sigma: Floats) -> Floats:
@@ -96,7 +96,7 @@ class Structure:
         if self.mode == "cholesky":
             root = np.sqrt(self.scale)
             scaled = sigma / np.outer(root, root)
-            L = trapezoid(scaled, self._lacks, MATRIX_FLOOR) if self._lacks else np.linalg.cholesky(scaled)
+            L = trapezoid(scaled, self.n_lacking, MATRIX_FLOOR) if self.n_lacking else np.linalg.cholesky(scaled)
             return np.asarray(L[self._of_root()])
         weights = np.array([np.sum(B * B) for B in self._basis]).reshape(-1)
         if self.mode == "roots":
@@ -113,7 +113,7 @@ class Structure:
         """Return Sigma."""
         if self.mode == "cholesky":
             L = self._triangle(phi)
-            return np.asarray(L @ L.T + (np.diag(MATRIX_FLOOR * self.scale) if self._lacks else 0.0))
+            return np.asarray(L @ L.T + (np.diag(MATRIX_FLOOR * self.scale) if self.n_lacking else 0.0))
         if self.mode == "correlations":
             return self._from_correlations(self._natural(phi))
         weights = phi**2 if self.mode == "roots" else phi
@@ -144,9 +144,7 @@ class Structure:
         return self._basis.copy()
 
     def curvature(self, phi: Floats, gradient: Floats) -> Floats:
-        """Return sum_ij gradient_ij d2 Sigma_ij / dphi dphi', (n_free, n_free); 0 for reduced rank: better steps."""
-        if self._lacks:
-            return np.zeros((self.n_free, self.n_free))
+        """Return sum_ij gradient_ij d2 Sigma_ij / dphi dphi', (n_free, n_free)."""
         if self.mode == "cholesky":
             rows, columns = self._of_root()
             root = np.sqrt(self.scale)
@@ -182,7 +180,7 @@ class Structure:
             return self._lifted(phi, old)
         root = np.sqrt(self.scale)
         scaled = sigma / np.outer(root, root)
-        first = self._lacks
+        first = self.n_lacking
         before = np.linalg.eigvalsh(self.sigma(old) / np.outer(root, root))[first]
         lowest = max(MATRIX_FLOOR, SHRINK * float(before))
         values, vectors = np.linalg.eigh((scaled + scaled.T) / 2.0)
@@ -275,7 +273,7 @@ class Structure:
         """Return the vectors (size, k), in units of the phenotypic scale, along which Sigma of its rank is singular."""
         if self.mode == "correlations":
             return self._null_of_correlations(sigma)
-        return self._small_directions(sigma)[:, self._lacks :]
+        return self._small_directions(sigma)[:, self.n_lacking :]
 
     def _small_directions(self, sigma: Floats) -> Floats:
         root = np.sqrt(self.scale)
