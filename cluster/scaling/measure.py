@@ -1,13 +1,15 @@
 """Run a command; then print its wall and processor seconds and the largest resident memory of one of its processes.
 
-    python cluster/scaling/measure.py COMMAND ...
+    python cluster/scaling/measure.py [--limit SECONDS] COMMAND ...
 
-Exits as the command does. The memory of the command itself is read every `EVERY` seconds: the system's own mark is set
-back by a run between its stages.
+Exits as the command does, or with 124 if it was ended at the limit. The memory of the command itself is read every
+`EVERY` seconds: the system's own mark is set back by a run between its stages.
 """
 
 from __future__ import annotations
 
+import argparse
+import math
 import resource
 import subprocess
 import sys
@@ -15,6 +17,7 @@ import time
 from pathlib import Path
 
 EVERY = 0.2
+ENDED = 124  # as timeout(1)
 
 
 def resident(pid: int) -> float:
@@ -28,19 +31,26 @@ def resident(pid: int) -> float:
 
 def main() -> int:
     """Return the exit code of the command."""
-    begin, peak = time.perf_counter(), 0.0
-    process = subprocess.Popen(sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--limit", type=float, default=math.inf, metavar="SECONDS")
+    parser.add_argument("command", nargs=argparse.REMAINDER)
+    arguments = parser.parse_args()
+    begin, peak, ended = time.perf_counter(), 0.0, False
+    process = subprocess.Popen(arguments.command)
     while True:
         try:
             code = process.wait(EVERY)
             break
         except subprocess.TimeoutExpired:
             peak = max(peak, resident(process.pid))
+        if not ended and time.perf_counter() - begin > arguments.limit:
+            process.terminate()
+            ended = True
     seconds = time.perf_counter() - begin
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     peak = max(peak, used.ru_maxrss / 2**20)
     print(f"-- {seconds:.1f} s, {used.ru_utime + used.ru_stime:.1f} CPU s, peak {peak:.2f} GiB", flush=True)
-    return code
+    return ENDED if ended else code
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import markdown_table
 import numpy as np
 import pandas as pd
 
@@ -69,9 +70,7 @@ class Case:
 
 
 def make(model: str, animals: int, seed: int, folder: Path) -> Case:
-    """Return a simulated data set, or that of a parameter file."""
-    if model not in MODELS:
-        return case_of(Path(model), folder, {})
+    """Return a simulated data set."""
     common = {"animals": animals, "seed": seed, "missing": 0.0, "age_effect": 0.0}  # age is in no model
     if model == "bivariate":
         config = SimulationConfig(**common, traits=("y1", "y2"), records=1.0, recorded="all", herd_sd=3.0)
@@ -141,7 +140,8 @@ def numbers(found: RemlFit) -> dict[str, tuple[float, float, float]]:
 
 def over_seeds(model: str, animals: int, runs: int, folder: Path, mc_error: float) -> list[dict[str, float | str]]:
     """Return one row per parameter, and one of the log-likelihood."""
-    case = make(model, animals, 1, folder / "data")
+    simulated = model in MODELS
+    case = make(model, animals, 1, folder / "data") if simulated else case_of(Path(model), folder, {})
     exact = fit(case, "ai")
     start = time.process_time()
     fits = [fit(case, "mc-ai", 1000 * (seed + 1), mc_error) for seed in range(runs)]
@@ -226,7 +226,7 @@ def table(rows: Sequence[dict[str, float | str]]) -> str:
     lines = []
     if "ratio" in rows[0]:
         names = ("exact", "mean", "MC error / se", "SD / MC error", "rms (estimate - exact) / MC error", "within 2")
-        lines += _head("model", "parameter", *names)
+        lines.append(markdown_table.head(("model", "parameter", *names)))
         for r in rows:
             share = f"{r['mc_error']:.3f}" if "mc_error" in r else ""
             lines.append(
@@ -235,7 +235,7 @@ def table(rows: Sequence[dict[str, float | str]]) -> str:
             )
     else:
         names = ("truth", "mean exact", "mean", "se", "coverage exact", "coverage", "rms (MC - exact) / MC error")
-        lines += _head("model", "parameter", *names)
+        lines.append(markdown_table.head(("model", "parameter", *names)))
         for r in rows:
             n = float(r["fits"])
             lines.append(
@@ -243,10 +243,6 @@ def table(rows: Sequence[dict[str, float | str]]) -> str:
                 f"{r['se']:.2f} | {float(r['exact_inside']) / n:.2f} | {float(r['inside']) / n:.2f} | {r['z']:.2f} |"
             )
     return "\n".join(lines)
-
-
-def _head(*names: str) -> list[str]:
-    return [f"| {' | '.join(names)} |", "|" + "---|" * len(names)]
 
 
 def pooled(rows: Sequence[dict[str, float | str]]) -> str:

@@ -19,19 +19,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import markdown_table
+from evaluations import make_evaluation
+
 COLUMNS = "problem,equations,foretold,rounds,foretold,MB,foretold,off,s,foretold,off"
+OPTIONS = {"animals": ("--traits", "2", "--animals"), "testday": ("testday", "--scale")}
 PRECONDITIONER = {"animals": "border", "testday": "sweep"}
-
-
-def data(folder: Path, kind: str, size: str) -> None:
-    """Simulate and ingest the data of a problem if they are not there."""
-    if (folder / "store.zarr").exists():
-        return
-    options = ["testday", "--scale", size] if kind == "testday" else ["--animals", size, "--traits", "2"]
-    command = ["henderson", "simulate", *options, "--format", "parquet", "--out", str(folder)]
-    subprocess.run(command, check=True, capture_output=True)
-    ingest = ["henderson", "ingest", str(folder / "model.toml"), "--store", str(folder / "store.zarr"), "--quiet"]
-    subprocess.run(ingest, check=True)
 
 
 def planned(model: list[str]) -> dict[str, Any]:
@@ -75,7 +68,7 @@ def row(problem: str, plans: list[dict[str, Any]], runs: list[tuple[float, dict[
         f"{statistics.median(foretold):.1f}",
         off(foretold, found),
     ]
-    return f"| {' | '.join(cells)} |"
+    return markdown_table.row(cells)
 
 
 def main() -> int:
@@ -87,11 +80,11 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     names = COLUMNS.split(",")
-    print(f"| {' | '.join(names)} |\n|{'---|' * len(names)}", flush=True)
+    print(markdown_table.head(names), flush=True)
     for problem in arguments.problems.split(","):
         kind, _, size = problem.partition("-")
         folder = arguments.folder / problem
-        data(folder, kind, size)
+        make_evaluation(folder, *OPTIONS[kind], size)
         model = [str(folder / "model.toml"), "--store", str(folder / "store.zarr"), "--threads", str(arguments.threads)]
         model += ["--preconditioner", PRECONDITIONER[kind]]
         plans, runs = [], []

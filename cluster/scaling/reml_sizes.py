@@ -18,6 +18,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import markdown_table
+from evaluations import make_evaluation
+
 MEASURE = Path(__file__).with_name("measure.py")
 COLUMNS = "animals,traits,method,equations,rounds,samples,s,CPU s,peak GiB,logL,off truth,MC / se,off exact"
 
@@ -26,8 +29,8 @@ SIMULATED = {"g": "sigma_g", "res": "sigma_e"}
 
 def measured(command: list[str], limit: float) -> tuple[int, list[str], str]:
     """Return the exit code of a command, its seconds, processor seconds and peak in GiB, and what it said last."""
-    words = ["timeout", f"{limit:.0f}", *command]
-    done = subprocess.run([sys.executable, str(MEASURE), *words], capture_output=True, text=True, check=False)
+    words = [sys.executable, str(MEASURE), "--limit", str(limit), *command]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
     numbers = done.stdout.strip().splitlines()[-1].removeprefix("-- ").split()  # "12.0 s, 11.0 CPU s, peak 1.00 GiB"
     said = done.stderr.strip().splitlines() or [""]
     return done.returncode, [numbers[0], numbers[2], numbers[6]], said[-1]
@@ -35,12 +38,8 @@ def measured(command: list[str], limit: float) -> tuple[int, list[str], str]:
 
 def data(folder: Path, animals: int, traits: int, pedigree: str) -> dict[str, Any]:
     """Return the truth of simulated data, which are made and ingested if they are not there."""
-    if not (folder / "store.zarr").exists():
-        options = ["--animals", str(animals), "--traits", str(traits), "--pedigree", pedigree, "--integer-ids"]
-        command = ["henderson", "simulate", *options, "--format", "parquet", "--out", str(folder)]
-        subprocess.run(command, check=True, capture_output=True)
-        ingest = ["henderson", "ingest", str(folder / "model.toml"), "--store", str(folder / "store.zarr"), "--quiet"]
-        subprocess.run(ingest, check=True)
+    size = ("--animals", str(animals), "--traits", str(traits))
+    make_evaluation(folder, *size, "--pedigree", pedigree, "--integer-ids")
     found: dict[str, Any] = json.loads((folder / "truth.json").read_text())
     return found
 
@@ -58,9 +57,7 @@ def fit(folder: Path, method: str, limit: float, threads: int) -> dict[str, Any]
     code, times, said = measured(["henderson", "reml", str(model), *options], limit)
     found = {"code": code, "times": times, "said": said}
     if code == 0:
-        record = json.loads((out / "run.json").read_text())
-        found["job"] = next(job for job in record["jobs"] if job["job"] == "reml")
-        times[2] = f"{max(stage['peak_bytes'] for stage in record['stages']) / 2**30:.2f}"
+        found["job"] = next(j for j in json.loads((out / "run.json").read_text())["jobs"] if j["job"] == "reml")
         found["fit"] = json.loads((out / "variances.json").read_text())
     kept.write_text(json.dumps(found))
     return found
@@ -76,7 +73,7 @@ def row(truth: dict[str, Any], animals: int, method: str, found: dict[str, Any],
     first = [f"{animals:,}", str(len(truth["traits"])), method]
     if found["code"]:
         why = "the limit of time" if found["code"] == 124 else f"exit code {found['code']}: {found['said']}"
-        return f"| {' | '.join([*first, '', why, '', *found['times'], '', '', '', ''])} |"
+        return markdown_table.row([*first, "", why, "", *found["times"], "", "", "", ""])
     job, parameters = found["job"], found["fit"]["parameters"]
     values = [truth[SIMULATED[p["variance"]]][p["row"] - 1][p["col"] - 1] for p in parameters]
     samples = job["history"][-1].get("samples")
@@ -90,7 +87,7 @@ def row(truth: dict[str, Any], animals: int, method: str, found: dict[str, Any],
         cells.append("" if exact is None else off(parameters, exact, "mc_se"))
     else:
         cells += ["", ""]
-    return f"| {' | '.join(cells)} |"
+    return markdown_table.row(cells)
 
 
 def main() -> int:
@@ -105,7 +102,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     names = COLUMNS.split(",")
-    print(f"| {' | '.join(names)} |\n|{'---|' * len(names)}", flush=True)
+    print(markdown_table.head(names), flush=True)
     failed = False
     for animals in map(int, arguments.animals.split(",")):
         for traits in map(int, arguments.traits.split(",")):

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
+import markdown_table
 import numpy as np
 from monte_carlo_calibration import MODELS, Case, fit, make
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ from henderson.equations.samples import (
 )
 from henderson.partitions.threads import Team
 from henderson.reml.control_variates import combined
+from henderson.reml.monte_carlo import joined
 from henderson.solvers.pcg_columns import pcg_columns
 from henderson.solvers.solve import Stages, set_up
 from henderson.solvers.sweep import preconditioner_for_many
@@ -56,22 +57,16 @@ def sampled(operator: Operator, n: int) -> tuple[Forms, Forms, Forms]:
         rhs = sample_right_hand_sides(columns, seed)
         x = pcg_columns(columns, preconditioner, rhs, rtol=1e-9, max_it=5000).solution
         found.append((quadratic_forms(columns, x), cross_forms(columns, x, seed), sign_forms(columns, seed)))
-    quadratic, cross, signs = (_joined(forms) for forms in zip(*found, strict=True))
+    quadratic, cross, signs = (joined(forms) for forms in zip(*found, strict=True))
     return quadratic, cross, combined(quadratic, cross, signs, operator)
-
-
-def _joined(parts: tuple[Forms, ...]) -> Forms:
-    groups = zip(*(p.random for p in parts), strict=True)
-    random = (None if g[0] is None else np.concatenate(g) for g in groups)
-    return Forms(tuple(random), np.concatenate([p.residual for p in parts]))
 
 
 def dense(operator: Operator) -> Floats:
     """Return C of an operator of one partition, with ones for columns that are left out."""
     n = operator.partitions[0].layout.n_owned
     blocks = []
+    columns = ColumnOperator(operator, BATCH)
     for first in range(0, n, BATCH):
-        columns = ColumnOperator(operator, BATCH)
         x, out = columns.zeros(), columns.zeros()
         at = np.arange(first, min(first + BATCH, n))
         x[0][at, at - first] = 1.0
@@ -122,34 +117,43 @@ def normal_variance(m: Floats, i: int, j: int) -> float:
     return float(np.sum(m[i, :, i] * m[j, :, j]) + np.sum(m[i, :, j] * m[i, :, j].T))
 
 
-def of_matrix(m: Floats, errors: Floats, solves: int, i: int, j: int, rng: np.random.Generator) -> Iterator[float]:
-    """Yield the variances that one solve leaves in the trace of block (i, j), in the order of `OF_M`."""
+def of_matrix(m: Floats, errors: Floats, solves: int) -> Floats:
+    """Return the variances that one solve leaves in the traces of all blocks, (width, width) for each of `OF_M`."""
     w, n = m.shape[:2]
-    yield 2.0 * (normal_variance(errors, i, j) + normal_variance(m - errors, i, j))
     whole = m.reshape(w * n, w * n)
-    b = np.zeros_like(whole)
-    b[i * n : (i + 1) * n] = whole[j * n : (j + 1) * n]
-    b = 0.5 * (b + b.T)
+    rng, third = np.random.default_rng(1), solves // 3
+    sketches = [np.linalg.qr(whole @ rng.choice((-1.0, 1.0), (w * n, third)))[0] for _ in range(SKETCHES)]
+    best = np.linalg.eigh(whole)[1][:, -(solves // 2) :]
+    found = np.empty((len(OF_M), w, w))
+    for i in range(w):
+        for j in range(i + 1):
+            b = np.zeros_like(whole)
+            b[i * n : (i + 1) * n] = whole[j * n : (j + 1) * n]
+            b = 0.5 * (b + b.T)
+            found[:, i, j] = found[:, j, i] = (
+                2.0 * (normal_variance(errors, i, j) + normal_variance(m - errors, i, j)),
+                signs_variance(b),
+                solves / third * np.mean([signs_variance(without(b, q)) for q in sketches]),
+                signs_variance(without(b, best)),
+            )
+    return found
 
-    def spread(v: Floats) -> float:
-        return 2.0 * float(np.sum(v * v) - np.sum(np.diag(v) ** 2))
 
-    def without(q: Floats) -> Floats:
-        rest = b - q @ (q.T @ b)
-        return np.asarray(rest - (rest @ q) @ q.T)
+def signs_variance(b: Floats) -> float:
+    """Return the variance of z'b z, z of signs, b symmetric (Hutchinson 1990)."""
+    return 2.0 * float(np.sum(b * b) - np.sum(np.diag(b) ** 2))
 
-    yield spread(b)
-    third = solves // 3
-    sketches = (np.linalg.qr(whole @ rng.choice((-1.0, 1.0), (w * n, third)))[0] for _ in range(SKETCHES))
-    yield solves / third * float(np.mean([spread(without(q)) for q in sketches]))
-    yield spread(without(np.linalg.eigh(whole)[1][:, -(solves // 2) :]))
+
+def without(b: Floats, q: Floats) -> Floats:
+    """Return b without its part in the space of the orthonormal columns q."""
+    rest = b - q @ (q.T @ b)
+    return np.asarray(rest - (rest @ q) @ q.T)
 
 
 def study(model: str, animals: int, n: int, solves: int, folder: Path) -> list[tuple[str, float, float, float]]:
     """Return for each estimator the relative standard deviations of diagonal, other and residual elements."""
     case = make(model, animals, 1, folder)
     spec = fit(case, "ai").spec
-    rng = np.random.default_rng(1)
     with Team(1) as team:
         operator = set_up(spec, case.data, team, Stages())
         g = next(k for k, group in enumerate(operator.design.groups) if group.name == "g")
@@ -160,19 +164,23 @@ def study(model: str, animals: int, n: int, solves: int, folder: Path) -> list[t
     factor = np.linalg.cholesky(inverse)
     w = len(factor)
     unit = np.array([[normal_variance(m, i, j) for j in range(w)] for i in range(w)])
-    of_residual = np.sqrt(np.einsum("kpii->kpi", forms[0].residual).sum(axis=1).var(axis=0))
+    of_residual = _of_traits(forms[0])
     rows = [(NAMES[0], *_kinds(unit / unit), float("nan"))]
     for name, found in zip(NAMES[1:], forms, strict=True):
         turned = factor.T @ np.asarray(found.random[g]) @ factor
-        residual = np.sqrt(np.einsum("kpii->kpi", found.residual).sum(axis=1).var(axis=0))
-        rows.append((name, *_kinds(turned.var(axis=0) / unit), float(np.mean(residual / of_residual))))
+        residual = float(np.mean(_of_traits(found) / of_residual))
+        rows.append((name, *_kinds(turned.var(axis=0) / unit), residual))
     rows.append(
         ("rank(C) less the traces of all factors", float("nan"), float("nan"), _by_identity(operator, *forms[::2]))
     )
-    pairs = [[list(of_matrix(m, errors, solves, i, j, rng)) for j in range(w)] for i in range(w)]
-    for k, name in enumerate(OF_M):
-        rows.append((name, *_kinds(np.array(pairs)[:, :, k] / unit), float("nan")))
+    for name, variances in zip(OF_M, of_matrix(m, errors, solves), strict=True):
+        rows.append((name, *_kinds(variances / unit), float("nan")))
     return rows
+
+
+def _of_traits(forms: Forms) -> Floats:
+    """Return the standard deviation over samples of each trait's residual form, all patterns together."""
+    return np.asarray(np.einsum("kpii->kpi", forms.residual).sum(axis=1).std(axis=0))
 
 
 def _by_identity(operator: Operator, quadratic: Forms, reduced: Forms) -> float:
@@ -198,13 +206,13 @@ def main() -> None:
     parser.add_argument("--solves", type=int, default=48)
     given = parser.parse_args()
     names = ("model", "estimator", "genetic, variances", "genetic, covariances", "residual, variances")
-    print(f"| {' | '.join(names)} |\n|{'---|' * len(names)}", flush=True)
+    print(markdown_table.head(names), flush=True)
     for model in given.model:
         with tempfile.TemporaryDirectory() as folder:
             rows = study(model, given.animals, given.samples, given.solves, Path(folder))
         for name, *values in rows:
             cells = ["" if np.isnan(v) else f"{v:.2f}" for v in values]
-            print(f"| {model} | {name} | {' | '.join(cells)} |", flush=True)
+            print(markdown_table.row([model, name, *cells]), flush=True)
 
 
 if __name__ == "__main__":

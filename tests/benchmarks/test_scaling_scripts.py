@@ -23,6 +23,11 @@ def output_of(*command: object, codes: tuple[int, ...] = (0,), **more: str) -> s
     return done.stdout
 
 
+def rows_of(told: str) -> list[list[str]]:
+    """Return the cells of a table in Markdown, without its head."""
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in told.splitlines()[2:]]
+
+
 @pytest.fixture(scope="module")
 def testday(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of few test days and their store."""
@@ -82,18 +87,28 @@ def test_sizes_of_reml_are_a_table(tmp_path: Path) -> None:
     script = (sys.executable, SCALING / "reml_sizes.py", tmp_path)
     command = (*script, "--animals", "600", "--traits", "1", "--threads", "1")
     told = output_of(*command)
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in told.splitlines()]
-    assert [row[2] for row in rows[2:]] == ["ai", "mc-ai"]
-    assert rows[2][3] == rows[3][3]  # equations
-    assert all(float(row[10]) < 5.0 for row in rows[2:])  # off truth
-    assert float(rows[3][12]) < 5.0  # off exact
+    exact, sampled = rows = rows_of(told)
+    assert [row[2] for row in rows] == ["ai", "mc-ai"]
+    assert exact[3] == sampled[3]  # equations
+    assert all(float(row[10]) < 5.0 for row in rows)  # off truth
+    assert float(sampled[12]) < 5.0  # off exact
+    record = json.loads((tmp_path / "random-600-1" / "ai.out" / "run.json").read_text())
+    assert float(exact[8]) > 0.9 * max(stage["peak_bytes"] for stage in record["stages"]) / 2**30
     assert output_of(*command) == told  # from what was kept
+
+
+def test_a_fit_of_reml_ends_at_the_limit(tmp_path: Path) -> None:
+    script = (sys.executable, SCALING / "reml_sizes.py", tmp_path, "--animals", 600, "--traits", 1, "--methods", "ai")
+    (row,) = rows_of(output_of(*script, "--limit", 0.3))
+    assert row[4] == "the limit of time"
+    assert 0.3 < float(row[6]) < 20.0
+    assert float(row[8]) > 0.0  # what it took until then
 
 
 def test_plans_beside_runs_are_a_table(tmp_path: Path) -> None:
     problems = "animals-2000,testday-0.0003"
     told = output_of(sys.executable, SCALING / "plan_runs.py", tmp_path, "--problems", problems, "--runs", 1)
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in told.splitlines()[2:]]
+    rows = rows_of(told)
     assert [row[0] for row in rows] == problems.split(",")
     for row in rows:
         assert row[1] == row[2]  # equations: a small problem is solved whole
@@ -103,7 +118,7 @@ def test_plans_beside_runs_are_a_table(tmp_path: Path) -> None:
 def test_variance_reduction_is_a_table() -> None:
     script = (sys.executable, SCALING / "variance_reduction.py")
     told = output_of(*script, "--animals", 120, "--samples", 64, "--solves", 12, "--model", "bivariate")
-    rows = {row[1].strip(): row for row in (line.split("|")[1:-1] for line in told.splitlines()[2:])}
+    rows = {row[1]: row for row in rows_of(told)}
     assert float(rows["normal numbers, quadratic"][2]) == 1.0
     best = rows["signs, with control variates"]
     assert float(best[2]) < float(rows["signs, quadratic"][2])
