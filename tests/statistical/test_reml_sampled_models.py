@@ -12,6 +12,7 @@ import pytest
 from henderson.ingest.run import ingest
 from henderson.jobs.run import understand
 from henderson.language.spec import ModelSpec
+from henderson.reml import sampled_em
 from henderson.reml.fit import fit_reml
 from henderson.reml.result import RemlFit, RemlOptions, RemlStop
 from henderson.store.model_data import ModelData
@@ -81,6 +82,18 @@ def test_traits_never_seen_together(method: str) -> None:
     found, _, z = compare(no_values(spec), data, method)
     assert [p.constraint for p in found.parameters if p.name == "res[2,1]"] == ["not estimable"]
     assert np.abs(z).max() < 4.0
+
+
+def test_extrapolated_steps_do_not_lead_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An EM step from the end of an extrapolated one promises at most FARTHER times what the one before did."""
+    spec, data = trial(missing=0.1, repeats=6)
+    spec = with_variances(no_values(spec), g={"structure": "diag"})
+    steps = [r.step for r in compare(spec, data, "mc-em")[0].history]
+    assert "EM+" in steps
+    monkeypatch.setattr(sampled_em, "FARTHER", 0.0)
+    steps = [r.step for r in compare(spec, data, "mc-em")[0].history]
+    assert "EM" in steps
+    assert "EM+" not in steps
 
 
 @pytest.mark.parametrize("case", CASES)

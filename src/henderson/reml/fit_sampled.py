@@ -27,7 +27,7 @@ from henderson.reml.monte_carlo import BATCH, SampledLikelihood, SampledPoint, U
 from henderson.reml.optimise import Callback
 from henderson.reml.quadrature import sampled_log_likelihood
 from henderson.reml.result import RemlFit, RemlOptions, Round, Rounds
-from henderson.reml.sampled import SampledClimb, SampledRun, Unstarted
+from henderson.reml.sampled import MANY, SampledClimb, SampledRun, Unstarted
 from henderson.reml.sampled_em import EmRun
 from henderson.reml.sampled_setup import SampledProblem, sampled_problem
 from henderson.reml.setup import Key, estimates, with_covariances, with_values
@@ -44,8 +44,6 @@ Floats = NDArray[np.float64]
 QUICK_ERROR = 0.5  # Monte Carlo error of fits for start values
 SOLUTION_RTOL = 1e-8  # of the solutions at the estimates
 COLUMNS_RTOL = 1e-10  # of solves for predictions and tests
-
-MANY = 100  # parameters above which method auto takes EM rounds
 
 log = logging.getLogger(__name__)
 

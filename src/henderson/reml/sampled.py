@@ -25,6 +25,7 @@ NEAR = 0.01  # of the Monte Carlo noise: a root this near is found
 TRIALS = 12  # damped steps tried in a round
 LOOSE, TIGHT = 1e-5, 1e-6  # tolerance of the solves while the root is far, and when it is near
 SMALL, EXACT = 200_000, 1e-10  # equations up to which all solves are tight: no rounding error shows in the path
+MANY = 100  # parameters above which no model is small
 FAR = 0.1  # of one unit of log-likelihood, or of the noise if that is more: what is nearer is not far
 NOISY = 0.4  # standard errors of Monte Carlo noise: a root of so few samples may be a boundary that more do not have
 
@@ -68,7 +69,7 @@ class SampledRun:
         self._clock = time.perf_counter()
         self.phis = [inside(s, s.pack(v)) for s, v in zip(structures, state.sigmas, strict=True)]
         self.point: SampledPoint | None = None
-        small = likelihood.n_equations <= SMALL
+        small = likelihood.n_equations <= SMALL and sum(s.n_free for s in structures) <= MANY
         self._tight = options.sampling.solver_rtol or (EXACT if small else TIGHT)
         self._loose = max(self._tight, EXACT if small else LOOSE)
         if small:

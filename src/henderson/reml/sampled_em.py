@@ -4,8 +4,9 @@ The average information takes a solve for each parameter, 240 for two unstructur
 none besides those of the gradient. So:
 
 1. EM steps (Dempster, Laird & Rubin 1977) extrapolated from the last `MEMORY` rounds (Anderson 1965, type II). An
-   extrapolated step is taken if the gradients at its ends say that the likelihood rises; else the memory is dropped and
-   the plain EM step is taken.
+   extrapolated step is taken if the gradients at its ends say that the likelihood rises, and that an EM step from its
+   end promises at most `FARTHER` times what one from its beginning does; else the memory is dropped and the plain EM
+   step is taken.
 2. When the rise that an EM step promises is below `SWITCH` of its Monte Carlo noise, or above half of what it was
    `SLOW` rounds before, the average information is computed once. Rounds go on as those of mc-ai with this matrix,
    carried to the parameters of each round, and end as those do. It is computed again where a round has not brought the
@@ -29,6 +30,7 @@ from henderson.reml.structures import Structure
 Floats = NDArray[np.float64]
 
 MEMORY = 6  # rounds that an extrapolation looks back
+FARTHER = 2.0
 SWITCH = 0.1
 SLOW = 4
 STALE = 0.25
@@ -86,12 +88,12 @@ class EmRun(SampledRun):
         assert point is not None
         switched = any(r.noise is not None and r.noise.ratio is not None for r in history)  # before a checkpoint
         if self._frozen is None and not switched:
-            step, decrement, expected = self._em_step(point)
+            step, decrement, expected = self._em_step(self.phis, point)
             slow = len(history) > SLOW and decrement > 0.5 * history[-SLOW].decrement
             if decrement > SWITCH * expected and not slow and len(history) <= self.options.max_rounds:
                 noise = Noise(expected, None, self.likelihood.n_samples, self.likelihood.rtol, point.products, ())
                 self._tell(decrement, noise)
-                return self._extrapolated(step)
+                return self._extrapolated(step, decrement)
         before = history[-1].decrement if history and self._frozen is not None else np.inf
         stop = super()._round()
         now = history[-1]
@@ -100,9 +102,9 @@ class EmRun(SampledRun):
         self._stale = now.step.startswith("AI") and now.decrement > max(STALE * before, NEAR * now.noise.expected)
         return stop
 
-    def _em_step(self, point: SampledPoint) -> tuple[list[Floats], float, float]:
+    def _em_step(self, phis: Sequence[Floats], point: SampledPoint) -> tuple[list[Floats], float, float]:
         """Return the working parameters after a plain EM step, the rise it promises, and the noise of that."""
-        directions = [_basis(s, phi) for s, phi in zip(self.structures, self.phis, strict=True)]
+        directions = [_basis(s, phi) for s, phi in zip(self.structures, phis, strict=True)]
         complete = self.likelihood.complete_information(point, directions)
         noise = self.likelihood.gradient_noise(point, directions)
         gradient = [np.tensordot(d, g, 2) for d, g in zip(directions, point.gradients, strict=True)]
@@ -111,13 +113,13 @@ class EmRun(SampledRun):
         ahead = inverse @ joint
         expected = 0.5 * float(np.sum(inverse * noise))
         target, first = [], 0
-        for s, phi, d in zip(self.structures, self.phis, directions, strict=True):
+        for s, phi, d in zip(self.structures, phis, directions, strict=True):
             target.append(_moved(s, phi, d, ahead[first : first + len(d)]))
             first += len(d)
         return target, 0.5 * float(joint @ ahead), expected
 
-    def _extrapolated(self, plain: list[Floats]) -> RemlStop | None:
-        """Go to the extrapolated point if it is higher, else to the plain one."""
+    def _extrapolated(self, plain: list[Floats], promised: float) -> RemlStop | None:
+        """Go to the extrapolated point if it is higher and not farther away, else to the plain one."""
         here = np.concatenate(self.phis)
         self._memory = [*self._memory[-MEMORY:], (here, np.concatenate(plain) - here)]
         tries = [("EM+", t) for t in self._anderson()] + [("EM", plain)]
@@ -128,7 +130,7 @@ class EmRun(SampledRun):
             if after is None:
                 continue
             rise = 0.5 * float((gradient + self._gradient(target, after)) @ (np.concatenate(target) - here))
-            if rise > 0.0 or name == "EM":
+            if name == "EM" or (rise > 0.0 and self._em_step(target, after)[1] <= FARTHER * promised):
                 self.phis, self.point, self._step = target, after, name
                 return None
             self._memory = self._memory[-1:]
