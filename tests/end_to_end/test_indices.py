@@ -116,19 +116,19 @@ weights = { p1 = 1, p2 = 1 }
 """
 
 
-def together(file: Path, out: Path) -> pd.DataFrame:
-    command = ["mpiexec", "-n", "2", BIN / "henderson", "run", file, "--engine", "petsc", "--out", out, "--quiet"]
+def together(file: Path, out: Path, mpiexec: str) -> pd.DataFrame:
+    command = [mpiexec, "-n", "2", BIN / "henderson", "run", file, "--engine", "petsc", "--out", out, "--quiet"]
     subprocess.run(["timeout", "120", *command], check=True)
     return table(out)
 
 
-def test_over_processes_as_in_one(small: Path, tmp_path: Path) -> None:
+def test_over_processes_as_in_one(small: Path, tmp_path: Path, mpiexec: str) -> None:
     run(with_job(small, "all", 'run = ["pev"]', MERIT), Settings(out=tmp_path / "all"))
     everything = table(tmp_path / "all")
     levels = everything.loc["g", "merit"].index[[3, 50, 200]].tolist()
     jobs = f'run = ["pev"]\npev = {{ factor = "merit", levels = {json.dumps(levels)}, rtol = 1e-10 }}'
     file = with_job(small, "some", jobs, MERIT)
-    two = together(file, tmp_path / "two")
+    two = together(file, tmp_path / "two", mpiexec)
     run(file, Settings(out=tmp_path / "one"))
     one = table(tmp_path / "one")
     assert one.index.equals(two.index)
@@ -142,10 +142,11 @@ def test_over_processes_as_in_one(small: Path, tmp_path: Path) -> None:
         assert found.loc["pe", "place"]["se"].isna().all()
 
 
-def test_samples_over_processes(small: Path, tmp_path: Path) -> None:
+def test_samples_over_processes(small: Path, tmp_path: Path, mpiexec: str) -> None:
     run(with_job(small, "all", 'run = ["pev"]', MERIT), Settings(out=tmp_path / "all"))
     jobs = 'run = ["pev"]\npev = { method = "sampling", samples = 60 }'
-    found, everything = together(with_job(small, "sampled", jobs, MERIT), tmp_path / "two"), table(tmp_path / "all")
+    found = together(with_job(small, "sampled", jobs, MERIT), tmp_path / "two", mpiexec)
+    everything = table(tmp_path / "all")
     for factor, name in (("g", "merit"), ("pe", "place")):
         mine, theirs = found.loc[factor, name], everything.loc[factor, name]
         z = (mine["reliability"] - theirs["reliability"]) / mine["reliability_mc_se"]
