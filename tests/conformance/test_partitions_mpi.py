@@ -8,13 +8,11 @@ from pathlib import Path
 
 import pytest
 
-MPIEXEC = Path(sys.executable).with_name("mpiexec")
-
 
 @pytest.mark.parametrize("n_ranks", [1, 3, 4])
-def test_what_processes_say_to_each_other(n_ranks: int) -> None:
+def test_what_processes_say_to_each_other(n_ranks: int, mpiexec: str) -> None:
     worker = Path(__file__).with_name("communicator_worker.py")
-    command = [str(MPIEXEC), "-n", str(n_ranks), sys.executable, str(worker)]
+    command = [mpiexec, "-n", str(n_ranks), sys.executable, str(worker)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
     assert done.stdout == "as in one place\n"
