@@ -89,6 +89,28 @@ def test_exact_on_a_tree(name: str, tmp_path: Path) -> None:
                 np.testing.assert_allclose(near.reliabilities[g][:, k], theirs[position.subfactor], atol=2e-3)
 
 
+def test_two_animals_are_met(tmp_path: Path) -> None:
+    """A line through two points: their blocks are the exact ones, with or without memory for more than one column."""
+    spec, data = small_model(Recipe(n_animals=200, n_records=500, seed=3))
+    with Equations(spec, data, 1) as equations:
+        exact = all_levels(equations)
+        operator = equations.operator
+        information = Information(operator.design, equations.data, of_data(equations.data))
+        information.gather()
+        before = information.variances()[0]
+        for memory in (None, 1):
+            information.calibrate(operator, equations.preconditioner_for_many(), 2, memory)
+            after = information.variances()[0]
+            (g,) = (k for k, v in enumerate(after) if v is not None and k in information.layout.genetic)
+            first, last = np.argsort(information.layout.pedigree.generation, kind="stable")[[0, -1]]
+            at = [first, last]
+            for k, position in enumerate(operator.design.groups[g].positions):
+                assert position is not None
+                part = next(p for p in exact.subfactors if p.subfactor == position.subfactor)
+                np.testing.assert_allclose(after[g][at, k], part.se[at] ** 2, rtol=2e-3)
+            assert not np.allclose(after[g][at], before[g][at], rtol=2e-3)
+
+
 def test_deviations_and_parents_make_solutions(tmp_path: Path) -> None:
     """Of sires with progeny that have none: prior precision u = sum_c M_c (DYD - u), as the equations say."""
     with tree(tmp_path, *TREES["permanent"]) as equations:

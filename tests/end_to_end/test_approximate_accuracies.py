@@ -22,7 +22,7 @@ CASES = {
     "permanent environment": SimulationConfig(animals=4000, traits=("y1",), repeats=3, seed=3, herds=40),
     "maternal": SimulationConfig(animals=6000, traits=("y1",), maternal=True, recorded="all", seed=4, sires=30),
     "maternal, random mating": SimulationConfig(
-        animals=4000, traits=("y1",), maternal=True, recorded="all", seed=4, pedigree="random", sires=20
+        animals=4000, traits=("y1",), maternal=True, recorded="all", seed=4, pedigree="random", sires=10
     ),
     "random mating": SimulationConfig(animals=4000, traits=("y1",), pedigree="random", seed=1),
 }
@@ -57,6 +57,33 @@ def test_near_the_exact_ones(name: str, tmp_path: Path) -> None:
         assert abs((mine["reliability"] - theirs["reliability"]).mean()) < 0.02
         prior = theirs["se"] ** 2 / (1.0 - theirs["reliability"])  # (1 + F) sigma: the same definition
         np.testing.assert_allclose(mine["se"] ** 2 / (1.0 - mine["reliability"]), prior, rtol=1e-6)
+
+
+def test_without_calibration_the_level_of_generations_is_missing(tmp_path: Path) -> None:
+    """Where all descend from few: a function of the generation, which exact variances of some animals tell."""
+    simulate(CASES["maternal, random mating"], tmp_path / "data")
+    model, found = tmp_path / "data" / "model.toml", {}
+    for name, job in {
+        "exact": 'method = "direct"',
+        "none": 'method = "approximate", exact = 0',
+        "by default": 'method = "approximate"',
+        "twelve": "exact = 12",
+    }.items():
+        file = model.with_name(f"{name}.toml")
+        text = model.read_text(encoding="utf-8").split("[jobs]")[0]
+        file.write_text(f'{text}[jobs]\nrun = ["pev"]\npev = {{ {job} }}\n', encoding="utf-8")
+        record = run(file, Settings(out=tmp_path / name)).record
+        found[name] = table(tmp_path / name).loc["g"].loc[["m1"]]["reliability"]
+    assert record["jobs"][1]["exact"] == 12
+    off = {name: values.reindex(found["exact"].index) - found["exact"] for name, values in found.items()}
+    near = {
+        name: np.corrcoef(values.reindex(found["exact"].index), found["exact"])[0, 1] for name, values in found.items()
+    }
+    assert near["none"] < 0.97
+    assert off["none"].mean() > 0.03
+    for name in ("by default", "twelve"):
+        assert near[name] > 0.985
+        assert abs(off[name].mean()) < 0.01
 
 
 def test_random_regressions_and_contributions(tmp_path: Path) -> None:

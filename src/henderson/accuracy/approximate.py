@@ -24,19 +24,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from henderson.accuracy.approximate_model import Layout, families_of, lay_out, records_by_animal
+from henderson.accuracy.calibration import Calibration, calibrate
 from henderson.accuracy.gamma import GammaDiagonal
 from henderson.equations.model import Design, Group
+from henderson.equations.operator import Operator
 from henderson.kernels.own_information import absorb
 from henderson.kernels.own_records import FOREIGN, NONE, OWN, SHARED, OwnRecords
 from henderson.kernels.pedigree_information import Animals, Effects, Families, error_variances, prior_information
 from henderson.kernels.pedigree_messages import send_down, send_up
 from henderson.kernels.pedigree_messages_single import send_down_single, send_up_single
 from henderson.solvers.indices import Index
+from henderson.solvers.preconditioner import BlockPreconditioner
 from henderson.store.model_data import ModelData
 
 Floats = NDArray[np.float64]
 
 ROUNDS = 1  # a second changes correlations in the fourth digit
+LEAST = 1e-6  # of the variance without data: an error variance after calibration
 
 
 class Information:
@@ -119,6 +123,38 @@ class Information:
             self._loose = loose
 
     _loose: Floats | float = 0.0
+    calibration: Calibration | None = None
+
+    def calibrate(
+        self, operator: Operator, preconditioner: BlockPreconditioner, n_animals: int, memory: int | None = None
+    ) -> None:
+        """Learn from the exact blocks of some animals what `variances` are to add: see `calibration`."""
+        effects, pedigree = self.layout.effects, self.layout.pedigree
+        everything = np.empty((len(pedigree), packed(effects.wide)))
+        error_variances(effects, self.animals, everything)
+        blocks = {g: everything[:, of].copy() for g, of in self._elements().items()}
+        scale = 1.0 + self.animals.inbreeding
+        self.calibration = calibrate(operator, preconditioner, pedigree, blocks, scale, n_animals, memory)
+
+    def _elements(self) -> dict[int, NDArray[np.int64]]:
+        """Return where the elements of the block of each genetic group are among packed ones, (width, width)."""
+        found = {}
+        for g, first in self.layout.genetic.items():
+            at = first + np.arange(self.design.groups[g].width)
+            high, low = np.maximum(at[:, None], at), np.minimum(at[:, None], at)
+            found[g] = high * (high + 1) // 2 + low
+        return found
+
+    def _add(self, calibration: Calibration, everything: Floats) -> None:
+        """Add what exact blocks say is missing; a variance stays between nothing and that without any data."""
+        scale = 1.0 + self.animals.inbreeding
+        sigma = np.diag(self.layout.effects.sigma)
+        for g, of in self._elements().items():
+            lower = np.tril_indices(len(of))
+            everything[:, of[lower]] += scale[:, None] * calibration.of(g)[:, lower[0], lower[1]]
+            first = self.layout.genetic[g]
+            prior = scale[:, None] * sigma[first : first + len(of)]
+            everything[:, np.diag(of)] = np.clip(everything[:, np.diag(of)], LEAST * prior, prior)
 
     def variances(self, indices: Sequence[Index] = ()) -> tuple[tuple[Floats | None, ...], list[Floats | None]]:
         """Return the variances of prediction errors: of groups and of indices; None where effects are fixed or shared.
@@ -129,6 +165,8 @@ class Information:
         w, q = layout.effects.width, layout.effects.wide
         everything = np.empty((len(layout.pedigree), packed(q)))
         error_variances(layout.effects, self.animals, everything)
+        if self.calibration is not None:
+            self._add(self.calibration, everything)
         diagonal = everything[:, np.arange(q) * (np.arange(q) + 3) // 2]
         of_indices: list[Floats | None] = []
         for index in indices:

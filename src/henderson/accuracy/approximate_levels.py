@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from henderson.accuracy.approximate import ROUNDS, Information
 from henderson.accuracy.approximate_solutions import ApproximatePev, ApproximateSolutions
+from henderson.accuracy.calibration import ANIMALS, SMALL
 from henderson.accuracy.contributions import Contributions, contributions
 from henderson.accuracy.gamma import of_data
 from henderson.accuracy.index_accuracies import with_index_accuracies
@@ -30,11 +31,18 @@ def approximate_pev(design: Design, data: ModelData, rounds: int = ROUNDS) -> Ap
 
 
 def approximate_levels(
-    equations: Equations, solutions: Solutions, *, with_contributions: bool = False
+    equations: Equations,
+    solutions: Solutions,
+    *,
+    with_contributions: bool = False,
+    exact: int | None = None,
+    memory: int | None = None,
 ) -> tuple[ApproximateSolutions, Contributions | None]:
     """Return `solutions` with approximate `se` and `reliability` of animals' effects, and their contributions if asked.
 
-    Effects that animals share have none: see `approximate`.
+    Effects that animals share have none: see `approximate`. exact: of so many animals variances are solved for, and
+    those of all calibrated by them (`calibration`), in so many bytes of `memory`; by default `ANIMALS` if there are at
+    most `SMALL` equations.
 
     Raises
     ------
@@ -47,6 +55,10 @@ def approximate_levels(
     with equations.stages.stage("pev"):
         information = Information(design, data, of_data(data))
         information.gather()
+        if exact is None:
+            exact = ANIMALS if design.n_equations <= SMALL else 0
+        if exact:
+            information.calibrate(operator, equations.preconditioner_for_many(), exact, memory)
         found = _accuracies(information, data, ROUNDS, equations.indices)
     contributed = None
     if with_contributions:
@@ -86,4 +98,5 @@ def _accuracies(
             continue
         levels = np.arange(group.n_levels)
         shares.append(1.0 - values / (gamma(group.covariance, levels)[:, None] * group.covariance.variances(levels)))
-    return ApproximatePev(variances, tuple(shares), rounds, tuple(of_indices))
+    exact = 0 if information.calibration is None else information.calibration.n_animals
+    return ApproximatePev(variances, tuple(shares), rounds, tuple(of_indices), exact)

@@ -16,13 +16,14 @@ Floats = NDArray[np.float64]
 class ApproximatePev:
     """What was found: variances of prediction errors and reliabilities, (n_levels, width) per group; None if fixed.
 
-    of_indices: variances of the errors of indices, (n_levels,).
+    of_indices: variances of the errors of indices, (n_levels,); exact: animals by whose exact ones they are calibrated.
     """
 
     variances: tuple[Floats | None, ...]
     reliabilities: tuple[Floats | None, ...]
     rounds: int
     of_indices: tuple[Floats | None, ...] = ()
+    exact: int = 0
 
 
 @dataclass(frozen=True)

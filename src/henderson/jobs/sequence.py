@@ -76,7 +76,8 @@ def pev_method(job: JobSpec) -> Literal["pcg", "direct", "sampling", "approximat
     """Return how accuracies are computed: all by a factor, by samples or nearly, or chosen ones by solves."""
     chosen = any(job.get(key) is not None for key in ("factor", "levels", "levelfile", "nrhs"))
     sampled = any(job.get(key) is not None for key in ("samples", "seed"))
-    known = "pcg" if chosen else "sampling" if sampled else "approximate" if job.get("contributions") else "direct"
+    nearly = bool(job.get("contributions")) or job.get("exact") is not None
+    known = "pcg" if chosen else "sampling" if sampled else "approximate" if nearly else "direct"
     method = job.get("method", known)
     return method if method in ("pcg", "sampling", "approximate") else "direct"  # type: ignore[return-value]
 

@@ -40,8 +40,9 @@ def job_record(job: JobSpec, solutions: Solutions) -> dict[str, Any]:
     if isinstance(solutions, SampledSolutions):
         return sampled_record(job, solutions.pev, solutions.n_equations)
     if isinstance(solutions, ApproximateSolutions):
-        rounds = solutions.pev.rounds
-        return {"job": job.name, "method": "approximate", "equations": solutions.n_equations, "rounds": rounds}
+        pev = solutions.pev
+        found = {"job": job.name, "method": "approximate", "equations": solutions.n_equations, "rounds": pev.rounds}
+        return found | {"exact": pev.exact}
     report = solutions.report
     return {
         "job": job.name,
@@ -163,8 +164,9 @@ def _facts(done: Sequence[tuple[JobSpec, Solutions]], last: Solutions) -> list[t
             facts.append((job.name, f"{solutions.pev.n_samples} samples, {solutions.pev.products} products"))
             continue
         if isinstance(solutions, ApproximateSolutions):
-            rounds = solutions.pev.rounds
-            facts.append((job.name, f"approximate, {rounds} round{'s' * (rounds > 1)} over the pedigree"))
+            rounds, exact = solutions.pev.rounds, solutions.pev.exact
+            by = f", calibrated by {exact} animals" if exact else ""
+            facts.append((job.name, f"approximate, {rounds} round{'s' * (rounds > 1)} over the pedigree{by}"))
             continue
         report = solutions.report
         steps = f"{report.iterations} iterations, " if report.iterations else ""

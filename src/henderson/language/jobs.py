@@ -20,10 +20,16 @@ def _number(low: float, high: float) -> Check:
     return check
 
 
-def _count(value: object) -> Option:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"a whole number from 1 on was expected, not {value!r}")
-    return value
+def _whole(least: int) -> Check:
+    def check(value: object) -> Option:
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise ValueError(f"a whole number from {least} on was expected, not {value!r}")
+        return value
+
+    return check
+
+
+_count = _whole(1)
 
 
 def _flag(value: object) -> Option:
@@ -77,6 +83,7 @@ OPTIONS: dict[str, dict[str, Check]] = {
         **_SOLVING,
         "method": _choice("pcg", "direct", "sampling", "approximate"),
         "contributions": _flag,  # with method approximate
+        "exact": _whole(0),  # the same: animals by which it is calibrated
         "samples": _count,
         "seed": _count,
         "factor": _texts,
