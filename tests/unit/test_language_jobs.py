@@ -168,6 +168,14 @@ def test_what_decides_when_a_solve_ends() -> None:
     assert rtol_of(job("pev", xtol=1e-5)) == 1e-5
     assert options_of(job("solve", max_it=4, method="pcg"), "max_it") == {"max_it": 4}
     assert [pev_method(job("pev", **o)) for o in ({}, {"nrhs": 2}, {"samples": 9})] == ["direct", "pcg", "sampling"]
+    assert [pev_method(job("pev", **o)) for o in ({"contributions": True}, {"exact": 0})] == ["approximate"] * 2
+
+
+def test_animals_solved_for_are_counted_from_none_on(tmp_path: Path) -> None:
+    text = f'{TOML}[jobs]\nrun = ["pev"]\npev = {{ exact = EXACT }}\n'
+    assert load(tmp_path, text.replace("EXACT", "0")).jobs == (job("pev", exact=0),)
+    with pytest.raises(ModelError, match="whole number from 0 on"):
+        load(tmp_path, text.replace("EXACT", "-1"))
 
 
 def test_ids_from_list_and_file(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ What is known of an animal is gathered from its own records, its progeny and its
 
 It is exact where families form a tree and contemporaries are not related (after a second round, which knows mates and
 contemporaries; it changes little else); full sibs share one message. What the errors of two parents have in common
-because they are related is taken as 2 F V_sire S^-1 V_dam (`kernels.pedigree_messages`). The drift of generations, which
-this does not see, is learnt from exact blocks of some animals (`calibration`).
+because they are related is taken as 2 F V_sire S^-1 V_dam (`kernels.pedigree_messages`). The drift of generations is
+not seen; it is learnt from exact blocks of some animals (`calibration`).
 """
 
 from __future__ import annotations
