@@ -41,7 +41,6 @@ from henderson.store.model_data import ModelData
 Floats = NDArray[np.float64]
 
 ROUNDS = 1  # a second changes correlations in the fourth digit
-LEAST = 1e-6  # of the variance without data: an error variance after calibration
 
 
 class Information:
@@ -130,32 +129,20 @@ class Information:
         self, operator: Operator, preconditioner: BlockPreconditioner, n_animals: int, memory: int | None = None
     ) -> None:
         """Learn from the exact blocks of some animals what `variances` are to add: see `calibration`."""
-        effects, pedigree = self.layout.effects, self.layout.pedigree
-        everything = np.empty((len(pedigree), packed(effects.wide)))
-        error_variances(effects, self.animals, everything)
-        blocks = {g: everything[:, of].copy() for g, of in self._elements().items()}
-        scale = 1.0 + self.animals.inbreeding
-        self.calibration = calibrate(operator, preconditioner, pedigree, blocks, scale, n_animals, memory)
+        layout, elements = self.layout, {}
+        for g, first in layout.genetic.items():
+            t, u = np.tril_indices(self.design.groups[g].width)
+            elements[g] = (first + t) * (first + t + 1) // 2 + first + u
+        scale, generation = 1.0 + self.animals.inbreeding, layout.pedigree.generation
+        exact = (operator, preconditioner, n_animals, memory)
+        self.calibration = calibrate(generation, scale, self._errors, elements, *exact)
 
-    def _elements(self) -> dict[int, NDArray[np.int64]]:
-        """Return where the elements of the block of each genetic group are among packed ones, (width, width)."""
-        found = {}
-        for g, first in self.layout.genetic.items():
-            at = first + np.arange(self.design.groups[g].width)
-            high, low = np.maximum(at[:, None], at), np.minimum(at[:, None], at)
-            found[g] = high * (high + 1) // 2 + low
+    def _errors(self, animals: NDArray[np.int64]) -> Floats:
+        """Return the packed blocks of variances of prediction errors of some animals, before calibration."""
+        effects = self.layout.effects
+        found = np.empty((len(animals), packed(effects.wide)))
+        error_variances(effects, self.animals, animals, found)
         return found
-
-    def _add(self, calibration: Calibration, everything: Floats) -> None:
-        """Add what exact blocks say is missing; a variance stays between nothing and that without any data."""
-        scale = 1.0 + self.animals.inbreeding
-        sigma = np.diag(self.layout.effects.sigma)
-        for g, of in self._elements().items():
-            lower = np.tril_indices(len(of))
-            everything[:, of[lower]] += scale[:, None] * calibration.of(g)[:, lower[0], lower[1]]
-            first = self.layout.genetic[g]
-            prior = scale[:, None] * sigma[first : first + len(of)]
-            everything[:, np.diag(of)] = np.clip(everything[:, np.diag(of)], LEAST * prior, prior)
 
     def variances(self, indices: Sequence[Index] = ()) -> tuple[tuple[Floats | None, ...], list[Floats | None]]:
         """Return the variances of prediction errors: of groups and of indices; None where effects are fixed or shared.
@@ -164,10 +151,9 @@ class Information:
         """
         design, layout = self.design, self.layout
         w, q = layout.effects.width, layout.effects.wide
-        everything = np.empty((len(layout.pedigree), packed(q)))
-        error_variances(layout.effects, self.animals, everything)
+        everything = self._errors(np.arange(len(layout.pedigree)))
         if self.calibration is not None:
-            self._add(self.calibration, everything)
+            self.calibration.add_to(everything, 1.0 + self.animals.inbreeding, np.diag(layout.effects.sigma))
         diagonal = everything[:, np.arange(q) * (np.arange(q) + 3) // 2]
         of_indices: list[Floats | None] = []
         for index in indices:

@@ -98,5 +98,5 @@ def _accuracies(
             continue
         levels = np.arange(group.n_levels)
         shares.append(1.0 - values / (gamma(group.covariance, levels)[:, None] * group.covariance.variances(levels)))
-    exact = 0 if information.calibration is None else information.calibration.n_animals
+    exact = 0 if information.calibration is None else information.calibration.n_exact
     return ApproximatePev(variances, tuple(shares), rounds, tuple(of_indices), exact)

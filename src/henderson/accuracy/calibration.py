@@ -8,7 +8,7 @@ equations, as a straight line in the generation, element by element.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,6 @@ from henderson.accuracy.chosen import Chosen
 from henderson.accuracy.pev_columns import columns_for, solve_pev
 from henderson.equations.operator import Operator
 from henderson.solvers.preconditioner import BlockPreconditioner
-from henderson.store.model_data import Pedigree
 
 Floats = NDArray[np.float64]
 
@@ -26,39 +25,48 @@ ANIMALS = 24
 SMALL = 200_000  # equations up to which animals are solved for unless the job says how many
 COLUMNS = 16  # right-hand sides side by side
 RTOL = 1e-2  # of the solves: variances have its square
+LEAST = 1e-6  # of the variance without data: what is left of an error variance
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What is added to the blocks of animals, in units of 1 + F.
+    """What is added to the packed blocks of animals, in units of 1 + F.
 
-    generation: float64 (n_animals,), less the mean of those solved for; lines: per group (2, width, width), constant
-    and slope; n_animals: how many were solved for.
+    generation: float64 (n_animals,), less the mean of those solved for; n_exact: how many these were; lines: by packed
+    element constant and slope.
     """
 
     generation: Floats
-    n_animals: int
-    lines: Mapping[int, Floats]
+    n_exact: int
+    lines: Mapping[int, tuple[float, float]]
 
-    def of(self, group: int) -> Floats:
-        """Return what is added to the block of each animal without inbreeding, (n_animals, width, width)."""
-        constant, slope = self.lines[group]
-        return np.asarray(constant + self.generation[:, None, None] * slope)
+    def add_to(self, blocks: Floats, scale: Floats, sigma: Floats) -> None:
+        """Add it to the packed blocks of all animals, each variance kept between nothing and that without any data.
+
+        scale: 1 + F, (n_animals,); sigma: variances of the positions of a breeding value, which come first in a block.
+        """
+        for k, (constant, slope) in self.lines.items():
+            blocks[:, k] += scale * (constant + slope * self.generation)
+        for t, variance in enumerate(sigma):
+            k, prior = t * (t + 3) // 2, scale * variance
+            blocks[:, k] = np.clip(blocks[:, k], LEAST * prior, prior)
 
 
 def calibrate(
+    generation: NDArray[np.int32],
+    scale: Floats,
+    approximate: Callable[[NDArray[np.int64]], Floats],
+    elements: Mapping[int, NDArray[np.int64]],
     operator: Operator,
     preconditioner: BlockPreconditioner,
-    pedigree: Pedigree,
-    approximate: Mapping[int, Floats],
-    scale: Floats,
-    n_animals: int,
+    n_exact: int,
     memory: int | None = None,
 ) -> Calibration:
-    """Return the lines that bring approximate blocks nearest to the exact ones of `n_animals` animals (least squares).
+    """Return the lines that bring approximate blocks nearest to the exact ones of `n_exact` animals (least squares).
 
-    approximate: per genetic group (n, width, width) of all animals; scale: their 1 + F; memory: bytes for the solves.
-    Cost: a loose solve for each of the animals and positions, `COLUMNS` side by side if there is memory for them.
+    scale: 1 + F of all animals; approximate: returns packed blocks of some; elements: per genetic group where the lower
+    triangle of its block lies in them; memory: bytes for the solves. Cost: a loose solve for each of the animals and
+    positions, `COLUMNS` side by side if there is memory for them.
 
     Raises
     ------
@@ -66,17 +74,18 @@ def calibrate(
         A solve did not converge.
 
     """
-    order = np.argsort(pedigree.generation, kind="stable")
-    sample = np.sort(order[np.linspace(0, len(order) - 1, min(n_animals, len(order))).round().astype(np.int64)])
-    generation = pedigree.generation - pedigree.generation[sample].mean()
-    chosen = [Chosen(g, sample.astype(np.int64), tuple(range(a.shape[1]))) for g, a in approximate.items()]
+    order = np.argsort(generation, kind="stable")
+    sample = np.sort(order[np.linspace(0, len(order) - 1, min(n_exact, len(order))).round().astype(np.int64)])
+    centred = generation - generation[sample].mean()
+    chosen = [Chosen(g, sample, tuple(range(operator.design.groups[g].width))) for g in elements]
     n_columns = COLUMNS if memory is None else min(COLUMNS, columns_for(operator, memory))
     report = solve_pev(operator, preconditioner, chosen, n_columns=n_columns, rtol=RTOL)
-    X = np.column_stack([np.ones(len(sample)), generation[sample]])
-    lines = {}
-    for block in report.blocks:
-        near = approximate[block.chosen.group][sample]
-        off = np.nan_to_num((block.values - near) / scale[sample, None, None])
-        found = np.linalg.lstsq(X, off.reshape(len(sample), -1), rcond=None)[0]
-        lines[block.chosen.group] = found.reshape(2, *near.shape[1:])
-    return Calibration(generation, len(sample), lines)
+    near = approximate(sample)
+    X = np.column_stack([np.ones(len(sample)), centred[sample]])
+    lines: dict[int, tuple[float, float]] = {}
+    for block, columns in zip(report.blocks, elements.values(), strict=True):
+        t, u = np.tril_indices(block.values.shape[1])
+        off = (block.values[:, t, u] - near[:, columns]) / scale[sample, None]
+        constants, slopes = np.linalg.lstsq(X, off, rcond=None)[0].tolist()
+        lines |= dict(zip(columns.tolist(), zip(constants, slopes, strict=True), strict=True))
+    return Calibration(centred, len(sample), lines)

@@ -190,14 +190,14 @@ def prior_information(effects: Effects, animals: Animals) -> None:
 
 
 @jit
-def error_variances(effects: Effects, animals: Animals, out: Floats) -> None:
-    """Set `out` (n_animals, packed) to the variances of prediction errors of all animals."""
+def error_variances(effects: Effects, animals: Animals, chosen: NDArray[np.int64], out: Floats) -> None:
+    """Set `out` (n_chosen, packed) to the variances of prediction errors of chosen animals."""
     q = effects.wide
     total, work = np.zeros((q, q)), np.zeros((q, q))
-    for i in range(animals.record.size):
-        all_information(effects, animals, i, total)
+    for k in range(chosen.size):
+        all_information(effects, animals, chosen[k], total)
         invert_in_place(q, total, work)
-        pack_symmetric(q, total, out[i])
+        pack_symmetric(q, total, out[k])
 
 
 @inline
