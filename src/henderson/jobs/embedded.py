@@ -175,13 +175,12 @@ class EmbeddedJobs:
         from henderson.results.contribution_table import write_contributions
 
         assert self.fitted is not None  # `sequence.with_solves`
-        exact = job.get("exact")
         near, contributed = approximate_levels(
             self._at_hand(),
             self.fitted,
             with_contributions=job.get("contributions") is True,
-            exact=int(exact) if isinstance(exact, int) else None,
             memory=self._available() // 2,
+            **options_of(job, "exact"),
         )
         self.fitted = near
         files = () if contributed is None else (write_contributions(near.design, contributed, self._out),)

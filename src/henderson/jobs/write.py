@@ -40,9 +40,13 @@ def job_record(job: JobSpec, solutions: Solutions) -> dict[str, Any]:
     if isinstance(solutions, SampledSolutions):
         return sampled_record(job, solutions.pev, solutions.n_equations)
     if isinstance(solutions, ApproximateSolutions):
-        pev = solutions.pev
-        found = {"job": job.name, "method": "approximate", "equations": solutions.n_equations, "rounds": pev.rounds}
-        return found | {"exact": pev.exact}
+        return {
+            "job": job.name,
+            "method": "approximate",
+            "equations": solutions.n_equations,
+            "rounds": solutions.pev.rounds,
+            "exact": solutions.pev.exact,
+        }
     report = solutions.report
     return {
         "job": job.name,
