@@ -22,7 +22,6 @@ from henderson.store.reader import open_store
 from oracles.pedigree_files import KINDS, make_kind, make_records, write_model
 from oracles.random_files import Written
 
-MPIEXEC = Path(sys.executable).with_name("mpiexec")
 WORKER = Path(__file__).with_name("shares_worker.py")
 RANKS = 4
 N_RANDOM = 4
@@ -153,8 +152,8 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_shares_are_those_of_one_process(cases: Path) -> None:
-    command = [str(MPIEXEC), "-n", str(RANKS), sys.executable, str(WORKER), str(cases)]
+def test_shares_are_those_of_one_process(cases: Path, mpiexec: str) -> None:
+    command = [mpiexec, "-n", str(RANKS), sys.executable, str(WORKER), str(cases)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
     assert done.returncode == 0, done.stdout + done.stderr[-4000:]
     assert done.stdout.splitlines() == [f"shares of {n} agree" for n in range(1, RANKS + 1)]
@@ -166,7 +165,7 @@ def damage(file: Path) -> None:
     file.write_bytes(bytes(data))
 
 
-def test_all_ranks_tell_the_same_error(tmp_path: Path) -> None:
+def test_all_ranks_tell_the_same_error(tmp_path: Path, mpiexec: str) -> None:
     """One rank only meets what is wrong: all end with its words, none waits for ever."""
     animals = [f"a{k}" for k in range(40)]
     pedigree = "id,sire,dam\n" + "".join(f"{a},0,0\n" for a in animals)
@@ -194,7 +193,7 @@ def test_all_ranks_tell_the_same_error(tmp_path: Path) -> None:
     damage(root / "damaged record" / "s.zarr" / "records" / "value.0" / "c" / "0")
     damage(next((root / "damaged label" / "s.zarr" / "pedigree" / "ped" / "id" / "c" / "0").rglob("0")))
     (root / "no store" / "s.zarr").rename(tmp_path / "elsewhere")
-    command = [str(MPIEXEC), "-n", "3", sys.executable, str(WORKER.with_name("shares_errors_worker.py")), str(root)]
+    command = [mpiexec, "-n", "3", sys.executable, str(WORKER.with_name("shares_errors_worker.py")), str(root)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
     told = json.loads(done.stdout)
@@ -212,7 +211,7 @@ def test_all_ranks_tell_the_same_error(tmp_path: Path) -> None:
     assert told.keys() == words.keys()
 
 
-def test_no_rank_holds_more_than_its_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_rank_holds_more_than_its_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mpiexec: str) -> None:
     """Peak of allocated arrays, rows of the pedigree's arrays that are read, and the local vectors: a quarter each."""
     monkeypatch.setattr(schema, "CHUNK_ROWS", 1 << 10)
     monkeypatch.setattr(schema, "SHARD_ROWS", 1 << 12)
@@ -222,7 +221,7 @@ def test_no_rank_holds_more_than_its_share(tmp_path: Path, monkeypatch: pytest.M
     model = tmp_path / "data" / "model.toml"
     ingest(load_model(model, read_schema), tmp_path / "s.zarr", workers=1)
     script = WORKER.with_name("shares_memory_worker.py")
-    command = [str(MPIEXEC), "-n", str(RANKS), sys.executable, str(script), str(model), str(tmp_path / "s.zarr")]
+    command = [mpiexec, "-n", str(RANKS), sys.executable, str(script), str(model), str(tmp_path / "s.zarr")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
     told = json.loads(done.stdout)

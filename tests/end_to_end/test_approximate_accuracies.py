@@ -62,16 +62,14 @@ def test_near_the_exact_ones(name: str, tmp_path: Path) -> None:
 def test_without_calibration_the_level_of_generations_is_missing(tmp_path: Path) -> None:
     """Where all descend from few: a function of the generation, which exact variances of some animals tell."""
     simulate(CASES["maternal, random mating"], tmp_path / "data")
-    model, found = tmp_path / "data" / "model.toml", {}
-    for name, job in {
-        "exact": 'method = "direct"',
-        "none": 'method = "approximate", exact = 0',
-        "by default": 'method = "approximate"',
-        "twelve": "exact = 12",
-    }.items():
-        file = model.with_name(f"{name}.toml")
-        text = model.read_text(encoding="utf-8").split("[jobs]")[0]
-        file.write_text(f'{text}[jobs]\nrun = ["pev"]\npev = {{ {job} }}\n', encoding="utf-8")
+    found = {}
+    for name, method, options in (
+        ("exact", "direct", ""),
+        ("none", "approximate", ", exact = 0"),
+        ("by default", "approximate", ""),
+        ("twelve", "approximate", ", exact = 12"),
+    ):
+        file = with_job(tmp_path / "data" / "model.toml", method, options)
         record = run(file, Settings(out=tmp_path / name)).record
         found[name] = table(tmp_path / name).loc["g"].loc[["m1"]]["reliability"]
     assert record["jobs"][1]["exact"] == 12
