@@ -14,7 +14,7 @@ from henderson.equations.operator import Operator
 from henderson.equations.samples import cross_forms, quadratic_forms, sample_right_hand_sides
 from henderson.ingest.header import read_schema
 from henderson.ingest.run import ingest
-from henderson.kernels.blocks import LevelBlocks
+from henderson.kernels.blocks import LevelBlocks, level_blocks
 from henderson.language.load import load_model
 from henderson.partitions.layout import GroupLayout
 from henderson.partitions.threads import Team
@@ -46,8 +46,7 @@ def columns_of(operator: Operator, C: ColumnOperator, values: np.ndarray) -> lis
 
 def empty_blocks(local: GroupLayout) -> LevelBlocks:
     shape = (local.n_owned, local.width * (local.width + 1) // 2)
-    none = np.zeros(0, np.float32)
-    return LevelBlocks(local.width, local.first_owned, None, np.zeros(shape), none, np.zeros((0, local.width)))
+    return level_blocks(local.width, local.first_owned, np.zeros(shape))
 
 
 def test_product_assembled_matrix_and_blocks_agree(case: tuple[Operator, ModelData]) -> None:

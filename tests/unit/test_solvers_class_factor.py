@@ -11,7 +11,7 @@ from henderson.equations.design import build_design
 from henderson.equations.operator import build_operator
 from henderson.equations.rank import full_rank
 from henderson.kernels import pedigree_sweep
-from henderson.kernels.blocks import LevelBlocks, unpack_block
+from henderson.kernels.blocks import level_blocks, unpack_block
 from henderson.language.spec import DataSpec, Equation, ModelSpec, SubFactor, Term, VarianceSpec
 from henderson.partitions.threads import Team
 from henderson.solvers.class_factor import ClassFactor
@@ -57,8 +57,7 @@ def test_solutions_are_those_of_the_block(crossed: bool, year: str, some_outside
         blocks = []
         for local in operator.partitions[0].layout.groups:
             room = np.zeros((local.n_owned, local.width * (local.width + 1) // 2))
-            none = np.zeros(0, np.float32)
-            blocks.append(LevelBlocks(local.width, local.first_owned, None, room, none, np.zeros((0, local.width))))
+            blocks.append(level_blocks(local.width, local.first_owned, room))
         add_blocks(operator, [blocks], operator.zeros())
         groups = frozenset(range(len(operator.design.groups)))
         outside = np.zeros(operator.partitions[0].layout.n_local, np.bool_)
@@ -102,7 +101,7 @@ def test_progeny_without_information_leave_the_pivot_of_their_sire_alone() -> No
     place = np.full(n + 1, -1, np.int32)
     place[0] = 0
     packed = inverse[np.tril_indices(width)].astype(np.float32)[None]
-    blocks = LevelBlocks(width, 0, place, packed, (1.0 / precision).astype(np.float32), sigma)
+    blocks = level_blocks(width, 0, packed, place, (1.0 / precision).astype(np.float32), sigma)
     ghosts = np.zeros((0, 3))
     assert pedigree_sweep.factor(animals, blocks, null, null, sire, dam, precision, inverse, ghosts) == -1
     found = np.empty((width, width))

@@ -20,6 +20,7 @@ from henderson.kernels.pedigree_loadings import loadings_product
 from henderson.kernels.record_loops import TermLists
 from henderson.kernels.record_spans import Spans
 from henderson.kernels.records import Bundles
+from henderson.kernels.registers import products_of
 from henderson.partitions.exchange import Exchange, SharedMemoryExchange, Vectors
 from henderson.partitions.layout import lay_out, links, owners
 from henderson.partitions.threads import Team
@@ -261,14 +262,14 @@ class Operator:
         relationship = partition.relationship[g]
         width, first = local.width, local.first_owned
         unrolled = width <= UNROLLED
-        zero = (0.0,) * width
+        zero, product = (0.0,) * width, products_of(width).whole
         flat = tuple(inverse.ravel().tolist())
         if isinstance(relationship, LocalPedigree):
             own = (relationship.sire, relationship.dam, relationship.precision)
             if unrolled:
                 kernels.pedigree_product(zero, first, 0, local.n_owned, *own, flat, x, y)
             else:
-                kernels.pedigree_product_wide(width, first, 0, local.n_owned, *own, inverse, x, y)
+                kernels.pedigree_product_wide(product, width, first, 0, local.n_owned, *own, inverse, x, y)
             if (m := relationship.loadings) is not None:
                 loadings_product(width, m.own, m.indptr, m.parent, m.weight, m.precision, inverse, x, y)
         elif isinstance(relationship, LocalMatrix):
@@ -277,7 +278,7 @@ class Operator:
         elif unrolled:
             kernels.identity_product(zero, first, local.n_owned, flat, x, y)
         else:
-            kernels.identity_product_wide(width, first, local.n_owned, inverse, x, y)
+            kernels.identity_product_wide(product, width, first, local.n_owned, inverse, x, y)
 
 
 def _steady_slots(design: Design) -> frozenset[int]:

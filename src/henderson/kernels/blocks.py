@@ -12,14 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from henderson.kernels.jit import index, inline, jit, set_item
+from henderson.kernels.registers import Products, packed_product, products_of, whole_product
 
 
 class LevelBlocks(NamedTuple):
-    """The blocks of the levels of one group in one partition, or their inverses.
+    """The blocks of the levels of one group in one partition, or their inverses; made by `level_blocks`.
 
     first: element of the first owned level; place: int32, the row of `packed` of each level, -1 where its inverse is
     scale[level] * sigma, None if every level has its row; packed: float32 or float64; scale: float32; sigma: float64
-    (width, width).
+    (width, width); products: the routines of this width.
     """
 
     width: int
@@ -28,11 +29,27 @@ class LevelBlocks(NamedTuple):
     packed: NDArray[np.float32] | NDArray[np.float64]
     scale: NDArray[np.float32]
     sigma: NDArray[np.float64]
+    products: Products
 
     @property
     def nbytes(self) -> int:
         """Return the memory of the arrays."""
         return self.packed.nbytes + self.scale.nbytes + (0 if self.place is None else self.place.nbytes)
+
+
+def level_blocks(
+    width: int,
+    first: int,
+    packed: NDArray[np.float32] | NDArray[np.float64],
+    place: NDArray[np.int32] | None = None,
+    scale: NDArray[np.float32] | None = None,
+    sigma: NDArray[np.float64] | None = None,
+) -> LevelBlocks:
+    """Return blocks that are stored for all levels, or, with `place`, `scale` and `sigma`, for some."""
+    scale = np.zeros(0, np.float32) if scale is None else scale
+    sigma = np.zeros((0, width)) if sigma is None else sigma
+    products = products_of(width, packed.dtype == np.float32)
+    return LevelBlocks(width, first, place, packed, scale, sigma, products)
 
 
 @inline
@@ -69,33 +86,10 @@ def multiply_block(
     """Set z[to:to + width] = M^-1 r[at:at + width] for level `i`; `at` and `to` are `index`."""
     row = row_of_level(blocks.place, i)
     if row < 0:
-        multiply_matrix(float(blocks.scale[i]), blocks.sigma, r, at, z, to)
-        return
-    packed = blocks.packed
-    k, own = index(0), index(row)
-    for t in range(index(blocks.width)):
-        total, value = 0.0, r[at + t]
-        for u in range(t):
-            element = packed[own, k]
-            total += element * r[at + u]
-            z[to + u] += element * value
-            k += index(1)
-        z[to + t] = total + packed[own, k] * value
-        k += index(1)
-
-
-@inline
-def multiply_matrix(
-    scale: float, a: NDArray[np.float64], x: NDArray[np.float64], at: int, z: NDArray[np.float64], to: int
-) -> None:
-    """Set z[to:to + n] = scale * a x[at:at + n] for a symmetric matrix (n, n); `at` and `to` are `index`."""
-    n = index(a.shape[0])
-    for t in range(n):
-        z[to + t] = 0.0
-    for u in range(n):
-        value = scale * x[at + u]
-        for t in range(n):
-            z[to + t] += value * a[u, t]
+        whole_product(blocks.products.whole, blocks.scale[i], blocks.sigma, r, at, z, to)
+    else:
+        packed = blocks.packed
+        packed_product(blocks.products.packed, packed, index(row) * index(packed.shape[1]), r, at, z, to)
 
 
 @jit

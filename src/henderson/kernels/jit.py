@@ -12,8 +12,11 @@ from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
+from numba.core.cgutils import get_or_insert_function
 from numba.cpython.unsafe.tuple import tuple_setitem
+from numba.extending import intrinsic
 
+types = numba.types  # of arguments, by name
 # what indexes arrays in hot loops: an int64 costs a test for negative values at every access
 index = cast(Callable[[Any], int], np.uint64)
 set_item = tuple_setitem  # set_item(t, k, value) is t with element k replaced; small tuples stay in registers
@@ -36,8 +39,8 @@ def inline(function: F) -> F:
 
 def of_system(name: str, result: str, *arguments: str) -> Callable[..., Any]:
     """Return a function of the C library for kernels; types by their name in numba, ``intp`` for pointers."""
-    signature = getattr(numba.types, result)(*(getattr(numba.types, a) for a in arguments))
-    return cast(Callable[..., Any], numba.types.ExternalFunction(name, signature))
+    signature = getattr(types, result)(*(getattr(types, a) for a in arguments))
+    return cast(Callable[..., Any], types.ExternalFunction(name, signature))
 
 
 def callback(result: str, *arguments: str) -> Callable[[Callable[..., Any]], Any]:
@@ -45,9 +48,23 @@ def callback(result: str, *arguments: str) -> Callable[[Callable[..., Any]], Any
 
     The compiled function has its address as `address`; it must neither fail nor call Python.
     """
-    types = [getattr(numba.types, a) for a in arguments]
-    signature = getattr(numba.types, result)(numba.types.CPointer(numba.types.int64), *types)
+    signature = getattr(types, result)(types.CPointer(types.int64), *(getattr(types, a) for a in arguments))
     return cast(Callable[[Callable[..., Any]], Any], numba.cfunc(signature, cache=True, error_model="numpy"))
 
+
+def routine(signature: Any, function: Callable[..., Any]) -> int:
+    """Return the address of `function`, compiled and cached on disk; it stays for the life of the process."""
+    compiled = numba.cfunc(signature, cache=True, error_model="numpy", fastmath={"contract"})(function)
+    _routines.append(compiled)
+    return cast(int, compiled.address)
+
+
+def instructions(function: Callable[..., Any]) -> Callable[..., None]:
+    """Return what `function` writes, instruction by instruction, for kernels to call; it is told literal numbers."""
+    return cast(Callable[..., None], intrinsic(prefer_literal=True)(function))
+
+
+_routines: list[Any] = []
+declare = get_or_insert_function  # declare(module, type, name) is a function of the compiler itself
 
 array_at = numba.carray  # array_at(pointer, shape) is the array that begins there

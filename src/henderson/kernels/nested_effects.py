@@ -16,12 +16,12 @@ from henderson.kernels.blocks import (
     LevelBlocks,
     invert_block,
     multiply_block,
-    multiply_matrix,
     row_of_level,
     unpack_block,
 )
 from henderson.kernels.class_pairs import times_inverse
 from henderson.kernels.jit import index, inline, jit
+from henderson.kernels.registers import whole_product
 
 UNSET = np.uint32(0xFFFFFFFF)
 
@@ -124,7 +124,7 @@ def forward(
         multiply_block(blocks, i, y, own, z, own)
         if of[i] == null:
             continue
-        multiply_matrix(1.0, sigma_inverse, z, own, v, zero)
+        whole_product(blocks.products.whole, 1.0, sigma_inverse, z, own, v, zero)
         for t in range(index(width)):
             y[at + index(positions[t])] += v[t] - y[own + t]
 
@@ -147,7 +147,7 @@ def backward(
         own, at = index(blocks.first + i * width), index(of[i])
         for t in range(index(width)):
             animal[t] = z[at + index(positions[t])]
-        multiply_matrix(1.0, sigma_inverse, animal, zero, v, zero)
+        whole_product(blocks.products.whole, 1.0, sigma_inverse, animal, zero, v, zero)
         multiply_block(blocks, i, v, zero, w, zero)
         for t in range(index(width)):
             z[own + t] += w[t] - animal[t]

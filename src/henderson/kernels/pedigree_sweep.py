@@ -16,11 +16,11 @@ from henderson.kernels.blocks import (
     LevelBlocks,
     invert_block,
     multiply_block,
-    multiply_matrix,
     row_of_level,
     unpack_block,
 )
 from henderson.kernels.jit import index, inline, jit
+from henderson.kernels.registers import whole_product
 
 
 @jit
@@ -186,7 +186,7 @@ def forward(
             for t in range(n):
                 v[t] = scale * y[at + t]
         else:
-            multiply_matrix(scale, sigma_inverse, z, at, v, zero)
+            whole_product(blocks.products.whole, scale, sigma_inverse, z, at, v, zero)
         for p in (int(sire[i]), int(dam[i])):
             if p != null:
                 _add(n, v, zero, y, index(p))
@@ -220,6 +220,6 @@ def backward(
             for t in range(n):
                 z[at + t] += scale * total[t]
             continue
-        multiply_matrix(scale, sigma_inverse, total, zero, v, zero)
+        whole_product(blocks.products.whole, scale, sigma_inverse, total, zero, v, zero)
         multiply_block(blocks, i, v, zero, w, zero)
         _add(n, w, zero, z, at)

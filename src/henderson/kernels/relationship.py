@@ -11,7 +11,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from henderson.kernels.jit import jit, set_item
+from henderson.kernels.jit import index, jit, set_item
+from henderson.kernels.registers import whole_product
 
 
 @jit
@@ -57,6 +58,7 @@ def pedigree_product(
 
 @jit
 def pedigree_product_wide(
+    product: int,
     width: int,
     first: int,
     start: int,
@@ -68,22 +70,23 @@ def pedigree_product_wide(
     x: NDArray[np.float64],
     y: NDArray[np.float64],
 ) -> None:
-    """Add (A^-1 (x) Sigma^-1) x to `y`: `pedigree_product` for many positions; `sigma_inverse` is a matrix."""
-    mendelian = np.empty(width)
+    """Add (A^-1 (x) Sigma^-1) x to `y`: `pedigree_product` for many positions; `sigma_inverse` is a matrix.
+
+    `product` is the routine `Products.whole` of the width.
+    """
+    mendelian, v = np.empty(width), np.empty(width)
+    n = index(width)
     for i in range(start, stop):
-        own = np.uint32(first + i * width)
-        s = sire[i]
-        d = dam[i]
-        weight = precision[i]
-        for t in range(width):
-            mendelian[t] = (x[own + t] - 0.5 * (x[s + t] + x[d + t])) * weight
-        for t in range(width):
-            v = 0.0
-            for u in range(width):
-                v += sigma_inverse[t, u] * mendelian[u]
-            y[own + t] += v
-            y[s + t] -= 0.5 * v
-            y[d + t] -= 0.5 * v
+        own, s, d = index(first + i * width), index(sire[i]), index(dam[i])
+        for t in range(n):
+            mendelian[t] = x[own + t] - 0.5 * (x[s + t] + x[d + t])
+        whole_product(product, precision[i], sigma_inverse, mendelian, index(0), v, index(0))
+        for t in range(n):
+            y[own + t] += v[t]
+        for t in range(n):
+            y[s + t] -= 0.5 * v[t]
+        for t in range(n):
+            y[d + t] -= 0.5 * v[t]
 
 
 @jit
@@ -132,6 +135,7 @@ def identity_product(
 
 @jit
 def identity_product_wide(
+    product: int,
     width: int,
     first: int,
     n_levels: int,
@@ -139,14 +143,16 @@ def identity_product_wide(
     x: NDArray[np.float64],
     y: NDArray[np.float64],
 ) -> None:
-    """Add (I (x) Sigma^-1) x to `y`: `identity_product` for many positions; `sigma_inverse` is a matrix."""
+    """Add (I (x) Sigma^-1) x to `y`: `identity_product` for many positions; `sigma_inverse` is a matrix.
+
+    `product` is the routine `Products.whole` of the width.
+    """
+    v = np.empty(width)
     for i in range(n_levels):
-        own = np.uint32(first + i * width)
-        for t in range(width):
-            total = 0.0
-            for u in range(width):
-                total += sigma_inverse[t, u] * x[own + u]
-            y[own + t] += total
+        own = index(first + i * width)
+        whole_product(product, 1.0, sigma_inverse, x, own, v, index(0))
+        for t in range(index(width)):
+            y[own + t] += v[t]
 
 
 @jit

@@ -20,7 +20,7 @@ from henderson.equations.memory import COMPACT_ABOVE
 from henderson.equations.operator import UNROLLED, Operator
 from henderson.errors import HendersonError
 from henderson.kernels import blocks as kernels
-from henderson.kernels.blocks import LevelBlocks
+from henderson.kernels.blocks import LevelBlocks, level_blocks
 from henderson.partitions.exchange import Vectors
 
 Floats = NDArray[np.float64]
@@ -233,15 +233,14 @@ def _blocks(
             size = width * (width + 1) // 2
             large = g not in whole and 8 * size * operator.design.groups[g].n_levels > compact_above
             if inverse is None or partition.sigmas[g] is not None or not large:
-                none = np.zeros(0, np.float32)
-                found.append(LevelBlocks(width, first, None, np.zeros((n, size)), none, np.zeros((0, width))))
+                found.append(level_blocks(width, first, np.zeros((n, size))))
                 continue
             own = work[p][first : first + n * width : width] > 0.0
             place = np.where(own, np.cumsum(own, dtype=np.int32) - 1, -1).astype(np.int32)
             packed = np.zeros((int(np.count_nonzero(own)), size), np.float32)
             sigma = np.diag(1.0 / np.diag(inverse)) if kind == "diagonal" else np.linalg.inv(inverse)
             scale = np.zeros(n, np.float32)
-            found.append(LevelBlocks(width, first, place, packed, scale, np.ascontiguousarray(sigma, np.float64)))
+            found.append(level_blocks(width, first, packed, place, scale, np.ascontiguousarray(sigma, np.float64)))
         return found
 
     blocks = operator.team.run(room, operator.n_partitions)
