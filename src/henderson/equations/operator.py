@@ -33,6 +33,7 @@ STAYS = 0.6  # of the records have the levels of the one before, where runs pay
 PER_SPAN = 3  # steps for a span, beside one for each of its terms
 
 Floats = NDArray[np.float64]
+Groups = frozenset[int]
 
 
 class Terms(NamedTuple):
@@ -102,6 +103,7 @@ class Operator:
         self.exchange = exchange
         self.terms = design.term_lists()
         self.residual = residual_inverses(design.residuals, design.patterns)
+        self._minus_residual = -self.residual
         # of levels with Sigmas of their own the identity: that is what they have on the scale of `LocalSigmas`
         self.sigma_inverse = [
             None
@@ -117,8 +119,8 @@ class Operator:
         if bundles is not None and _spans_are_cheaper(bundles, spans, design.patterns):
             bundles = None
         self._all = Terms(bundles, spans)
-        self._terms_by_groups: dict[frozenset[int], Terms] = {}
-        self._lists_by_groups: dict[frozenset[int], TermLists] = {}
+        self._terms_by_groups: dict[Groups, Terms] = {}
+        self._lists_by_groups: dict[Groups, TermLists] = {}
         self._most = int(np.diff(spans.first_trait.astype(np.int64)).max(initial=0))  # traits of a record
         self.runs: list[NDArray[np.uint32]] | None = None
         if bundles is None and self._steady and 0 < len(design.coefficients) <= UNROLLED:
@@ -199,7 +201,7 @@ class Operator:
         """Set `y` to what partition `p` contributes to C x."""
         y[:] = 0.0
         partition = self.partitions[p]
-        self._records(p, self._all, self._all, x, y)
+        self._records(p, self._all, self._all, x, y, self.residual)
         for g, local in enumerate(partition.layout.groups):
             if self.sigma_inverse[g] is None or not local.n_owned:
                 continue
@@ -212,7 +214,7 @@ class Operator:
         if (pins := partition.pins) is not None:
             y[pins.element] += pins.precision * x[pins.element]
 
-    def couple(self, sources: frozenset[int], targets: frozenset[int], x: Vectors, out: Vectors) -> None:
+    def couple(self, sources: Groups, targets: Groups, x: Vectors, out: Vectors) -> None:
         """Set `out` to the block of W' R^-1 W from the groups `sources` to `targets` times x. **Collective**.
 
         Ghosts of `x` are filled on the way; other elements of `x` have no part.
@@ -222,37 +224,60 @@ class Operator:
 
         def part(p: int) -> None:
             out[p][:] = 0.0
-            self._records(p, gathered, scattered, x[p], out[p])
+            self._records(p, gathered, scattered, x[p], out[p], self.residual)
 
         self.team.run(part, self.n_partitions)
         self.exchange.reverse_add(out)
         self.blank(out)
 
-    def lists_of(self, groups: frozenset[int]) -> TermLists:
+    def left(self, sources: Groups, targets: Groups, r: Vectors, x: Vectors, out: Vectors) -> None:
+        """Set out = r - K x in the owned elements of `targets`, K the block of `couple`. **Collective**.
+
+        Other elements of `out` mean nothing; ghosts of `x` are filled on the way.
+        """
+        gathered, scattered = (self._terms_of(groups) for groups in (sources, targets))
+        if sources:
+            self.exchange.forward(x)
+
+        def part(p: int) -> None:
+            layout = self.partitions[p].layout
+            for g in targets:
+                own = layout.groups[g].elements
+                out[p][own] = r[p][own]
+            out[p][layout.n_owned :] = 0.0
+            if sources:
+                self._records(p, gathered, scattered, x[p], out[p], self._minus_residual)
+
+        self.team.run(part, self.n_partitions)
+        if sources:
+            self.exchange.reverse_add(out)
+        self.blank(out)
+
+    def lists_of(self, groups: Groups) -> TermLists:
         """Return the terms of some groups, for products of vectors side by side; they are kept."""
         if groups not in self._lists_by_groups:
             self._lists_by_groups[groups] = self.design.term_lists(groups)
         return self._lists_by_groups[groups]
 
-    def _terms_of(self, groups: frozenset[int]) -> Terms:
+    def _terms_of(self, groups: Groups) -> Terms:
         if groups not in self._terms_by_groups:
             bundles = None if self._all.bundles is None else self.design.bundles(groups)
             self._terms_by_groups[groups] = Terms(bundles, self.design.spans(groups, self._steady))
         return self._terms_by_groups[groups]
 
-    def _records(self, p: int, gathered: Terms, scattered: Terms, x: Floats, y: Floats) -> None:
+    def _records(self, p: int, gathered: Terms, scattered: Terms, x: Floats, y: Floats, residual: Floats) -> None:
         """Add W_2' R^-1 W_1 x of partition `p` to `y`; W_1 has the terms in `gathered`, W_2 those in `scattered`."""
         records, n_traits, least = self.partitions[p].records, self.design.n_traits, 1
         if gathered.bundles is not None and scattered.bundles is not None:
             zero = (0.0,) * n_traits
-            record_kernels.bundle_product(zero, records, gathered.bundles, scattered.bundles, self.residual, x, y)
+            record_kernels.bundle_product(zero, records, gathered.bundles, scattered.bundles, residual, x, y)
             return
         spans = gathered.spans, scattered.spans
         if self.runs is not None:
             zero, least = (0.0,) * records.coefficients.shape[1], 2
-            span_kernels.run_product(zero, n_traits, self.runs[p], records, *spans, self.residual, x, y)
+            span_kernels.run_product(zero, n_traits, self.runs[p], records, *spans, residual, x, y)
         if least <= self._most:
-            span_kernels.span_product(least, n_traits, records, *spans, self.residual, x, y)
+            span_kernels.span_product(least, n_traits, records, *spans, residual, x, y)
 
     def _gamma(self, partition: Partition, g: int, x: Floats, y: Floats) -> None:
         """Add (Gamma^-1 (x) Sigma^-1) x of random group `g` to `y`."""

@@ -19,8 +19,8 @@ from henderson.kernels.blocks import (
     row_of_level,
     unpack_block,
 )
-from henderson.kernels.jit import index, inline, jit
-from henderson.kernels.registers import whole_product
+from henderson.kernels.jit import index, jit
+from henderson.kernels.registers import add_scaled, whole_product
 
 
 @jit
@@ -90,13 +90,6 @@ def free_animals(
             y[sire[i]] = 1.0
             y[dam[i]] = 1.0
     return free
-
-
-@inline
-def _add(n: int, x: NDArray[np.float64], at: int, y: NDArray[np.float64], to: int) -> None:
-    """Add x[at:at + n] to y[to:to + n]; all numbers are `index`."""
-    for t in range(n):
-        y[to + t] += x[at + t]
 
 
 @jit
@@ -174,22 +167,25 @@ def forward(
     z: NDArray[np.float64],
 ) -> None:
     """Set z = D^-1 L^-1 y on `animals`, in that order; what they give to parents, ghosts too, is added to `y`."""
-    width, first = blocks.width, blocks.first
-    n, zero = index(width), index(0)
+    width, first, products = blocks.width, blocks.first, blocks.products
+    zero = index(0)
     v = np.empty(width)
     for i in animals:
         at = index(first + i * width)
         scale = 0.5 * precision[i]
         multiply_block(blocks, i, y, at, z, at)
-        if row_of_level(blocks.place, i) < 0:  # z is a number times Sigma y
+        without_block = row_of_level(blocks.place, i) < 0  # z is a number times Sigma y
+        if without_block:
             scale *= blocks.scale[i]
-            for t in range(n):
-                v[t] = scale * y[at + t]
         else:
-            whole_product(blocks.products.whole, scale, sigma_inverse, z, at, v, zero)
+            whole_product(products.whole, scale, sigma_inverse, z, at, v, zero)
         for p in (int(sire[i]), int(dam[i])):
-            if p != null:
-                _add(n, v, zero, y, index(p))
+            if p == null:
+                continue
+            if without_block:
+                add_scaled(products.add, scale, y, at, y, index(p))
+            else:
+                add_scaled(products.add, 1.0, v, zero, y, index(p))
 
 
 @jit
@@ -204,22 +200,24 @@ def backward(
     z: NDArray[np.float64],
 ) -> None:
     """Set z to L^-T z on `animals`, the last first; the ghosts of `z` among their parents are needed."""
-    width, first = blocks.width, blocks.first
-    n, zero = index(width), index(0)
+    width, first, products = blocks.width, blocks.first, blocks.products
+    zero = index(0)
     total, v, w = np.empty(width), np.empty(width), np.empty(width)
     for k in range(animals.size - 1, -1, -1):
         i = animals[k]
         at = index(first + i * width)
         scale = 0.5 * precision[i]
+        without_block = row_of_level(blocks.place, i) < 0  # D^-1 Sigma^-1 is a number
         total[:] = 0.0
         for p in (int(sire[i]), int(dam[i])):
-            if p != null:
-                _add(n, z, index(p), total, zero)
-        if row_of_level(blocks.place, i) < 0:  # D^-1 Sigma^-1 is a number
-            scale *= blocks.scale[i]
-            for t in range(n):
-                z[at + t] += scale * total[t]
+            if p == null:
+                continue
+            if without_block:
+                add_scaled(products.add, scale * blocks.scale[i], z, index(p), z, at)
+            else:
+                add_scaled(products.add, 1.0, z, index(p), total, zero)
+        if without_block:
             continue
-        whole_product(blocks.products.whole, scale, sigma_inverse, total, zero, v, zero)
+        whole_product(products.whole, scale, sigma_inverse, total, zero, v, zero)
         multiply_block(blocks, i, v, zero, w, zero)
-        _add(n, w, zero, z, at)
+        add_scaled(products.add, 1.0, w, zero, z, at)

@@ -29,16 +29,20 @@ ZEROS = ir.Constant(DOUBLES, [0.0] * LANES)
 
 
 class Products(NamedTuple):
-    """Addresses of the routines of a width: y = P x, P packed (lower triangle by rows), and y = scale A x, A whole."""
+    """Addresses of the routines of a width.
+
+    packed: y = P x, P being the lower triangle row by row; whole: y = scale A x, A all of a matrix; add: y += scale x.
+    """
 
     packed: int
     whole: int
+    add: int
 
 
 @lru_cache
 def products_of(width: int, single: bool = False) -> Products:
     """Return the routines of a width, compiled on first use; `single`: packed matrices are float32."""
-    return Products(_packed(width, single), _whole(width))
+    return Products(_packed(width, single), _whole(width), _add_scaled(width))
 
 
 def _packed(width: int, single: bool) -> int:
@@ -81,6 +85,21 @@ def _whole(width: int) -> int:
                     y[t] += value * matrix[u * width + t]
 
     return routine(types.void(types.float64, *[types.CPointer(types.float64)] * 3), product)
+
+
+def _add_scaled(width: int) -> int:
+    if width <= WIDE:
+
+        def add(scale: float, x: Any, y: Any) -> None:
+            _add_in_registers(width, scale, x, y)
+
+    else:
+
+        def add(scale: float, x: Any, y: Any) -> None:
+            for t in range(width):
+                y[t] += scale * x[t]
+
+    return routine(types.void(types.float64, *[types.CPointer(types.float64)] * 2), add)
 
 
 def _lanes(chunk: int, stop: int) -> list[bool]:
@@ -206,6 +225,23 @@ def _whole_in_registers(_: Any, width: Any, scale: Any, matrix: Any, x: Any, y: 
     return types.void(width, scale, matrix, x, y), emit
 
 
+@instructions
+def _add_in_registers(_: Any, width: Any, scale: Any, x: Any, y: Any) -> Any:
+    """Set y += scale x."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        n = signature.args[0].literal_value
+        scale, x, y = arguments[1:]
+        factor = _spread(builder, scale)
+        for c in range(-(-n // LANES)):
+            here, lanes = _at(builder, y, LANES * c), _lanes(c, n)
+            more = builder.fmul(factor, _load(builder, _at(builder, x, LANES * c), lanes), flags=FLAGS)
+            _store(builder, _add(builder, _load(builder, here, lanes), more), here, lanes)
+        return context.get_dummy_value()
+
+    return types.void(width, scale, x, y), emit
+
+
 def _data(context: Any, builder: Any, kind: Any, array: Any, k: Any) -> Any:
     """Return where element `k` of a contiguous array is."""
     if kind.layout != "C":
@@ -243,3 +279,18 @@ def whole_product(_: Any, routine: Any, scale: Any, matrix: Any, x: Any, at: Any
         return context.get_dummy_value()
 
     return types.void(routine, types.float64, matrix, x, types.uint64, y, types.uint64), emit
+
+
+@instructions
+def add_scaled(_: Any, routine: Any, scale: Any, x: Any, at: Any, y: Any, to: Any) -> Any:
+    """Add scale x[at:] to y[to:]; numbers are `index`."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        address, scale, x, at, y, to = arguments
+        kinds = signature.args
+        a, b = _data(context, builder, kinds[2], x, at), _data(context, builder, kinds[4], y, to)
+        kind = ir.FunctionType(ir.VoidType(), [DOUBLE, a.type, b.type])
+        builder.call(builder.inttoptr(address, kind.as_pointer()), [scale, a, b])
+        return context.get_dummy_value()
+
+    return types.void(routine, types.float64, x, types.uint64, y, types.uint64), emit

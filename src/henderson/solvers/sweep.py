@@ -157,11 +157,8 @@ class SweepPreconditioner(BlockPreconditioner):
         operator = self._operator
         n = operator.n_owned
 
-        def subtract(p: int) -> float:
-            vector_kernels.step(n[p], -alpha, q[p], r[p])
-            return vector_kernels.dot(n[p], r[p], r[p])
-
-        squares = operator.exchange.sum(operator.team.run(subtract, operator.n_partitions))
+        parts = operator.team.run(lambda p: vector_kernels.lessen(n[p], alpha, q[p], r[p]), operator.n_partitions)
+        squares = operator.exchange.sum(parts)
         self.apply(r, z)
         products = operator.team.run(lambda p: vector_kernels.dot(n[p], r[p], z[p]), operator.n_partitions)
         return squares, operator.exchange.sum(products)
@@ -273,23 +270,12 @@ class SweepPreconditioner(BlockPreconditioner):
         return self._columns
 
     def _left(self, targets: Groups, sources: Groups, r: Vectors, x: Vectors, out: Vectors) -> None:
-        """Set out = r - K x in `targets`, K the coupling with `sources`. **Collective**."""
+        """Set out = r - K x in `targets`, K the coupling with `sources`; no more is told of `out`. **Collective**."""
         operator = self._operator
         if x[0].ndim == 2:
             ColumnOperator(operator, x[0].shape[1]).left(targets, sources, r, x, out)
             return
-        if sources:
-            operator.couple(sources, targets, x, out)
-        else:
-            for part in out:
-                part[:] = 0.0
-        operator.team.run(lambda p: self._subtract(p, targets, r[p], out[p]), operator.n_partitions)
-
-    def _subtract(self, p: int, groups: Groups, r: Floats, y: Floats) -> None:
-        """Set y = r - y in the owned equations of `groups`."""
-        for g, local in enumerate(self._operator.partitions[p].layout.groups):
-            if g in groups:
-                np.subtract(r[local.elements], y[local.elements], out=y[local.elements])
+        operator.left(sources, targets, r, x, out)
 
 
 def classes_of(operator: Operator) -> Groups:
