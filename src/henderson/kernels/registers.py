@@ -242,55 +242,36 @@ def _add_in_registers(_: Any, width: Any, scale: Any, x: Any, y: Any) -> Any:
     return types.void(width, scale, x, y), emit
 
 
-def _data(context: Any, builder: Any, kind: Any, array: Any, k: Any) -> Any:
-    """Return where element `k` of a contiguous array is."""
-    if kind.layout != "C":
-        raise TypeError(f"elements of {kind} do not follow each other in the order of rows")
-    return builder.gep(context.make_array(kind)(context, builder, array).data, [k])
+def _call(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    """Call the routine at the first argument: arrays as pointers, to the element that a number after them tells."""
+    values = []
+    for kind, value in zip(signature.args[1:], arguments[1:], strict=True):
+        if isinstance(kind, types.Array):
+            if kind.layout != "C":
+                raise TypeError(f"elements of {kind} do not follow each other in the order of rows")
+            values.append(context.make_array(kind)(context, builder, value).data)
+        elif kind == types.uint64:
+            values[-1] = builder.gep(values[-1], [value])
+        else:
+            values.append(value)
+    routine = ir.FunctionType(ir.VoidType(), [value.type for value in values])
+    builder.call(builder.inttoptr(arguments[0], routine.as_pointer()), values)
+    return context.get_dummy_value()
 
 
 @instructions
 def packed_product(_: Any, routine: Any, matrix: Any, k: Any, x: Any, at: Any, y: Any, to: Any) -> Any:
     """Set y[to:] = P x[at:], P packed from element `k` of `matrix` on; numbers are `index`; y is not x."""
-
-    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        address, matrix, k, x, at, y, to = arguments
-        kinds = signature.args
-        P, a = _data(context, builder, kinds[1], matrix, k), _data(context, builder, kinds[3], x, at)
-        b = _data(context, builder, kinds[5], y, to)
-        kind = ir.FunctionType(ir.VoidType(), [P.type, a.type, b.type])
-        builder.call(builder.inttoptr(address, kind.as_pointer()), [P, a, b])
-        return context.get_dummy_value()
-
-    return types.void(routine, matrix, types.uint64, x, types.uint64, y, types.uint64), emit
+    return types.void(routine, matrix, types.uint64, x, types.uint64, y, types.uint64), _call
 
 
 @instructions
 def whole_product(_: Any, routine: Any, scale: Any, matrix: Any, x: Any, at: Any, y: Any, to: Any) -> Any:
     """Set y[to:] = scale A x[at:] for a symmetric matrix (n, n); numbers are `index`; y is not x."""
-
-    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        address, scale, matrix, x, at, y, to = arguments
-        kinds = signature.args
-        A = _data(context, builder, kinds[2], matrix, ir.Constant(INT64, 0))
-        a, b = _data(context, builder, kinds[3], x, at), _data(context, builder, kinds[5], y, to)
-        kind = ir.FunctionType(ir.VoidType(), [DOUBLE, A.type, a.type, b.type])
-        builder.call(builder.inttoptr(address, kind.as_pointer()), [scale, A, a, b])
-        return context.get_dummy_value()
-
-    return types.void(routine, types.float64, matrix, x, types.uint64, y, types.uint64), emit
+    return types.void(routine, types.float64, matrix, x, types.uint64, y, types.uint64), _call
 
 
 @instructions
 def add_scaled(_: Any, routine: Any, scale: Any, x: Any, at: Any, y: Any, to: Any) -> Any:
     """Add scale x[at:] to y[to:]; numbers are `index`."""
-
-    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        address, scale, x, at, y, to = arguments
-        kinds = signature.args
-        a, b = _data(context, builder, kinds[2], x, at), _data(context, builder, kinds[4], y, to)
-        kind = ir.FunctionType(ir.VoidType(), [DOUBLE, a.type, b.type])
-        builder.call(builder.inttoptr(address, kind.as_pointer()), [scale, a, b])
-        return context.get_dummy_value()
-
-    return types.void(routine, types.float64, x, types.uint64, y, types.uint64), emit
+    return types.void(routine, types.float64, x, types.uint64, y, types.uint64), _call
