@@ -112,7 +112,7 @@ def in_cache(share: Share, comm: MpiCommunicator) -> tuple[float, float]:
 
         def records() -> None:
             for _ in range(20):
-                operator._records(0, operator._all, operator._all, x, y)
+                operator._records(0, operator._all, operator._all, x, y, operator.residual)
 
         def individuals() -> None:
             for _ in range(20):

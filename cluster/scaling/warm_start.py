@@ -26,6 +26,7 @@ from henderson.jobs.run import Settings, run
 from henderson.simulate.testday import HERD_TESTS
 
 Bools = np.ndarray
+TOLERANCES = (1e-4, 1e-5, 1e-6, 1e-7)
 
 
 def read(folder: Path, name: str) -> tuple[Path, pa.Table]:
@@ -81,6 +82,11 @@ def solve(folder: Path, out: Path, preconditioner: str, rtol: float, start: Path
     return record | {"seconds": time.perf_counter() - begin}
 
 
+def rounds_to(tolerance: float, history: list[float]) -> int:
+    """Return after how many rounds the relative residual was at most `tolerance` for the first time."""
+    return next(k for k, residual in enumerate(history) if residual <= tolerance)
+
+
 def main() -> int:
     """Return 1 if a warm start takes more than a third of the rounds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -103,6 +109,10 @@ def main() -> int:
         first = warm["history"][0]
         print(json.dumps({"preconditioner": kind, **lacks, "rounds": rounds, "starts at": first}), flush=True)
         rows.append((kind, rounds, first, warm["iterations"] / cold["iterations"]))
+        for tolerance in TOLERANCES:
+            if tolerance > arguments.rtol:
+                pair = {name: rounds_to(tolerance, r["history"]) for name, r in (("cold", cold), ("warm", warm))}
+                print(json.dumps({"preconditioner": kind, "residual": tolerance, "rounds": pair}), flush=True)
     print("\n| preconditioner | earlier | from zero | from the earlier | starts at | share |")
     print("|---|---|---|---|---|---|")
     for kind, rounds, first, part in rows:
