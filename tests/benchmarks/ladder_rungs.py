@@ -16,11 +16,10 @@ from henderson.equations.border import inverse_of_border
 from henderson.equations.model import Design
 from henderson.equations.operator import Operator
 from henderson.equations.partition import LocalPedigree, Partition
-from henderson.kernels import vectors as kernels
 from henderson.kernels.blocks import LevelBlocks
 from henderson.kernels.records import border_products
 from henderson.partitions.exchange import Vectors
-from henderson.solvers.preconditioner import BlockPreconditioner
+from henderson.solvers.preconditioner import BlockPreconditioner, descend_apart
 from henderson.store.model_data import Pedigree
 
 Floats = NDArray[np.float64]
@@ -266,16 +265,7 @@ class TwoLevel:
 
     def descend(self, alpha: float, q: Vectors, r: Vectors, z: Vectors) -> tuple[float, float]:
         """Set r -= alpha q and z = M^-1 r (`z` may be `q`); return (r'r, r'z). **Collective**."""
-        operator, n = self._operator, self._operator.n_owned
-
-        def subtract(p: int) -> float:
-            kernels.step(n[p], -alpha, q[p], r[p])
-            return kernels.dot(n[p], r[p], r[p])
-
-        squares = operator.exchange.sum(operator.team.run(subtract, operator.n_partitions))
-        self.apply(r, z)
-        products = operator.team.run(lambda p: kernels.dot(n[p], r[p], z[p]), operator.n_partitions)
-        return squares, operator.exchange.sum(products)
+        return descend_apart(self._operator, self.apply, alpha, q, r, z)
 
     def apply(self, r: Vectors, z: Vectors) -> None:
         """Set z = M^-1 r; `z` must not be `r`. **Collective**."""

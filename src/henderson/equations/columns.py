@@ -44,15 +44,12 @@ class ColumnOperator:
         """
         operator = self.operator
         gathered, scattered = (operator.lists_of(groups) for groups in (sources, targets))
-        n_traits, less = operator.design.n_traits, -operator.residual
+        n_traits, less = operator.design.n_traits, operator.minus_residual
         self.exchange.forward(x)
 
         def part(p: int) -> None:
             partition = operator.partitions[p]
-            for g in targets:
-                at = partition.layout.groups[g].elements
-                out[p][at] = r[p][at]
-            out[p][partition.layout.n_owned :] = 0.0
+            partition.layout.copy_owned(targets, r[p], out[p])
             kernels.record_product(n_traits, partition.records, gathered, scattered, less, x[p], out[p])
 
         self.team.run(part, self.n_partitions)

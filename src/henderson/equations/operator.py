@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -103,7 +103,7 @@ class Operator:
         self.exchange = exchange
         self.terms = design.term_lists()
         self.residual = residual_inverses(design.residuals, design.patterns)
-        self._minus_residual = -self.residual
+        self.minus_residual = -self.residual
         # of levels with Sigmas of their own the identity: that is what they have on the scale of `LocalSigmas`
         self.sigma_inverse = [
             None
@@ -219,38 +219,45 @@ class Operator:
 
         Ghosts of `x` are filled on the way; other elements of `x` have no part.
         """
+
+        def clear(p: int) -> None:
+            out[p][:] = 0.0
+
+        self._couple(sources, targets, x, out, clear, self.residual)
+
+    def left(self, targets: Groups, sources: Groups, r: Vectors, x: Vectors, out: Vectors) -> None:
+        """Set `out` = r - K x in the groups `targets`, K the block of `couple`. **Collective**.
+
+        Ghosts of `x` are filled on the way; other groups of `out` are left with what there was.
+        """
+
+        def copy(p: int) -> None:
+            self.partitions[p].layout.copy_owned(targets, r[p], out[p])
+
+        if sources:
+            self._couple(sources, targets, x, out, copy, self.minus_residual)
+        else:
+            self.team.run(copy, self.n_partitions)
+
+    def _couple(
+        self,
+        sources: Groups,
+        targets: Groups,
+        x: Vectors,
+        out: Vectors,
+        begin: Callable[[int], None],
+        residual: Floats,
+    ) -> None:
+        """Add the block of W' R^-1 W times x to `out` once begin(p) has set that of a partition. **Collective**."""
         gathered, scattered = (self._terms_of(groups) for groups in (sources, targets))
         self.exchange.forward(x)
 
         def part(p: int) -> None:
-            out[p][:] = 0.0
-            self._records(p, gathered, scattered, x[p], out[p], self.residual)
+            begin(p)
+            self._records(p, gathered, scattered, x[p], out[p], residual)
 
         self.team.run(part, self.n_partitions)
         self.exchange.reverse_add(out)
-        self.blank(out)
-
-    def left(self, sources: Groups, targets: Groups, r: Vectors, x: Vectors, out: Vectors) -> None:
-        """Set out = r - K x in the owned elements of `targets`, K the block of `couple`. **Collective**.
-
-        Other elements of `out` mean nothing; ghosts of `x` are filled on the way.
-        """
-        gathered, scattered = (self._terms_of(groups) for groups in (sources, targets))
-        if sources:
-            self.exchange.forward(x)
-
-        def part(p: int) -> None:
-            layout = self.partitions[p].layout
-            for g in targets:
-                own = layout.groups[g].elements
-                out[p][own] = r[p][own]
-            out[p][layout.n_owned :] = 0.0
-            if sources:
-                self._records(p, gathered, scattered, x[p], out[p], self._minus_residual)
-
-        self.team.run(part, self.n_partitions)
-        if sources:
-            self.exchange.reverse_add(out)
         self.blank(out)
 
     def lists_of(self, groups: Groups) -> TermLists:
@@ -287,14 +294,14 @@ class Operator:
         relationship = partition.relationship[g]
         width, first = local.width, local.first_owned
         unrolled = width <= UNROLLED
-        zero, product = (0.0,) * width, products_of(width).whole
+        zero = (0.0,) * width
         flat = tuple(inverse.ravel().tolist())
         if isinstance(relationship, LocalPedigree):
             own = (relationship.sire, relationship.dam, relationship.precision)
             if unrolled:
                 kernels.pedigree_product(zero, first, 0, local.n_owned, *own, flat, x, y)
             else:
-                kernels.pedigree_product_wide(product, width, first, 0, local.n_owned, *own, inverse, x, y)
+                kernels.pedigree_product_wide(products_of(width), width, first, 0, local.n_owned, *own, inverse, x, y)
             if (m := relationship.loadings) is not None:
                 loadings_product(width, m.own, m.indptr, m.parent, m.weight, m.precision, inverse, x, y)
         elif isinstance(relationship, LocalMatrix):
@@ -303,7 +310,7 @@ class Operator:
         elif unrolled:
             kernels.identity_product(zero, first, local.n_owned, flat, x, y)
         else:
-            kernels.identity_product_wide(product, width, first, local.n_owned, inverse, x, y)
+            kernels.identity_product_wide(products_of(width), width, first, local.n_owned, inverse, x, y)
 
 
 def _steady_slots(design: Design) -> frozenset[int]:

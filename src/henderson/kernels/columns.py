@@ -223,7 +223,7 @@ def subtract(
 
 
 @jit
-def step(
+def lessen(
     n: int,
     alpha: NDArray[np.float64],
     q: NDArray[np.float64],

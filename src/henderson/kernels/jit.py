@@ -54,7 +54,7 @@ def callback(result: str, *arguments: str) -> Callable[[Callable[..., Any]], Any
 
 def routine(signature: Any, function: Callable[..., Any]) -> int:
     """Return the address of `function`, compiled and cached on disk; it stays for the life of the process."""
-    compiled = numba.cfunc(signature, cache=True, error_model="numpy", fastmath={"contract"})(function)
+    compiled = numba.cfunc(signature, **OPTIONS)(function)
     _routines.append(compiled)
     return cast(int, compiled.address)
 

@@ -174,17 +174,13 @@ def forward(
         at = index(first + i * width)
         scale = 0.5 * precision[i]
         multiply_block(blocks, i, y, at, z, at)
-        without_block = row_of_level(blocks.place, i) < 0  # z is a number times Sigma y
-        if without_block:
-            scale *= blocks.scale[i]
+        if row_of_level(blocks.place, i) < 0:  # z is a number times Sigma y
+            v[:] = 0.0
+            add_scaled(products.add, scale * blocks.scale[i], y, at, v, zero)
         else:
             whole_product(products.whole, scale, sigma_inverse, z, at, v, zero)
         for p in (int(sire[i]), int(dam[i])):
-            if p == null:
-                continue
-            if without_block:
-                add_scaled(products.add, scale, y, at, y, index(p))
-            else:
+            if p != null:
                 add_scaled(products.add, 1.0, v, zero, y, index(p))
 
 
@@ -207,16 +203,12 @@ def backward(
         i = animals[k]
         at = index(first + i * width)
         scale = 0.5 * precision[i]
-        without_block = row_of_level(blocks.place, i) < 0  # D^-1 Sigma^-1 is a number
         total[:] = 0.0
         for p in (int(sire[i]), int(dam[i])):
-            if p == null:
-                continue
-            if without_block:
-                add_scaled(products.add, scale * blocks.scale[i], z, index(p), z, at)
-            else:
+            if p != null:
                 add_scaled(products.add, 1.0, z, index(p), total, zero)
-        if without_block:
+        if row_of_level(blocks.place, i) < 0:  # D^-1 Sigma^-1 is a number
+            add_scaled(products.add, scale * blocks.scale[i], total, zero, z, at)
             continue
         whole_product(products.whole, scale, sigma_inverse, total, zero, v, zero)
         multiply_block(blocks, i, v, zero, w, zero)

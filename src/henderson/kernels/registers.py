@@ -39,12 +39,12 @@ class Products(NamedTuple):
     add: int
 
 
-@lru_cache
 def products_of(width: int, single: bool = False) -> Products:
     """Return the routines of a width, compiled on first use; `single`: packed matrices are float32."""
     return Products(_packed(width, single), _whole(width), _add_scaled(width))
 
 
+@lru_cache
 def _packed(width: int, single: bool) -> int:
     if width <= WIDE:
 
@@ -68,6 +68,7 @@ def _packed(width: int, single: bool) -> int:
     return routine(types.void(*(types.CPointer(t) for t in (element, types.float64, types.float64))), product)
 
 
+@lru_cache
 def _whole(width: int) -> int:
     if width <= WIDE:
 
@@ -87,6 +88,7 @@ def _whole(width: int) -> int:
     return routine(types.void(types.float64, *[types.CPointer(types.float64)] * 3), product)
 
 
+@lru_cache
 def _add_scaled(width: int) -> int:
     if width <= WIDE:
 
@@ -254,24 +256,24 @@ def _call(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             values[-1] = builder.gep(values[-1], [value])
         else:
             values.append(value)
-    routine = ir.FunctionType(ir.VoidType(), [value.type for value in values])
-    builder.call(builder.inttoptr(arguments[0], routine.as_pointer()), values)
+    called = ir.FunctionType(ir.VoidType(), [value.type for value in values])
+    builder.call(builder.inttoptr(arguments[0], called.as_pointer()), values)
     return context.get_dummy_value()
 
 
 @instructions
-def packed_product(_: Any, routine: Any, matrix: Any, k: Any, x: Any, at: Any, y: Any, to: Any) -> Any:
+def packed_product(_: Any, address: Any, matrix: Any, k: Any, x: Any, at: Any, y: Any, to: Any) -> Any:
     """Set y[to:] = P x[at:], P packed from element `k` of `matrix` on; numbers are `index`; y is not x."""
-    return types.void(routine, matrix, types.uint64, x, types.uint64, y, types.uint64), _call
+    return types.void(address, matrix, types.uint64, x, types.uint64, y, types.uint64), _call
 
 
 @instructions
-def whole_product(_: Any, routine: Any, scale: Any, matrix: Any, x: Any, at: Any, y: Any, to: Any) -> Any:
+def whole_product(_: Any, address: Any, scale: Any, matrix: Any, x: Any, at: Any, y: Any, to: Any) -> Any:
     """Set y[to:] = scale A x[at:] for a symmetric matrix (n, n); numbers are `index`; y is not x."""
-    return types.void(routine, types.float64, matrix, x, types.uint64, y, types.uint64), _call
+    return types.void(address, types.float64, matrix, x, types.uint64, y, types.uint64), _call
 
 
 @instructions
-def add_scaled(_: Any, routine: Any, scale: Any, x: Any, at: Any, y: Any, to: Any) -> Any:
+def add_scaled(_: Any, address: Any, scale: Any, x: Any, at: Any, y: Any, to: Any) -> Any:
     """Add scale x[at:] to y[to:]; numbers are `index`."""
-    return types.void(routine, types.float64, x, types.uint64, y, types.uint64), _call
+    return types.void(address, types.float64, x, types.uint64, y, types.uint64), _call

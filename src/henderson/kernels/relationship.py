@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from henderson.kernels.jit import index, jit, set_item
-from henderson.kernels.registers import whole_product
+from henderson.kernels.registers import Products, add_scaled, whole_product
 
 
 @jit
@@ -58,7 +58,7 @@ def pedigree_product(
 
 @jit
 def pedigree_product_wide(
-    product: int,
+    products: Products,
     width: int,
     first: int,
     start: int,
@@ -70,23 +70,17 @@ def pedigree_product_wide(
     x: NDArray[np.float64],
     y: NDArray[np.float64],
 ) -> None:
-    """Add (A^-1 (x) Sigma^-1) x to `y`: `pedigree_product` for many positions; `sigma_inverse` is a matrix.
-
-    `product` is the routine `Products.whole` of the width.
-    """
+    """Add (A^-1 (x) Sigma^-1) x to `y`: `pedigree_product` for many positions; `sigma_inverse` is a matrix."""
     mendelian, v = np.empty(width), np.empty(width)
-    n = index(width)
+    n, zero = index(width), index(0)
     for i in range(start, stop):
         own, s, d = index(first + i * width), index(sire[i]), index(dam[i])
         for t in range(n):
             mendelian[t] = x[own + t] - 0.5 * (x[s + t] + x[d + t])
-        whole_product(product, precision[i], sigma_inverse, mendelian, index(0), v, index(0))
-        for t in range(n):
-            y[own + t] += v[t]
-        for t in range(n):
-            y[s + t] -= 0.5 * v[t]
-        for t in range(n):
-            y[d + t] -= 0.5 * v[t]
+        whole_product(products.whole, precision[i], sigma_inverse, mendelian, zero, v, zero)
+        add_scaled(products.add, 1.0, v, zero, y, own)
+        add_scaled(products.add, -0.5, v, zero, y, s)
+        add_scaled(products.add, -0.5, v, zero, y, d)
 
 
 @jit
@@ -135,7 +129,7 @@ def identity_product(
 
 @jit
 def identity_product_wide(
-    product: int,
+    products: Products,
     width: int,
     first: int,
     n_levels: int,
@@ -143,16 +137,12 @@ def identity_product_wide(
     x: NDArray[np.float64],
     y: NDArray[np.float64],
 ) -> None:
-    """Add (I (x) Sigma^-1) x to `y`: `identity_product` for many positions; `sigma_inverse` is a matrix.
-
-    `product` is the routine `Products.whole` of the width.
-    """
-    v = np.empty(width)
+    """Add (I (x) Sigma^-1) x to `y`: `identity_product` for many positions; `sigma_inverse` is a matrix."""
+    v, zero = np.empty(width), index(0)
     for i in range(n_levels):
         own = index(first + i * width)
-        whole_product(product, 1.0, sigma_inverse, x, own, v, index(0))
-        for t in range(index(width)):
-            y[own + t] += v[t]
+        whole_product(products.whole, 1.0, sigma_inverse, x, own, v, zero)
+        add_scaled(products.add, 1.0, v, zero, y, own)
 
 
 @jit

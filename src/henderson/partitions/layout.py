@@ -7,7 +7,7 @@ group by group, then the ghost blocks group by group, then one null block as wid
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -113,6 +113,16 @@ class Layout:
     def zeros(self) -> NDArray[np.float64]:
         """Return a local vector of zeros."""
         return scratch.zeros(self.n_local)
+
+    def copy_owned(self, groups: Iterable[int], source: NDArray[np.float64], out: NDArray[np.float64]) -> None:
+        """Set the owned elements of some groups in `out` to those of `source`, ghosts and the null block to zero.
+
+        Both may be several local vectors side by side; other elements of `out` stay.
+        """
+        for g in groups:
+            own = self.groups[g].elements
+            out[own] = source[own]
+        out[self.n_owned :] = 0.0
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from henderson.equations.memory import COMPACT_ABOVE
 from henderson.equations.operator import UNROLLED, Operator
 from henderson.errors import HendersonError
 from henderson.kernels import blocks as kernels
+from henderson.kernels import vectors
 from henderson.kernels.blocks import LevelBlocks, level_blocks
 from henderson.partitions.exchange import Vectors
 
@@ -33,6 +34,18 @@ class Preconditioner(Protocol):
 
     def descend(self, alpha: float, q: Vectors, r: Vectors, z: Vectors) -> tuple[float, float]:
         """Set r -= alpha q and z = M^-1 r (`z` may be `q`); return (r'r, r'z) over all partitions. **Collective**."""
+
+
+def descend_apart(
+    operator: Operator, apply: Callable[[Vectors, Vectors], None], alpha: float, q: Vectors, r: Vectors, z: Vectors
+) -> tuple[float, float]:
+    """`Preconditioner.descend` where M^-1 needs a pass of its own, apply(r, z). **Collective**."""
+    n = operator.n_owned
+    parts = operator.team.run(lambda p: vectors.lessen(n[p], alpha, q[p], r[p]), operator.n_partitions)
+    squares = operator.exchange.sum(parts)
+    apply(r, z)
+    products = operator.team.run(lambda p: vectors.dot(n[p], r[p], z[p]), operator.n_partitions)
+    return squares, operator.exchange.sum(products)
 
 
 class BlockPreconditioner:

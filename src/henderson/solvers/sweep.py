@@ -18,7 +18,6 @@ from henderson.kernels import columns as vector_columns
 from henderson.kernels import pedigree_sweep as kernels
 from henderson.kernels import pedigree_sweep_unrolled as unrolled
 from henderson.kernels import sweep_columns as column_kernels
-from henderson.kernels import vectors as vector_kernels
 from henderson.kernels.blocks import LevelBlocks
 from henderson.kernels.pedigree_loadings import loadings_diagonal
 from henderson.kernels.relationship import level_diagonal
@@ -27,7 +26,7 @@ from henderson.solvers.class_factor import NotFiniteError
 from henderson.solvers.class_factors import ClassFactors
 from henderson.solvers.generations import Generations
 from henderson.solvers.nested_effects import NestedEffects
-from henderson.solvers.preconditioner import BORDER_LIMIT, BlockPreconditioner, Kind
+from henderson.solvers.preconditioner import BORDER_LIMIT, BlockPreconditioner, Kind, descend_apart
 from henderson.solvers.sweep_order import Turns, swept, turns_of
 
 Floats = NDArray[np.float64]
@@ -154,14 +153,7 @@ class SweepPreconditioner(BlockPreconditioner):
 
     def descend(self, alpha: float, q: Vectors, r: Vectors, z: Vectors) -> tuple[float, float]:
         """Set r -= alpha q and z = M^-1 r (`z` may be `q`); return (r'r, r'z). **Collective**."""
-        operator = self._operator
-        n = operator.n_owned
-
-        parts = operator.team.run(lambda p: vector_kernels.lessen(n[p], alpha, q[p], r[p]), operator.n_partitions)
-        squares = operator.exchange.sum(parts)
-        self.apply(r, z)
-        products = operator.team.run(lambda p: vector_kernels.dot(n[p], r[p], z[p]), operator.n_partitions)
-        return squares, operator.exchange.sum(products)
+        return descend_apart(self._operator, self.apply, alpha, q, r, z)
 
     def descend_columns(self, alpha: Floats, q: Vectors, r: Vectors, z: Vectors) -> tuple[Floats, Floats]:
         """Set r_j -= alpha_j q_j and z_j = M^-1 r_j; return all (r_j'r_j, r_j'z_j). **Collective**."""
@@ -170,7 +162,7 @@ class SweepPreconditioner(BlockPreconditioner):
 
         def subtract(p: int) -> Floats:
             out = np.empty(len(alpha))
-            vector_columns.step(n[p], alpha, q[p], r[p], out)
+            vector_columns.lessen(n[p], alpha, q[p], r[p], out)
             return out
 
         def products(p: int) -> Floats:
@@ -275,7 +267,7 @@ class SweepPreconditioner(BlockPreconditioner):
         if x[0].ndim == 2:
             ColumnOperator(operator, x[0].shape[1]).left(targets, sources, r, x, out)
             return
-        operator.left(sources, targets, r, x, out)
+        operator.left(targets, sources, r, x, out)
 
 
 def classes_of(operator: Operator) -> Groups:
