@@ -72,6 +72,20 @@ def test_warm_and_cold_rounds_stand_beside_each_other(testday: Path) -> None:
     assert found["records"] == round(0.02 * found["of"])
     assert found["rounds"]["warm"] < 0.75 * found["rounds"]["cold"]
     assert "| sweep |" in told
+    exact, store = testday / "exact", testday / "store.zarr"
+    output_of("henderson", "solve", testday / "model.toml", "--store", store, "--rtol", "1e-11", "--out", exact)
+    told = output_of(
+        *(sys.executable, SCALING / "warm_error.py", testday, "--store", store),
+        *("--exact", exact, "--start", testday / "warm-sweep-old"),
+    )
+    by_round = json.loads(told.splitlines()[0])
+    zero, earlier = by_round["zero"], by_round["earlier"]
+    assert zero["rounds"] == found["rounds"]["cold"]
+    assert earlier["rounds"] == found["rounds"]["warm"]
+    assert len(zero["errors"]) == len(zero["residuals"]) == zero["rounds"] + 1
+    assert zero["errors"][0] > 0.1 > 5.0 * earlier["errors"][1]
+    assert zero["errors"][-1] < 0.02
+    assert [row[0].split()[0] for row in rows_of(told[told.index("| until") :])] == ["error", "residual"]
 
 
 def test_ghosts_and_rounds_are_counted(testday: Path) -> None:
