@@ -1,10 +1,12 @@
 """Rounds of a solve that starts from the solutions without the last records, beside one that starts at zero.
 
     python cluster/scaling/warm_start.py FOLDER [--share 0.02] [--preconditioners sweep,border] [--rtol 1e-6]
+        [--earlier 1e-8]
 
 FOLDER is what `henderson simulate` or `henderson simulate testday` has written. The earlier run lacks the last records
-by date, and the cows that have no others and no progeny; the later one has everything. Every solve is a process of its
-own. Prints JSON objects, one per preconditioner and tolerance, and a table.
+by date, and the cows that have no others and no progeny, and is solved to --earlier, if given, else to --rtol; the
+later one has everything. Every solve is a process of its own. Prints JSON objects, one per preconditioner and
+tolerance, and a table.
 """
 
 from __future__ import annotations
@@ -96,6 +98,7 @@ def main() -> int:
     parser.add_argument("--share", type=float, default=0.02)
     parser.add_argument("--preconditioners", default="sweep,border")
     parser.add_argument("--rtol", type=float, default=1e-6)
+    parser.add_argument("--earlier", type=float, help="tolerance of the earlier run")
     arguments = parser.parse_args()
     folder: Path = arguments.folder
     earlier = folder / "earlier"
@@ -105,7 +108,7 @@ def main() -> int:
     rows = []
     for kind in arguments.preconditioners.split(","):
         outs = {name: folder / f"warm-{kind}-{name}" for name in ("old", "cold", "warm")}
-        old = solve(earlier, outs["old"], kind, arguments.rtol)
+        old = solve(earlier, outs["old"], kind, arguments.earlier or arguments.rtol)
         cold = solve(folder, outs["cold"], kind, arguments.rtol)
         warm = solve(folder, outs["warm"], kind, arguments.rtol, outs["old"])
         rounds = {name: r["iterations"] for name, r in (("old", old), ("cold", cold), ("warm", warm))}
