@@ -25,9 +25,11 @@ from pathlib import Path
 from typing import Any
 
 from ladder_rungs import CoarseSpace, DiagonalisedLevels, PartBlocks, TwoLevel, clusters_of, effects_of, traits_of
+from stream import stream_triad
 
 from henderson.equations.operator import Operator
 from henderson.jobs.run import understand
+from henderson.partitions.threads import Team
 from henderson.solvers.pcg import pcg
 from henderson.solvers.preconditioner import BlockPreconditioner, Kind
 from henderson.solvers.solve import Equations
@@ -160,6 +162,8 @@ def main() -> int:
         for rung in rungs:
             print(json.dumps(measure(arguments, rung)), flush=True)
         return 0
+    with Team(arguments.threads) as team:
+        print(f"STREAM triad before: {stream_triad(team):.1f} GB/s on {arguments.threads} threads")
     all_converged = True
     for k, rung in enumerate(rungs):
         options = [f"--{name}={getattr(arguments, name.replace('-', '_'))}" for name in OPTIONS]

@@ -10,11 +10,11 @@ import resource
 import time
 
 import numpy as np
+from stream import stream_triad
 
 from henderson.equations.design import build_design
 from henderson.equations.operator import build_operator
 from henderson.equations.rank import full_rank
-from henderson.kernels.jit import jit
 from henderson.language.spec import (
     DataSpec,
     Equation,
@@ -90,24 +90,6 @@ def dairy_data(n_animals: int, n_records: int, n_herds: int, n_traits: int = 3, 
         related={("id", "ped"): cows.astype(np.int32)},
     )
     return ModelData(records, {"herd": Labels(np.arange(1, n_herds + 1))}, {"ped": pedigree})
-
-
-@jit
-def triad(start: int, stop: int, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> None:
-    for i in range(start, stop):
-        c[i] = a[i] + 3.0 * b[i]
-
-
-def stream_triad(team: Team, n: int = 20_000_000) -> float:
-    """Return GB/s of c = a + 3 b (24 bytes an element), the best of five."""
-    a, b, c = np.ones(n), np.ones(n), np.zeros(n)
-    bounds = [n * k // team.n_threads for k in range(team.n_threads + 1)]
-    best = float("inf")
-    for _ in range(6):
-        start = time.perf_counter()
-        team.run(lambda p: triad(bounds[p], bounds[p + 1], a, b, c))
-        best = min(best, time.perf_counter() - start)
-    return 24e-9 * n / best
 
 
 def product_bytes(n_animals: int, n_records: int, n_traits: int, n_slots: int) -> float:

@@ -58,6 +58,21 @@ def test_scaling_is_run_and_told(
     assert "ranks" in predicted
 
 
+def test_other_methods_of_petsc_are_measured(testday: Path, mpiexec: str) -> None:
+    script = (sys.executable, SCALING / "mpi_iteration.py", testday, "--iterations", 4)
+    told = output_of(mpiexec, "-n", 2, *script, "--methods", "cg,groppcg,pipecg")
+    assert all(method in told for method in ("cg", "groppcg", "pipecg"))
+
+
+def test_intervals_of_validation_are_a_table(tmp_path: Path) -> None:
+    lines = tmp_path / "lines.jsonl"
+    script = (sys.executable, SCALING / "validation_calibration.py", lines, "--animals", 1500)
+    output_of(*script, "--runs", 1)
+    told = output_of(*script, "--runs", 1, "--first", 2)
+    assert len(lines.read_text().splitlines()) == 2
+    assert "dispersion" in told
+
+
 def test_scaling_refuses_what_it_does_not_know(tmp_path: Path) -> None:
     script = SCALING / "scaling.sbatch"
     output_of("bash", script, "sideways", "animal", "1e3", "1", 1, tmp_path / "x", codes=(2,))
@@ -70,7 +85,7 @@ def test_warm_and_cold_rounds_stand_beside_each_other(testday: Path) -> None:
     told = output_of(sys.executable, script, testday, "--preconditioners", "sweep", codes=(0, 1))
     found = json.loads(told.splitlines()[0])
     assert found["records"] == round(0.02 * found["of"])
-    assert found["rounds"]["warm"] < 0.75 * found["rounds"]["cold"]
+    assert found["rounds"]["warm"] < 0.75 * found["rounds"]["cold"]  # a third is of larger data: reports, warm-start
     assert "| sweep |" in told
     exact, store = testday / "exact", testday / "store.zarr"
     output_of("henderson", "solve", testday / "model.toml", "--store", store, "--rtol", "1e-11", "--out", exact)

@@ -36,6 +36,8 @@ def test_the_full_run_ends_with_the_truth(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
     assert done.stdout == (tmp_path / "run.log").read_text()
     assert done.stdout.count("CPU s, peak") == 4
+    assert done.stdout.count("STREAM triad") == 2
+    assert '"event": "iteration"' in done.stdout
     row = next(line for line in done.stdout.splitlines() if line.startswith("| yield 1 |"))
     correlation = float(row.split("|")[3])  # of the animals with records
     assert 0.6 < correlation < 0.9

@@ -11,7 +11,8 @@ import resource
 import time
 from pathlib import Path
 
-from product_bench import best_of, stream_triad
+from product_bench import best_of
+from stream import stream_triad
 
 from henderson.jobs.run import understand
 from henderson.partitions.threads import Team

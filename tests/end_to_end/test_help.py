@@ -120,3 +120,12 @@ def test_other_shells_get_their_scripts(
     if (program := shutil.which(shell)) is not None:
         (tmp_path / "script").write_text(script)
         subprocess.run([program, "-n", str(tmp_path / "script")], check=True)
+
+
+def test_the_module_is_the_command() -> None:
+    told = [
+        subprocess.run([*command, "solve", "--help"], capture_output=True, text=True, check=True).stdout
+        for command in ((BIN / "henderson",), (sys.executable, "-m", "henderson"))
+    ]
+    assert told[0] == told[1]
+    assert told[0].startswith("Usage: henderson solve")

@@ -326,7 +326,7 @@ def main() -> None:
     logging.addLevelName(logging.WARNING, "warning")
     as_json = "--json" in sys.argv
     try:
-        cli(standalone_mode=False)
+        cli(prog_name="henderson", standalone_mode=False)
     except SystemExit:
         raise
     except BaseException as error:
