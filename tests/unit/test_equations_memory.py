@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.product_bench import dairy_data, dairy_model
+from benchmarks.dairy import dairy_data, dairy_model
 from henderson.equations.design import build_design
 from henderson.equations.memory import counts_of, counts_of_store, estimate, estimate_embedded, estimate_per_rank
 from henderson.equations.operator import build_operator
