@@ -167,6 +167,9 @@ def test_the_end_is_estimated_from_the_rate_of_convergence() -> None:
     assert convergence.remaining(1e-8) == pytest.approx(4.0)
     assert convergence.remaining(1e-3) == 0.0
     assert convergence.remaining(math.inf) is None
+    for k in range(41, 82):  # four seconds without progress: the mean rate of both times, halved
+        convergence.add(k, 1e-4, k / 10)
+    assert convergence.remaining(1e-8) == pytest.approx(2.0 * 4.0 * 8.0 / 3.9)
     stuck = Convergence()
     for k in range(20):
         stuck.add(k, 0.5, float(k))

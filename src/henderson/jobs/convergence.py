@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 LEAST = 8  # points from which something can be said
+SLOWEST = 0.5  # of the mean rate so far: conjugate gradients stand still for a while, and then fall again
 
 
 class Convergence:
@@ -28,7 +29,7 @@ class Convergence:
         """Return the seconds until the residual is below `rtol`, None if that cannot be said.
 
         The lowest residual so far is taken as falling at the rate of the later half of the iterations, by least
-        squares. Cost: the number of iterations.
+        squares, and at no less than `SLOWEST` of the mean rate. Cost: the number of iterations.
         """
         if len(self._logs) < LEAST or not 0.0 < rtol < math.inf:
             return None
@@ -39,6 +40,8 @@ class Convergence:
         left = float(lowest[-1]) - math.log(rtol)
         if left <= 0.0:
             return 0.0
+        mean = float(lowest[-1] - lowest[0]) / max(1, self._numbers[-1] - self._numbers[0])
+        slope = min(slope, SLOWEST * mean)
         if not slope < 0.0:
             return None
         pace = (self._times[-1] - self._times[half][0]) / max(1.0, float(numbers[-1] - numbers[0]))
