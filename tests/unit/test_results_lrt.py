@@ -89,3 +89,10 @@ def test_held_elements_do_not_count() -> None:
 def test_variances_of_other_names_are_not_guessed() -> None:
     with pytest.raises(UsageError, match="variance 'S' of the smaller model is not in the larger"):
         boundary_mixture(spec("y ~ x + (1 | T) + (1 | S:T)"), spec("y ~ x + (1 | S)"), 1)
+
+
+def test_a_rank_that_the_larger_model_lacks_is_not_nested() -> None:
+    large = spec("y ~ x + (x + w | S) + (1 | T)", S={"rank": 1})
+    with pytest.raises(UsageError, match="'S' has rank 2 in the smaller model and 1 in the larger one: they are not"):
+        boundary_mixture(large, spec("y ~ x + (x | S)"), 1)
+    assert boundary_mixture(large, spec("y ~ x + (x | S)", S={"rank": 1}), 2)[1]

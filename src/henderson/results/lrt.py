@@ -195,6 +195,11 @@ def _positions(spec: ModelSpec, name: str) -> int:
     return sum(len(s.positions) for s in spec.subfactors if s.variance == name)
 
 
+def _rank(spec: ModelSpec, name: str) -> int:
+    rank = spec.variance(name).rank
+    return _positions(spec, name) if rank is None else rank
+
+
 def _held_at_one(variance: VarianceSpec) -> int:
     """Return the number of correlations that are held at 1 or -1."""
     if variance.fix is None or variance.sigma is None:
@@ -215,6 +220,11 @@ def _require_nested(large: ModelSpec, small: ModelSpec, name: str) -> None:
                 "are nested, and what is on the boundary, cannot be told; give the reference yourself, "
                 "mixture={0: 0.5, 1: 0.5}"
             )
+    if _rank(small, name) > _rank(large, name):
+        raise UsageError(
+            f"variance {name!r} has rank {_rank(small, name)} in the smaller model and {_rank(large, name)} in the "
+            "larger one: they are not nested; compare them by AIC"
+        )
     effects = _effects(large, name)
     for effect in _effects(small, name):
         if effect not in effects:
