@@ -134,6 +134,9 @@ def test_a_process_that_is_gone_is_told_from_one_that_runs(tmp_path: Path) -> No
     with pytest.raises(ResourceError, match="without a word"):
         watch_run(tmp_path, once=False, every=0.1)
     (tmp_path / "failure.txt").write_text("rank 1: MemoryError: no more\n")
+    with pytest.raises(ResourceError, match="killed, or out of memory"):  # one process: the file is of an earlier run
+        watch_run(tmp_path, once=True, every=0.1)
+    (tmp_path / LOG).write_text(json.dumps(begin | {"ranks": 2}) + "\n")
     with pytest.raises(ResourceError, match="rank 1: MemoryError: no more"):
         watch_run(tmp_path, once=True, every=0.1)
     (tmp_path / LOG).write_text(json.dumps(begin | {"node": "another"}) + "\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from pathlib import Path
@@ -41,18 +42,18 @@ def watch_run(path: Path, *, once: bool, every: float) -> int:
                 time.sleep(every)
     if state.lost():
         raise ResourceError(
-            f"the process has ended without a word ({_why(log.parent)}); the same command goes on from its checkpoint, "
-            "if it has written one"
+            f"the process has ended without a word ({_why(state, log.parent)}); the same command goes on from its "
+            "checkpoint, if it has written one"
         )
     return 0 if state.end is None else int(state.end["exit_code"])
 
 
-def _why(out: Path) -> str:
+def _why(state: RunState, out: Path) -> str:
     """Return what another of several processes has said of its failure, which ends them all."""
-    try:
-        return (out / FAILURE).read_text(encoding="utf-8").strip()
-    except OSError:
-        return "killed, or out of memory"
+    if (state.begin or {}).get("ranks", 1) > 1:  # else the file would be of an earlier run
+        with contextlib.suppress(OSError):
+            return (out / FAILURE).read_text(encoding="utf-8").strip()
+    return "killed, or out of memory"
 
 
 def _follow_plainly(reader: LogReader, state: RunState, *, once: bool, every: float) -> None:
